@@ -1,0 +1,118 @@
+"""Evaluate AWS Kiro's coding agent with pytest.
+
+The names below are the public ones; they are imported when first used, since this package is imported in
+every pytest run of its environment.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pytest_kiro.agent.changes import Changes
+    from pytest_kiro.agent.conversation import Conversation
+    from pytest_kiro.agent.kiro import Kiro
+    from pytest_kiro.agent.live import LiveTurn
+    from pytest_kiro.agent.turn import Turn
+    from pytest_kiro.agent.workspace import SandboxPath, Workspace
+    from pytest_kiro.cli.evidence import Cause
+    from pytest_kiro.cli.install import Installation
+    from pytest_kiro.cli.login import Identity
+    from pytest_kiro.cli.transcript import ToolCall
+    from pytest_kiro.errors import (
+        CommandFailed,
+        ConversationError,
+        InstallError,
+        KiroError,
+        LaunchError,
+        LoginError,
+        PtyClosed,
+        RecordingMiss,
+        SandboxClosed,
+        SandboxError,
+        SandboxTimeout,
+        SettingsError,
+        SetupError,
+        TurnError,
+        TurnFailed,
+        TurnTimeout,
+    )
+    from pytest_kiro.sandbox.protocol import ExecResult, Provider, Pty, Sandbox, SandboxSpec
+    from pytest_kiro.settings import Settings
+
+_HOMES = {
+    "agent.changes": ["Changes"],
+    "agent.conversation": ["Conversation"],
+    "agent.kiro": ["Kiro"],
+    "agent.live": ["LiveTurn"],
+    "agent.turn": ["Turn"],
+    "agent.workspace": ["SandboxPath", "Workspace"],
+    "cli.evidence": ["Cause"],
+    "cli.install": ["Installation"],
+    "cli.login": ["Identity"],
+    "cli.transcript": ["ToolCall"],
+    "errors": [
+        "CommandFailed",
+        "ConversationError",
+        "InstallError",
+        "KiroError",
+        "LaunchError",
+        "LoginError",
+        "PtyClosed",
+        "RecordingMiss",
+        "SandboxClosed",
+        "SandboxError",
+        "SandboxTimeout",
+        "SettingsError",
+        "SetupError",
+        "TurnError",
+        "TurnFailed",
+        "TurnTimeout",
+    ],
+    "sandbox.protocol": ["ExecResult", "Provider", "Pty", "Sandbox", "SandboxSpec"],
+    "settings": ["Settings"],
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "Cause",
+    "Changes",
+    "CommandFailed",
+    "Conversation",
+    "ConversationError",
+    "ExecResult",
+    "Identity",
+    "InstallError",
+    "Installation",
+    "Kiro",
+    "KiroError",
+    "LaunchError",
+    "LiveTurn",
+    "LoginError",
+    "Provider",
+    "Pty",
+    "PtyClosed",
+    "RecordingMiss",
+    "Sandbox",
+    "SandboxClosed",
+    "SandboxError",
+    "SandboxPath",
+    "SandboxSpec",
+    "SandboxTimeout",
+    "Settings",
+    "SettingsError",
+    "SetupError",
+    "ToolCall",
+    "Turn",
+    "TurnError",
+    "TurnFailed",
+    "TurnTimeout",
+    "Workspace",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
