@@ -1,0 +1,118 @@
+"""What can go wrong, as one tree.
+
+KiroError
+├── SettingsError            a setting is wrong: which, from where, what would be right
+├── SetupError               nothing was evaluated
+│   ├── SandboxError         the machine failed, or is gone
+│   │   ├── SandboxTimeout   a command did not end in time
+│   │   ├── SandboxClosed    the sandbox was used after it ended
+│   │   └── PtyClosed        something was typed after the program ended
+│   ├── InstallError         kiro-cli is not there, or is not what was asked for
+│   └── LoginError           nobody is logged in
+├── LaunchError              the program never started in its terminal
+├── TurnError                a turn did not complete; `.turn` says how far it came
+│   ├── TurnFailed
+│   └── TurnTimeout
+├── ConversationError        a turn was asked for where no conversation can take it
+├── CommandFailed            a checked command failed; `.result` is attached
+└── RecordingMiss            a replay has no such turn
+
+Every message says what happened, with which values, the last lines of output, and what to do next.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pytest_kiro.agent.turn import Turn
+    from pytest_kiro.sandbox.protocol import ExecResult
+
+
+def message(what: str, *, output: str = "", advice: str = "", lines: int = 10) -> str:
+    """Put an error's text together: what happened, the last lines of output, what to do.
+
+    >>> print(message("node is missing", output="sh: node: not found", advice="install node"))
+    node is missing
+      | sh: node: not found
+    install node
+    """
+    tail = output.rstrip().splitlines()[-lines:]
+    return "\n".join([what, *(f"  | {line}" for line in tail), *([advice] if advice else [])])
+
+
+class KiroError(Exception):
+    """The root of every error that pytest-kiro raises."""
+
+
+class SettingsError(KiroError):
+    """A setting is wrong: the message says which, where it came from, and what would be right."""
+
+
+class SetupError(KiroError):
+    """Nothing was evaluated: the machine, the CLI or the login failed before a turn could start."""
+
+
+class SandboxError(SetupError):
+    """The sandbox failed, or its machine is gone; never the result of a command in it."""
+
+
+class SandboxTimeout(SandboxError):
+    """A command did not end in time and was killed; `.output` is what it had printed."""
+
+    def __init__(self, text: str, output: str = "") -> None:
+        super().__init__(text)
+        self.output = output
+
+
+class SandboxClosed(SandboxError):
+    """The sandbox was used after it was closed."""
+
+
+class PtyClosed(SandboxError):
+    """Something was typed into a terminal whose program has ended."""
+
+
+class InstallError(SetupError):
+    """kiro-cli could not be put into the sandbox, or did not prove itself by its version."""
+
+
+class LoginError(SetupError):
+    """Nobody is logged in, and no way to log in was left."""
+
+
+class LaunchError(KiroError):
+    """The launch marker never came: the message has what the shell said instead."""
+
+
+class TurnError(KiroError):
+    """A turn did not complete; `.turn` is always attached."""
+
+    def __init__(self, text: str, turn: Turn) -> None:
+        super().__init__(text)
+        self.turn = turn
+
+
+class TurnFailed(TurnError):
+    """A turn ended without success; `.turn.cause` says why."""
+
+
+class TurnTimeout(TurnError):
+    """A turn was ended because its time was over."""
+
+
+class ConversationError(KiroError):
+    """A turn was asked for where no conversation can take it."""
+
+
+class CommandFailed(KiroError):
+    """A command that was checked failed; `.result` has its output."""
+
+    def __init__(self, result: ExecResult) -> None:
+        what = f"command failed with exit code {result.exit_code}: {result.command}"
+        super().__init__(message(what, output=result.output))
+        self.result = result
+
+
+class RecordingMiss(KiroError):
+    """A replay was asked for a turn that was not recorded."""
