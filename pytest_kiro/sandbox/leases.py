@@ -1,0 +1,134 @@
+"""Who owns which local sandbox: a folder and a locked file beside it, known before anything runs in it.
+
+The kernel frees the lock however its owner dies, SIGKILL included; so a lock that can be taken marks a
+sandbox that nobody owns any more, and the next run clears it away (contract X3).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import shutil
+import stat
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+from pytest_kiro.errors import SandboxError
+from pytest_kiro.sandbox import processes
+
+
+class Lease:
+    """One sandbox's folder, ours until `release`."""
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self.path, self._descriptor = path, descriptor
+
+    @property
+    def id(self) -> str:
+        return self.path.name
+
+    def release(self) -> None:
+        """End what runs in the sandbox, remove its folder, then give up the lock; idempotent."""
+        if self._descriptor < 0:
+            return
+        processes.end(tag=f"{self.id}.")
+        remove_tree(self.path)
+        _lock_file(self.path).unlink(missing_ok=True)
+        descriptor, self._descriptor = self._descriptor, -1
+        os.close(descriptor)
+
+
+def base() -> Path:
+    """Return the folder that holds this user's sandboxes, made when missing; `SandboxError` when it cannot be ours."""
+    path = Path(tempfile.gettempdir()).resolve() / f"sandboxes-{os.getuid()}"
+    with _explained(path):
+        path.mkdir(mode=0o700, exist_ok=True)
+        status = path.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
+        raise SandboxError(
+            f"{path} is not a private directory of yours (mode {status.st_mode & 0o777:o}, owner {status.st_uid}); "
+            "remove it, or point TMPDIR elsewhere"
+        )
+    return path
+
+
+def acquire(run_id: str) -> Lease:
+    """Make a fresh folder that belongs to this process; `SandboxError` when the disk does not let us."""
+    while True:
+        path = base() / f"{run_id[:8]}-{secrets.token_hex(4)}"
+        with _explained(path):
+            descriptor = _lock(path)
+            if descriptor is None:
+                continue  # a sweep took the file between its making and its locking
+            try:
+                path.mkdir(mode=0o700)
+            except BaseException:
+                _lock_file(path).unlink(missing_ok=True)
+                os.close(descriptor)
+                raise
+        return Lease(path, descriptor)
+
+
+def sweep(run_id: str | None = None) -> int:
+    """Clear away sandboxes whose owner is dead; return how many of `run_id` (or of all) are still owned."""
+    owned = 0
+    for lock in base().glob("*.lock"):
+        path = lock.with_suffix("")
+        descriptor = _lock(path, create=False)
+        if descriptor is not None:
+            Lease(path, descriptor).release()
+        elif lock.exists() and path.name.startswith(run_id[:8] if run_id else ""):
+            owned += 1
+    return owned
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a folder although an agent may have taken the permission to."""
+    shutil.rmtree(path, ignore_errors=True)
+    if path.exists():
+        for folder, _, _ in os.walk(path):
+            with suppress(OSError):
+                Path(folder).chmod(0o700)
+        shutil.rmtree(path, ignore_errors=True)
+    if path.exists():
+        raise SandboxError(f"{path} could not be removed; look what in it is not yours, and remove it by hand")
+
+
+def _lock_file(path: Path) -> Path:
+    return path.with_name(f"{path.name}.lock")
+
+
+def _lock(path: Path, *, create: bool = True) -> int | None:
+    """Return a locked descriptor, None when somebody else has the file or has just removed it."""
+    name = _lock_file(path)
+    try:
+        descriptor = os.open(name, os.O_RDWR | (os.O_CREAT if create else 0), 0o600)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(descriptor).st_ino == os.stat(name).st_ino:  # noqa: PTH116 - the same call on both sides
+            return descriptor
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    os.close(descriptor)
+    return None
+
+
+class _explained:
+    """Turn an OSError about the temporary directory into a `SandboxError` that says what to do."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, OSError):
+            raise SandboxError(
+                f"no sandbox can be made at {self._path}: {error.strerror}; free space there, or set TMPDIR to a "
+                "directory that can be written"
+            ) from error

@@ -1,0 +1,105 @@
+"""Ending local processes: a group, its session, and whoever carries our tag in the environment.
+
+`setsid` leaves both the group and the session, so the environment is the last mark that a child cannot
+shed by accident.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+#: The variable by which we know our processes again. It names no product: the agent can read it.
+TAG = "SANDBOX_TASK"
+
+
+class Waiter:
+    """Reaps one child on a thread, so that anybody can wait for its end with a deadline.
+
+    Popen.wait(timeout) polls with sleeps of up to 50 ms; a join wakes at once.
+    """
+
+    def __init__(self, reap: Callable[[], int], on_exit: Callable[[], None] = lambda: None) -> None:
+        self.status: int | None = None
+        self._reap, self._on_exit = reap, on_exit
+        self._thread = threading.Thread(target=self._run, name="kiro-waiter", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        self.status = self._reap()
+        self._on_exit()
+
+    @property
+    def ended(self) -> bool:
+        return self.status is not None
+
+    def wait(self, timeout: float | None) -> bool:
+        """Return whether the child ended within `timeout` seconds."""
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+
+def shell_status(returncode: int) -> int:
+    """Turn Python's negative return code into the 128 + n that a shell would show."""
+    return 128 - returncode if returncode < 0 else returncode
+
+
+def end(*, tag: str, leader: int | None = None) -> None:
+    """Kill a process group, its session and every process whose tag begins with `tag`, until none is left."""
+    for _ in range(100):  # a process may fork while we look: look again until nothing is found
+        if leader is not None:
+            with suppress(ProcessLookupError, PermissionError):  # gone already; macOS says EPERM of a zombie
+                os.killpg(leader, signal.SIGKILL)
+        found = list(_ours(tag, leader))
+        for pid in found:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        if not found:
+            return
+
+
+def _ours(tag: str, leader: int | None) -> Iterator[int]:
+    mark = b"\0" + f"{TAG}={tag}".encode()
+    for pid, environ in _environments():
+        if pid != os.getpid() and (mark in b"\0" + environ or _in_session(pid, leader)):
+            yield pid
+
+
+def _in_session(pid: int, leader: int | None) -> bool:
+    with suppress(OSError):
+        return leader is not None and os.getsid(pid) == leader and not _is_zombie(pid)
+    return False
+
+
+def _is_zombie(pid: int) -> bool:
+    """Whether a process is dead and only waits to be reaped: killing it again would never end."""
+    if not sys.platform.startswith("linux"):
+        return False
+    state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0]
+    return state in (b"Z", b"X")
+
+
+def _environments() -> Iterator[tuple[int, bytes]]:
+    if not sys.platform.startswith("linux"):
+        yield from _environments_by_ps()
+        return
+    with os.scandir("/proc") as entries:
+        pids = [entry.name for entry in entries if entry.name.isdigit()]
+    for pid in pids:
+        with suppress(OSError), open(f"/proc/{pid}/environ", "rb", buffering=0) as file:  # noqa: PTH123 - hot path
+            yield int(pid), file.read()
+
+
+def _environments_by_ps() -> Iterator[tuple[int, bytes]]:
+    # macOS has no /proc; its ps shows the environment of one's own processes behind the command.
+    listing = subprocess.run(["ps", "-axwwE", "-o", "pid=,command="], capture_output=True, check=False).stdout
+    for line in listing.splitlines():
+        pid, _, rest = line.strip().partition(b" ")
+        if pid.isdigit():
+            yield int(pid), rest.replace(b" ", b"\0")

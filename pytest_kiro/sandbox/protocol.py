@@ -1,0 +1,194 @@
+"""What a machine can do, in three protocols; every provider keeps contracts S and P (tests/contract/).
+
+S1  `exec` merges stdout and stderr into `output`.
+S2  A non-zero exit is a result, never an exception.
+S3  A timeout raises `SandboxTimeout`, kills the whole process group, keeps what was printed.
+S4  `env` adds to the machine's.             S5  Relative paths resolve against `home`.
+S6  `write_file` makes parents.              S7  A missing file is `FileNotFoundError`, a directory
+S8  Bytes survive, any file name too.            `IsADirectoryError`.
+S9  `close` is idempotent; after it every verb raises `SandboxClosed`.
+S10 "The machine is gone" is `SandboxError`, distinct from any exec result.
+S11 A command never reads the harness's stdin.
+S12 Every call is bounded in time.           S13 A command is a POSIX `sh` line.
+S14 `exec` returns when its shell ends: background children do not hold it.
+
+P1  Bytes arrive in order and unchanged.     P2  All output written before the exit is readable before b"".
+P3  After b"", always b"".                   P4  `wait` gives the status, or None: the link was lost, never a pass.
+P5  `close` kills what still runs.           P6  The terminal has the size asked for.
+P7  A write after the end raises `PtyClosed`.
+P8  It is pulled: `read(timeout)`; callbacks and threads stay inside the provider.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
+
+from pytest_kiro.errors import CommandFailed
+
+#: Seconds that a command may take when nobody says otherwise (contract S12).
+EXEC_TIMEOUT = 600.0
+
+
+@dataclass(frozen=True)
+class ExecResult:
+    """What a command in the sandbox did.
+
+    `output` is stdout and stderr merged, decoded as UTF-8 (bad bytes replaced); `duration` is in seconds;
+    `exit_code` is the shell's, so 128 + n for a command that signal n ended.
+
+    >>> ExecResult("true", 0, "", 0.01).check().ok
+    True
+    """
+
+    command: str
+    exit_code: int
+    output: str
+    duration: float
+
+    @property
+    def ok(self) -> bool:
+        """Whether the exit code is 0."""
+        return self.exit_code == 0
+
+    def check(self) -> ExecResult:
+        """Return this result when it is ok, else raise `CommandFailed` with the output's last lines."""
+        if not self.ok:
+            raise CommandFailed(self)
+        return self
+
+    def __repr__(self) -> str:
+        shown = self.output if len(self.output) <= 200 else f"{self.output[:200]}… ({len(self.output)} characters)"
+        return f"<ExecResult {self.command!r} exit_code={self.exit_code} output={shown!r}>"
+
+
+@dataclass(frozen=True)
+class SandboxSpec:
+    """What a sandbox shall be; a provider refuses what it cannot give."""
+
+    env: Mapping[str, str] = field(default_factory=dict)
+    image: str | None = None
+    snapshot: str | None = None
+    resources: Mapping[str, int] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Pty(Protocol):
+    """A terminal in a sandbox with one program in it (contract P)."""
+
+    def read(self, timeout: float) -> bytes:
+        """Return the next bytes, b"" after the end; `TimeoutError` after `timeout` seconds of silence."""
+        ...
+
+    def write(self, data: bytes) -> None:
+        """Type bytes; `PtyClosed` after the program ended."""
+        ...
+
+    def resize(self, size: tuple[int, int]) -> None:
+        """Make the terminal (columns, rows) large."""
+        ...
+
+    def wait(self, timeout: float) -> int | None:
+        """Return the exit status (128 + n for signal n), None when the link was lost.
+
+        Raises `TimeoutError` when the program still runs after `timeout` seconds.
+        """
+        ...
+
+    def close(self) -> None:
+        """End the program and all that it started, release the terminal; idempotent."""
+        ...
+
+
+@runtime_checkable
+class Sandbox(Protocol):
+    """A throw-away machine (contract S). Paths are POSIX strings; relative ones start at `home`."""
+
+    @property
+    def id(self) -> str:
+        """The name by which the provider knows it."""
+        ...
+
+    @property
+    def home(self) -> str:
+        """The absolute path of HOME."""
+        ...
+
+    @property
+    def isolated(self) -> bool:
+        """Whether what runs in it is kept away from the developer's machine."""
+        ...
+
+    def exec(
+        self,
+        command: str,
+        *,
+        cwd: str | None = None,
+        env: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+    ) -> ExecResult:
+        """Execute one `sh` line; `timeout` in seconds (default `EXEC_TIMEOUT`), then `SandboxTimeout`."""
+        ...
+
+    def open_pty(
+        self,
+        *,
+        cwd: str | None = None,
+        env: Mapping[str, str] | None = None,
+        size: tuple[int, int] = (120, 30),
+    ) -> Pty:
+        """Open a fresh terminal with the machine's shell in it; `size` is (columns, rows)."""
+        ...
+
+    def read_file(self, path: str) -> bytes:
+        """Return a file's bytes; `FileNotFoundError`, `IsADirectoryError`."""
+        ...
+
+    def read_files(self, paths: Iterable[str]) -> dict[str, bytes]:
+        """Return the bytes of many files, by the paths given, in one request where the provider can."""
+        ...
+
+    def write_file(self, path: str, data: bytes, *, mode: int = 0o644) -> None:
+        """Write a file and the folders above it."""
+        ...
+
+    def write_files(self, files: Mapping[str, tuple[bytes, int]]) -> None:
+        """Write many files, path to (bytes, mode), in one request where the provider can."""
+        ...
+
+    def list_files(self, path: str) -> list[str]:
+        """Return every entry below a folder: relative paths, sorted, folders with a trailing slash."""
+        ...
+
+    def remove(self, path: str) -> None:
+        """Remove a file or a whole folder; one that is not there is no error."""
+        ...
+
+    def close(self) -> None:
+        """End everything in it and remove it; idempotent."""
+        ...
+
+
+@runtime_checkable
+class Provider(Protocol):
+    """Makes sandboxes; registered by the hook `pytest_kiro_register_providers`."""
+
+    @property
+    def name(self) -> str:
+        """The word for `--kiro-sandbox`."""
+        ...
+
+    @property
+    def isolated(self) -> bool:
+        """Whether its sandboxes are: it decides whether the official CLI is the default."""
+        ...
+
+    def create(self, spec: SandboxSpec) -> Sandbox:
+        """Make a sandbox, or raise `SandboxError`."""
+        ...
+
+    def close(self) -> None:
+        """Remove what is left of this run; idempotent."""
+        ...
