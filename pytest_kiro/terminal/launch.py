@@ -1,0 +1,181 @@
+"""How a program is started in a terminal: a script, the one line that runs it, and what it leaves behind.
+
+Pure: values in, text out (contract L). The prompt and the script are files, because a line that is typed
+is edited, echoed, cut at 4,095 bytes and kept in a history (measured: tabs, control characters and 6,000
+characters did not survive; `exec` of a missing program left the shell waiting for ever).
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+#: How much of what a shell says is kept while its marker is awaited, in bytes.
+_KEPT_WHILE_WAITING = 64 * 1024
+
+_SCRIPT = r"""
+D={folder}
+W={workspace}
+N={nonce}
+{exports}
+if command -v sha256sum >/dev/null 2>&1; then sum=sha256sum; else sum='shasum -a 256'; fi
+frame() {{ printf '\n%s %s\n' "$N" "$1"; }}
+# .git is left out: git rewrites its index while it only reads.
+snapshot() {{
+  frame "$1-files"
+  find . -name .git -prune -o -type f -perm -u=r -exec $sum {{}} +
+  frame "$1-others"
+  find . -name .git -prune -o \( -type l -o -type f ! -perm -u=r \) -exec sh -c '
+    for name do printf "%s\0" "$name"; readlink "$name" || echo unreadable; printf "\0"; done' sh {{}} +
+}}
+collect() {{
+  {{
+    cat "$D/before"
+    ( cd "$W" && snapshot after )
+    for store in {stores}; do
+      [ -d "$HOME/$store" ] && find "$HOME/$store" -type f -newer "$D/before" -exec sh -c '
+        for name do printf "\n%s %s\n" "$0" "store $name"; cat "$name"; done' "$N" {{}} +
+    done
+    frame status
+    printf '%s' "$1"
+    frame end
+  }} >"$D/outcome.part" 2>/dev/null
+  mv "$D/outcome.part" "$D/outcome"
+}}
+if [ "${{1-}}" = collect ]; then collect killed; exit; fi
+# Ctrl-C is for the program: without the trap this shell would die of it and no status would be written.
+# HUP and TERM end both, or a closed terminal would leave the program running.
+trap : INT
+cd "$W" || exit 126
+snapshot before >"$D/before" 2>/dev/null
+printf '\n%s\n' {marker}
+{command} <"$D/stdin"
+status=$?
+collect "$status"
+exit "$status"
+"""
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One program to start.
+
+    `folder` is where our files for it live, relative to HOME and never inside the workspace; `stores` are
+    folders relative to HOME whose files are brought back when the program touched them.
+    """
+
+    argv: tuple[str, ...]
+    workspace: str
+    folder: str
+    nonce: str
+    stdin: bytes = b""
+    env: Mapping[str, str] = field(default_factory=dict)
+    stores: tuple[str, ...] = ()
+    files: Mapping[str, bytes] = field(default_factory=dict)
+
+    @property
+    def marker(self) -> str:
+        """What the script prints on a line of its own, just before the program begins."""
+        return f"ready-{self.nonce}"
+
+    def line(self) -> str:
+        """Return the one line that is typed.
+
+        It begins with a blank, since zsh's menu for new users eats the first key, and goes on after `exec`,
+        since an interactive shell survives an exec that failed.
+        """
+        return f' exec sh "$HOME"/{self.folder}/launch; exit 127\n'
+
+    def contents(self) -> dict[str, bytes]:
+        """Return the files to write, by name in `folder`."""
+        return {"launch": self.script().encode(), "stdin": self.stdin, **self.files}
+
+    def script(self) -> str:
+        """Return the script that the line runs."""
+        for name, value in self.env.items():
+            if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) or "\0" in value:
+                raise ValueError(f"environment variable {name!r} cannot be set: letters, digits and _, no NUL")
+        return _SCRIPT.format(
+            folder=f'"$HOME"/{self.folder}',
+            workspace=shlex.quote(self.workspace),
+            nonce=self.nonce,
+            exports="\n".join(f"export {name}={shlex.quote(value)}" for name, value in self.env.items()),
+            stores=" ".join(map(shlex.quote, self.stores)) or "''",
+            marker=self.marker,
+            command=shlex.join(self.argv),
+        )
+
+
+class Filter:
+    """Holds everything back until the marker stands on a line of its own, then lets every byte pass."""
+
+    def __init__(self, marker: str) -> None:
+        self._line = re.compile(rb"[\r\n]" + re.escape(marker.encode()) + rb"\r?\n")
+        self.said = b""
+        self.opened = False
+
+    def feed(self, data: bytes) -> bytes:
+        """Return what of the bytes comes from the program."""
+        if self.opened:
+            return data
+        seen = self.said + data
+        if found := self._line.search(seen):
+            self.opened = True
+            self.said = b""
+            return seen[found.end() :]
+        self.said = seen[-_KEPT_WHILE_WAITING:]
+        return b""
+
+
+Manifest = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the script wrote down.
+
+    `status` is the program's exit status, None when it was killed before it could end; `before` and `after`
+    map relative paths to a digest of their content; `stores` maps absolute paths to contents.
+    """
+
+    status: int | None
+    before: Manifest
+    after: Manifest
+    stores: Mapping[str, bytes]
+
+
+def read_outcome(data: bytes, nonce: str) -> Outcome:
+    """Take an outcome file apart; `ValueError` when it is not whole."""
+    frames: dict[str, bytes] = {}
+    for part in data.split(b"\n" + nonce.encode() + b" ")[1:]:
+        name, _, content = part.partition(b"\n")
+        frames[name.decode("utf-8", "surrogateescape")] = content
+    if "end" not in frames:
+        raise ValueError("the outcome file ends too early")
+    status = frames["status"].decode()
+    return Outcome(
+        status=int(status) if status.isdigit() else None,
+        before=_manifest(frames, "before"),
+        after=_manifest(frames, "after"),
+        stores={name[6:]: content for name, content in frames.items() if name.startswith("store ")},
+    )
+
+
+def _manifest(frames: Mapping[str, bytes], when: str) -> Manifest:
+    found: dict[str, str] = {}
+    for line in frames.get(f"{when}-files", b"").splitlines():
+        escaped = line.startswith(b"\\")  # a name with a newline or backslash in it
+        digest, _, name = line.removeprefix(b"\\").partition(b"  ")
+        if escaped:
+            name = re.sub(rb"\\(.)", lambda m: {b"n": b"\n", b"r": b"\r"}.get(m[1], m[1]), name)
+        found[_relative(name)] = digest.decode("ascii", "replace")
+    others = frames.get(f"{when}-others", b"").split(b"\0")
+    for name, target in zip(others[::2], others[1::2], strict=False):
+        found[_relative(name)] = f"link to {target.decode('utf-8', 'surrogateescape').removesuffix(chr(10))}"
+    return found
+
+
+def _relative(name: bytes) -> str:
+    return name.removeprefix(b"./").decode("utf-8", "surrogateescape")

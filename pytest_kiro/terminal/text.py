@@ -1,0 +1,118 @@
+"""From terminal bytes to what a person would have read: pure, and indifferent to where the chunks are cut."""
+
+from __future__ import annotations
+
+import codecs
+import itertools
+import re
+from collections import deque
+from typing import AnyStr, Generic
+
+_ESCAPE = re.compile(
+    r"\x1b(?:"
+    r"\[[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor
+    r"|\][^\x07\x1b]*(?:\x07|\x1b\\)"  # OSC: titles, links
+    r"|[PX^_][^\x1b]*\x1b\\"  # DCS, SOS, PM, APC
+    r"|[ -/]+[0-~]"  # character sets
+    r"|[0-OQ-WYZ\\`-~]"  # two characters; not the openers above
+    r")"
+)
+_UNFINISHED = re.compile(r"\x1b(?:\[[0-?]*[ -/]*|\][^\x07\x1b]*\x1b?|[PX^_][^\x1b]*\x1b?|[ -/]*)\Z")
+_OVERWRITTEN = re.compile(r"[^\n]*\r(?=[^\n])")
+#: Longer than any real sequence: past it, what looks like the start of one is shown as it is.
+_LONGEST_ESCAPE = 4096
+
+
+class Plain:
+    """Decodes UTF-8 and takes out ANSI sequences, incrementally; CRLF becomes LF, a lone CR stays.
+
+    >>> plain = Plain()
+    >>> plain.feed(b"caf\\xc3") + plain.feed(b"\\xa9 \\x1b[3") + plain.feed(b"1mred\\r") + plain.feed(b"\\n")
+    'café red\\n'
+    """
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._rest = ""
+
+    def feed(self, data: bytes, *, final: bool = False) -> str:
+        """Return the text that is certain by now; `final` lets go of what was held back."""
+        text = self._rest + self._decoder.decode(data, final)
+        self._rest = ""
+        if "\x1b" in text:
+            text = _ESCAPE.sub("", text)
+            if not final and (unfinished := _UNFINISHED.search(text, max(0, len(text) - _LONGEST_ESCAPE))):
+                text, self._rest = text[: unfinished.start()], unfinished[0]
+        if "\r" in text:
+            if not final and text.endswith("\r"):
+                # A line end may be cut in two; several CRs before LF are one line end, since a terminal adds its own.
+                kept = text.rstrip("\r")
+                self._rest = text[len(kept) :] + self._rest
+                text = kept
+            text = text.replace("\r\n", "\n")
+            if "\r\n" in text:
+                text = re.sub(r"\r+\n", "\n", text)
+        return text
+
+
+def fold(text: str) -> str:
+    """Let a lone CR start its line over, as a spinner does.
+
+    >>> fold("10 %\\r99 %\\rdone\\nnext\\r")
+    'done\\nnext'
+    """
+    if "\r" not in text:
+        return text
+    return _OVERWRITTEN.sub("", text).replace("\r", "")
+
+
+def tail(text: str, lines: int) -> str:
+    """Return the last lines of a text, without the blank ones at its end."""
+    return "\n".join(text.rstrip().splitlines()[-lines:])
+
+
+class Kept(Generic[AnyStr]):
+    """Bytes or text up to a cap; beyond it the middle goes, since the start and the end say the most.
+
+    >>> kept = Kept("", cap=4)
+    >>> for part in ("ab", "cd", "ef"):
+    ...     kept.add(part)
+    >>> kept.join("…"), kept.dropped
+    ('ab…ef', 2)
+    """
+
+    def __init__(self, empty: AnyStr, cap: int) -> None:
+        self._empty: AnyStr = empty
+        self._half = cap // 2
+        self._head: list[AnyStr] = []
+        self._tail: deque[AnyStr] = deque()
+        self._head_size = self._tail_size = 0
+        self.dropped = 0
+        self._joined: AnyStr | None = empty
+
+    def add(self, part: AnyStr) -> None:
+        """Append a part; the oldest of the later half is dropped when the cap is passed."""
+        if not part:
+            return
+        self._joined = None
+        if room := self._half - self._head_size:
+            self._head.append(part[:room])
+            self._head_size += len(self._head[-1])
+            part = part[room:]
+        if part:
+            self._tail.append(part)
+            self._tail_size += len(part)
+        while (over := self._tail_size - self._half) > 0:
+            first = self._tail.popleft()
+            if len(first) > over:
+                self._tail.appendleft(first[over:])
+            gone = min(len(first), over)
+            self._tail_size -= gone
+            self.dropped += gone
+
+    def join(self, gap: AnyStr) -> AnyStr:
+        """Return all that is kept, with `gap` where something is missing."""
+        if self._joined is None:
+            middle = [gap] if self.dropped else []
+            self._joined = self._empty.join(itertools.chain(self._head, middle, self._tail))
+        return self._joined
