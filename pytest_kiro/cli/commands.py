@@ -1,0 +1,109 @@
+"""The only file that spells kiro-cli's words: arguments, folders, exit codes."""
+
+from __future__ import annotations
+
+import re
+
+NAME = "kiro-cli"
+#: Named on every call: no default of the CLI is stable across its versions (measured 2.21, documented 3.x).
+ENGINE = "v2"
+#: Where this engine keeps its sessions, relative to HOME.
+SESSIONS = ".kiro/sessions/cli"
+#: What stands in a version line when the stand-in answers.
+STAND_IN = "stand-in"
+API_KEY = "KIRO_API_KEY"
+#: Given with scripted replies, which no key is needed for, so that the CLI counts itself as logged in.
+PLACEHOLDER_KEY = "ksk_scripted"
+#: Points at the scripted replies; the real CLI reads it too (seen on 2.24.1).
+REPLIES = "KIRO_MOCK_CHAT_RESPONSE"
+MISBEHAVE = "KIRO_STANDIN_MISBEHAVE"
+#: No update in mid-run, no telemetry, no changelog before the answer.
+QUIET = {"KIRO_NO_AUTO_UPDATE": "1", "KIRO_DISABLE_TELEMETRY": "1", "KIRO_NO_REMOTE_CHANGELOG": "1"}
+
+#: Exit codes by name: documented for 3.x, 2 from the argument parser of its ancestor.
+EXIT_CODES = {
+    0: "ended",
+    1: "general failure",
+    2: "usage error",
+    3: "an MCP server did not start",
+    4: "agent not found",
+    126: "could not be executed",
+    127: "not found",
+    130: "interrupted",
+    137: "killed",
+    139: "segmentation fault",
+    143: "terminated",
+}
+
+_VERSION = re.compile(r"^kiro-cli(?:-chat)? (\d+\.\d+\.\d+\S*)(.*)$", re.MULTILINE)
+
+
+def version() -> list[str]:
+    return ["--version"]
+
+
+def whoami() -> list[str]:
+    return ["whoami", "--format", "json"]
+
+
+def chat(
+    *,
+    resume: str | None = None,
+    agent: str | None = None,
+    model: str | None = None,
+    effort: str | None = None,
+    trust: str = "all",
+) -> list[str]:
+    """Return the arguments of one turn whose prompt comes on standard input."""
+    words = ["chat", "--no-interactive", "--agent-engine", ENGINE, "--wrap", "never"]
+    if trust == "all":
+        words.append("--trust-all-tools")
+    else:
+        words.append(f"--trust-tools={'' if trust == 'none' else trust}")
+    for flag, value in (
+        ("--resume-id", resume),
+        ("--agent", agent),
+        ("--model", model),
+        ("--effort", effort),
+    ):
+        if value is not None:
+            words += [flag, value]
+    return words
+
+
+def read_version(text: str) -> tuple[str, bool] | None:
+    """Return (version, whether it is the stand-in) from a version line, None when there is none.
+
+    >>> read_version("kiro-cli 2.29.0")
+    ('2.29.0', False)
+    """
+    found = _VERSION.search(text)
+    return (found[1], STAND_IN in found[2]) if found else None
+
+
+def exit_name(code: int | None) -> str:
+    """Return an exit code with its name: `4, agent not found`."""
+    if code is None:
+        return "unknown"
+    if code in EXIT_CODES:
+        return f"{code}, {EXIT_CODES[code]}"
+    return f"{code}, signal {code - 128}" if 128 < code < 192 else str(code)
+
+
+def check_prompt(prompt: object) -> bytes:
+    """Return the prompt's bytes; `TypeError` or `ValueError` for what no CLI could be given.
+
+    >>> check_prompt("hello")
+    b'hello'
+    """
+    if not isinstance(prompt, str):
+        raise TypeError(f"a prompt is a str, not {type(prompt).__name__}")
+    if not prompt.strip():
+        raise ValueError("the prompt is blank; Kiro would have nothing to do")
+    if "\0" in prompt:
+        raise ValueError(f"the prompt has a NUL character at position {prompt.index(chr(0))}; remove it")
+    try:
+        return prompt.encode()
+    except UnicodeEncodeError as error:
+        where = f"{prompt[error.start]!r} at position {error.start}"
+        raise ValueError(f"the prompt has a lone surrogate, {where}, which no UTF-8 can carry") from None
