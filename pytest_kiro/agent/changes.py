@@ -1,0 +1,70 @@
+"""What turns changed in a workspace, by content."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pytest_kiro.terminal.launch import Manifest
+
+
+@dataclass(frozen=True)
+class Changes:
+    """Relative paths that Kiro added, modified and deleted; falsy when nothing changed.
+
+    Two lists of files with a digest of their content are compared, one from before a turn and one from
+    after, so what the eval itself writes or executes is not in it. `.git` is left out.
+
+    >>> bool(Changes()), Changes(added=frozenset({"a.py"}))
+    (False, <Changes added: a.py>)
+    """
+
+    added: frozenset[str] = frozenset()
+    modified: frozenset[str] = frozenset()
+    deleted: frozenset[str] = frozenset()
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.modified or self.deleted)
+
+    @property
+    def paths(self) -> frozenset[str]:
+        """All of them."""
+        return self.added | self.modified | self.deleted
+
+    def __repr__(self) -> str:
+        parts = [
+            f"{name}: {', '.join(sorted(paths))}"
+            for name in ("added", "modified", "deleted")
+            if (paths := getattr(self, name))
+        ]
+        return f"<Changes {'; '.join(parts) or 'none'}>"
+
+
+class Ledger:
+    """Adds the turns up: a path's digest before the first turn that touched it, and after the last."""
+
+    def __init__(self) -> None:
+        self._paths: dict[str, tuple[str | None, str | None]] = {}
+
+    def record(self, before: Manifest, after: Manifest) -> Changes:
+        """Take in one turn and return what it changed."""
+        touched: dict[str, tuple[str | None, str | None]] = {
+            path: (before.get(path), after.get(path))
+            for path in before.keys() | after.keys()
+            if before.get(path) != after.get(path)
+        }
+        for path, (was, now) in touched.items():
+            self._paths[path] = (self._paths.get(path, (was,))[0], now)
+        return _changes(touched)
+
+    def changes(self) -> Changes:
+        """Return what all turns together changed."""
+        return _changes(self._paths)
+
+
+def _changes(paths: Mapping[str, tuple[str | None, str | None]]) -> Changes:
+    return Changes(
+        added=frozenset(path for path, (was, now) in paths.items() if was is None and now is not None),
+        modified=frozenset(p for p, (was, now) in paths.items() if was is not None and now not in (None, was)),
+        deleted=frozenset(path for path, (was, now) in paths.items() if was is not None and now is None),
+    )

@@ -1,0 +1,114 @@
+"""`Kiro`: installed, logged in, ready; turns run on it, and belong to whoever runs them."""
+
+from __future__ import annotations
+
+from typing import Unpack
+
+from pytest_kiro.agent.conversation import Conversation, RunArguments
+from pytest_kiro.agent.live import LiveTurn, Observer
+from pytest_kiro.agent.owner import Owners
+from pytest_kiro.agent.turn import Turn
+from pytest_kiro.agent.workspace import Workspace
+from pytest_kiro.cli.install import Installation
+from pytest_kiro.cli.login import Identity
+from pytest_kiro.sandbox.protocol import Sandbox
+from pytest_kiro.settings import Settings
+
+
+class Kiro:
+    """The agent in its sandbox.
+
+    It lives for the whole session, and yet every test starts clean: a conversation belongs to one attempt of
+    a test together with its function-scoped fixtures, or to one instance of a wider fixture. Its turns
+    remember each other; another owner gets a fresh workspace and a fresh conversation.
+
+    >>> def test_remembers(kiro):
+    ...     kiro.run("My name is Ada. Answer OK.")
+    ...     assert "Ada" in kiro.run("What is my name?").text
+    """
+
+    def __init__(
+        self,
+        sandbox: Sandbox,
+        installation: Installation,
+        identity: Identity,
+        settings: Settings,
+        *,
+        owners: Owners,
+        observers: tuple[Observer, ...] = (),
+    ) -> None:
+        self.sandbox, self.installation, self.identity, self.settings = (
+            sandbox,
+            installation,
+            identity,
+            settings,
+        )
+        self.observers = observers
+        self._owners = owners
+        self._made: list[Conversation] = []
+        # A login shell sets PATH anew, so the launch script exports it whole; only the machine knows it.
+        path = sandbox.exec('printf %s "$PATH"').check().output
+        self.path = ":".join(dict.fromkeys([f"{sandbox.home}/.local/bin", installation.folder, *path.split(":")]))
+
+    def __repr__(self) -> str:
+        scripted = ", scripted" if self.installation.scripted else ""
+        return f"<Kiro {self.version}{scripted} in {self.sandbox!r}>"
+
+    @property
+    def version(self) -> str:
+        """The version of kiro-cli, such as `2.29.0`."""
+        return self.installation.version
+
+    @property
+    def workspace(self) -> Workspace:
+        """The workspace of whoever asks; made, and seeded, when first asked for."""
+        return self._main().workspace
+
+    def run(self, prompt: str, *, check: bool = True, **options: Unpack[RunArguments]) -> Turn:
+        """Run one prompt and wait for its end.
+
+        `prompt` is given byte for byte. `check` (default True): raise `TurnFailed` or `TurnTimeout`, with the
+        turn attached, instead of returning a turn that did not complete. `timeout` is in seconds (default
+        600); `agent`, `model`, `effort` are Kiro's own; `trust` is `all` (default), `none` or tool names;
+        `env` a dict for Kiro's process. Raises `ConversationError`, `LaunchError`, `SandboxError` too, and
+        `ValueError` for a prompt that is blank or has NUL or lone surrogates.
+
+        >>> def test_hello(kiro):
+        ...     assert "hello" in kiro.run("Say hello.").text.lower()
+        """
+        __tracebackhide__ = True
+        return self._main().run(prompt, check=check, **options)
+
+    def stream(self, prompt: str, *, check: bool = True, **options: Unpack[RunArguments]) -> LiveTurn:
+        """Run one prompt and watch it: the same arguments as `run`, to be used in a `with` statement.
+
+        >>> def test_counts(kiro):
+        ...     with kiro.stream("Count to three.") as live:
+        ...         for chunk in live:
+        ...             print(chunk, end="")
+        """
+        return self._main().stream(prompt, check=check, **options)
+
+    def conversation(self, *, workspace: str | None = None, **options: Unpack[RunArguments]) -> Conversation:
+        """Begin one more conversation of whoever asks, with a workspace of its own.
+
+        `workspace` is the folder to seed it with (default: the marker's); the options hold for all its turns.
+
+        >>> def test_apart(kiro):
+        ...     kiro.conversation().run("My name is Ada.")
+        ...     assert "Ada" not in kiro.conversation().run("What is my name?").text
+        """
+        made = Conversation(self, self._owners.current(), workspace=workspace, options=options)
+        self._made.append(made)
+        return made
+
+    def close(self) -> None:
+        """End every conversation that is left; idempotent."""
+        for conversation in self._made:
+            conversation.end()
+
+    def _main(self) -> Conversation:
+        owner = self._owners.current()
+        if owner.main is None:
+            owner.main = self.conversation()
+        return owner.main

@@ -1,0 +1,85 @@
+"""How a turn is run: one set of words for arguments, markers and the `kiro_run_args` fixture."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+from pytest_kiro.errors import SettingsError
+from pytest_kiro.settings import EFFORTS, Settings, did_you_mean, parse_trust
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What holds for one turn; seconds, and None where Kiro or nobody decides."""
+
+    timeout: float
+    agent: str | None = None
+    model: str | None = None
+    effort: str | None = None
+    trust: str = "all"
+    env: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, settings: Settings) -> RunOptions:
+        """Return what the options, the environment and the ini files say."""
+        return cls(settings.timeout, settings.agent, settings.model, settings.effort, settings.trust)
+
+    def merged(self, over: Mapping[str, Any], where: str) -> RunOptions:
+        """Return these with `over` on top; an unknown word or a wrong value is a `SettingsError` naming `where`.
+
+        None leaves the value below as it is; `env` is merged variable by variable.
+        """
+        known = [f.name for f in fields(self)]
+        given = {name: value for name, value in over.items() if value is not None}
+        for name, value in given.items():
+            if name not in known:
+                hint = did_you_mean(name, known)
+                raise SettingsError(f"{where} has no keyword {name!r}{hint}; known: {', '.join(known)}")
+            try:
+                given[name] = _CHECKS[name](value)
+            except (TypeError, ValueError) as error:
+                raise SettingsError(f"{where}: {name}={value!r} is not right; wanted: {error}") from None
+        if "env" in given:
+            given["env"] = {**self.env, **given["env"]}
+        return replace(self, **given)
+
+
+def _timeout(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise ValueError("a number of seconds above 0")
+    return float(value)
+
+
+def _word(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip() or "\0" in value:
+        raise ValueError("a str that is not blank")
+    return value
+
+
+def _effort(value: Any) -> str:
+    if value not in EFFORTS:
+        raise ValueError(f"one of {', '.join(EFFORTS)}")
+    return str(value)
+
+
+def _env(value: Any) -> dict[str, str]:
+    if not isinstance(value, Mapping) or not all(isinstance(part, str) for pair in value.items() for part in pair):
+        raise ValueError("a dict of str to str")
+    return dict(value)
+
+
+def _trust(value: Any) -> str:
+    return parse_trust(value if isinstance(value, str) else ",".join(value))
+
+
+_CHECKS: Mapping[str, Callable[[Any], Any]] = {
+    "timeout": _timeout,
+    "agent": _word,
+    "model": _word,
+    "effort": _effort,
+    "trust": _trust,
+    "env": _env,
+}

@@ -1,0 +1,102 @@
+"""A turn: what was asked, what Kiro said and did, and how it ended. A value; nothing in it asks a machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pytest_kiro.agent.changes import Changes
+from pytest_kiro.cli.commands import exit_name
+from pytest_kiro.cli.evidence import Cause, Status
+from pytest_kiro.cli.transcript import ToolCall
+
+if TYPE_CHECKING:
+    from pytest_kiro.agent.conversation import Conversation
+    from pytest_kiro.agent.workspace import Workspace
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Turn:
+    """One prompt and all that came of it.
+
+    - `output`: what a terminal showed, stdout and stderr merged, decoded, without ANSI sequences, CRLF as LF,
+      a lone CR starting its line over. `raw`: the same as bytes. Both keep 16 MiB; beyond that the middle is
+      gone and `truncated` is True.
+    - `text`: the last assistant message; `messages`: all of them; `tool_calls`: what Kiro did. These come from
+      the session store. On engine V2 no tool output is printed, so it is in `tool_calls`, not in `output`.
+    - `status`: completed, failed, timed_out, stopped or lost. `proof` says what proves a completed turn
+      (`session`), since exit code 0 proves nothing; `cause` and `detail` say why another one is not.
+    - `duration` and `first_output_after` are in seconds, the latter None when nothing was printed; `credits`
+      is None where nothing was metered.
+    - `changes`: what this turn changed in `workspace`, by content.
+
+    >>> def test_donut(kiro):
+    ...     turn = kiro.run("Write donut.js")
+    ...     assert turn.used("write") and "donut.js" in turn.changes.added
+    """
+
+    prompt: str
+    number: int
+    output: str
+    raw: bytes
+    truncated: bool
+    exit_code: int | None
+    status: Status
+    cause: Cause | None
+    detail: str
+    proof: str | None
+    duration: float
+    first_output_after: float | None
+    messages: tuple[str, ...]
+    tool_calls: tuple[ToolCall, ...]
+    credits: float | None
+    model: str | None
+    engine: str
+    version: str
+    session_id: str | None
+    changes: Changes
+    workspace: Workspace
+    conversation: Conversation
+    warnings: tuple[str, ...] = field(default=())
+
+    @property
+    def ok(self) -> bool:
+        """Whether it completed, with proof."""
+        return self.status == "completed"
+
+    @property
+    def text(self) -> str:
+        """The last assistant message, empty when there is none."""
+        return self.messages[-1] if self.messages else ""
+
+    @property
+    def commands(self) -> list[str]:
+        """The shell commands that Kiro executed, in order; denied ones are not among them."""
+        return [call.command for call in self.tool_calls if call.command is not None and call.status != "denied"]
+
+    def used(self, name: str) -> bool:
+        """Whether Kiro used the tool `name` (V2's word: read, write, shell, grep, glob, @server/tool).
+
+        A denied call was not used; a failed one was.
+        """
+        return any(call.name == name and call.status != "denied" for call in self.tool_calls)
+
+    @property
+    def summary(self) -> str:
+        """One line: how it ended, how long it took, what it used."""
+        ending = self.status if self.cause is None else f"{self.status} ({self.kind})"
+        spent = "" if self.credits is None else f", {self.credits:.2f} credits"
+        calls = f", {len(self.tool_calls)} tool calls" if self.tool_calls else ""
+        code = "" if self.exit_code in (0, None) else f", exit code {exit_name(self.exit_code)}"
+        return f"turn {self.number} {ending} in {self.duration:.1f} s{calls}{spent}{code}"
+
+    @property
+    def kind(self) -> str:
+        """The cause, and whether the world was at fault: `throttled: infrastructure`."""
+        if self.cause is None:
+            return ""
+        return f"{self.cause}: infrastructure" if self.cause.infrastructure else str(self.cause)
+
+    def __repr__(self) -> str:
+        prompt = self.prompt if len(self.prompt) <= 60 else f"{self.prompt[:59]}…"
+        return f"<Turn {self.number} {self.status} {prompt!r}>"

@@ -1,0 +1,224 @@
+"""The folder in the sandbox in which one conversation works, and its paths."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shlex
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+
+from pytest_kiro.agent.changes import Changes, Ledger
+from pytest_kiro.errors import SandboxError, SettingsError
+from pytest_kiro.sandbox.protocol import ExecResult, Sandbox
+
+#: Left behind by the machine on which a seed was edited, and never meant.
+_NOT_SEEDED = ("__pycache__", ".DS_Store")
+
+
+class Workspace:
+    """What Kiro works in and what it leaves: a fresh folder of the sandbox, removed when its owner ends.
+
+    >>> def test_donut(kiro):
+    ...     kiro.run("Write donut.js")
+    ...     art = kiro.workspace.exec("node donut.js").check().output
+    ...     assert (kiro.workspace / "donut.js").is_file()
+    """
+
+    def __init__(self, sandbox: Sandbox, origin: Path) -> None:
+        self.sandbox = sandbox
+        # A neutral name: that of a test would tell the agent what is tested. `pwd -P`, since Kiro notes
+        # the folder without links in it, and a session is found by its folder.
+        folder = shlex.quote(f"{sandbox.home}/work/{secrets.token_hex(4)}")
+        self.path = sandbox.exec(f"mkdir -p {folder} && cd {folder} && pwd -P").check().output.removesuffix("\n")
+        self.ledger = Ledger()
+        self._origin = origin
+
+    def __repr__(self) -> str:
+        return f"<Workspace {self.path}>"
+
+    def __truediv__(self, path: str) -> SandboxPath:
+        return SandboxPath(self.sandbox, PurePosixPath(self.path) / path)
+
+    def exec(self, command: str, *, env: Mapping[str, str] | None = None, timeout: float | None = None) -> ExecResult:
+        """Execute one POSIX `sh` line in this folder.
+
+        `env` adds to the sandbox's environment; `timeout` is in seconds (default 600), then `SandboxTimeout`.
+        Returns an `ExecResult`; a non-zero exit code is a result, and `.check()` makes it an error.
+        """
+        return self.sandbox.exec(command, cwd=self.path, env=env, timeout=timeout)
+
+    def seed(self, source: str | os.PathLike[str] | Mapping[str, str | bytes]) -> None:
+        """Put files here that Kiro has not made, and that `changes` will not count.
+
+        `source` is a folder (relative ones start at the test's file, or at the file that defines the fixture)
+        or a mapping of relative path to content. Links inside the folder stay links. Raises `SettingsError`
+        for a folder that is not there or has a link that leads out of it, `ValueError` for a path that does.
+        """
+        if isinstance(source, Mapping):
+            for path in source:
+                _check_inside(path)
+            files = {p: (c.encode() if isinstance(c, str) else c, 0o644) for p, c in source.items()}
+            self._write(files)
+            return
+        folder = self._origin / source
+        if not folder.is_dir():
+            beside = sorted(p.name for p in folder.parent.iterdir()) if folder.parent.is_dir() else []
+            raise SettingsError(
+                f"workspace {os.fspath(source)!r}: there is no folder {folder}; "
+                f"{folder.parent} has: {', '.join(beside) or 'nothing, or is not there'}"
+            )
+        files, extras = _read_seed(folder)
+        self._write(files)
+        if extras:
+            self.exec(" && ".join(extras)).check()
+
+    def _write(self, files: Mapping[str, tuple[bytes, int]]) -> None:
+        self.sandbox.write_files({f"{self.path}/{path}": entry for path, entry in files.items()})
+
+    def changes(self) -> Changes:
+        """Return what Kiro's turns changed here so far; what the eval seeds or executes is not in it."""
+        return self.ledger.changes()
+
+    def contents(self) -> dict[str, bytes]:
+        """Return every file's content by its relative path, `.git` left out as in `changes`."""
+        entries = self.sandbox.list_files(self.path)
+        names = [name for name in entries if not name.endswith("/") and ".git" not in name.split("/")]
+        files = self.sandbox.read_files(f"{self.path}/{name}" for name in names)
+        return {path.removeprefix(f"{self.path}/"): data for path, data in files.items()}
+
+    def remove(self) -> None:
+        """Remove the folder; a sandbox that is gone has taken it along."""
+        try:
+            self.sandbox.remove(self.path)
+        except SandboxError:
+            return
+
+
+class SandboxPath:
+    """A path in the sandbox, with the words of pathlib; each question is asked of the machine.
+
+    >>> def test_config(kiro):
+    ...     kiro.run("Write config.json with debug set to true.")
+    ...     assert "debug" in (kiro.workspace / "config.json").read_text()
+    """
+
+    def __init__(self, sandbox: Sandbox, path: PurePosixPath) -> None:
+        self._sandbox, self._path = sandbox, path
+
+    def __str__(self) -> str:
+        return str(self._path)
+
+    def __fspath__(self) -> str:
+        raise TypeError(f"{self} is in the sandbox; use its own read_text(), exists(), … or workspace.exec")
+
+    def __repr__(self) -> str:
+        return f"SandboxPath({str(self._path)!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SandboxPath) and (self._sandbox, self._path) == (other._sandbox, other._path)
+
+    def __hash__(self) -> int:
+        return hash(self._path)
+
+    def __truediv__(self, path: str) -> SandboxPath:
+        return SandboxPath(self._sandbox, self._path / path)
+
+    @property
+    def name(self) -> str:
+        """The last part."""
+        return self._path.name
+
+    @property
+    def suffix(self) -> str:
+        """The last part's ending, with its dot."""
+        return self._path.suffix
+
+    @property
+    def stem(self) -> str:
+        """The last part without its ending."""
+        return self._path.stem
+
+    @property
+    def parent(self) -> SandboxPath:
+        """The folder above."""
+        return SandboxPath(self._sandbox, self._path.parent)
+
+    def exists(self) -> bool:
+        """Whether something is there."""
+        return self._test("-e")
+
+    def is_file(self) -> bool:
+        """Whether it is a file."""
+        return self._test("-f")
+
+    def is_dir(self) -> bool:
+        """Whether it is a folder."""
+        return self._test("-d")
+
+    def _test(self, flag: str) -> bool:
+        return self._sandbox.exec(f"test {flag} {shlex.quote(str(self))}").ok
+
+    def read_bytes(self) -> bytes:
+        """Return the content; `FileNotFoundError`, `IsADirectoryError`."""
+        return self._sandbox.read_file(str(self))
+
+    def read_text(self, encoding: str = "utf-8") -> str:
+        """Return the content as text, line ends as they are."""
+        return self.read_bytes().decode(encoding)
+
+    def write_bytes(self, data: bytes) -> None:
+        """Write the content; the folders above are made."""
+        self._sandbox.write_file(str(self), data)
+
+    def write_text(self, text: str, encoding: str = "utf-8") -> None:
+        """Write text; the folders above are made."""
+        self.write_bytes(text.encode(encoding))
+
+    def iterdir(self) -> Iterator[SandboxPath]:
+        """Yield what is directly in this folder, sorted by name."""
+        entries = self._sandbox.list_files(str(self))
+        yield from (self / name.rstrip("/") for name in entries if "/" not in name.rstrip("/"))
+
+    def unlink(self) -> None:
+        """Remove the file; `FileNotFoundError` when there is none."""
+        if not self._test("-e") and not self._test("-L"):
+            raise FileNotFoundError(2, "No such file or directory", str(self))
+        self._sandbox.remove(str(self))
+
+
+def _check_inside(path: str) -> None:
+    parts = PurePosixPath(path)
+    if not path or parts.is_absolute() or ".." in parts.parts or "\0" in path:
+        raise ValueError(f"seed path {path!r}: a relative path inside the workspace is wanted")
+
+
+def _read_seed(folder: Path) -> tuple[dict[str, tuple[bytes, int]], list[str]]:
+    """Return a folder's files with their modes, and the commands that make its links and empty folders."""
+    files: dict[str, tuple[bytes, int]] = {}
+    extras: list[str] = []
+    inside = folder.resolve()
+    for path, name in _walk(folder):
+        if path.is_symlink():
+            if not path.resolve().is_relative_to(inside) or path.readlink().is_absolute():
+                raise SettingsError(
+                    f"seed {folder}: the link {name} leads to {path.readlink()}, which is not inside the seed"
+                )
+            above, target = shlex.quote(str(PurePosixPath(name).parent)), shlex.quote(str(path.readlink()))
+            extras.append(f"mkdir -p -- {above} && ln -sfn -- {target} {shlex.quote(name)}")
+        elif path.is_dir():
+            extras.append(f"mkdir -p -- {shlex.quote(name)}")
+        elif path.is_file():
+            files[name] = (path.read_bytes(), path.stat().st_mode & 0o777)
+        else:
+            raise SettingsError(f"seed {folder}: {name} is neither a file nor a folder (a pipe, socket or device)")
+    return files, extras
+
+
+def _walk(folder: Path) -> Iterator[tuple[Path, str]]:
+    for path in sorted(folder.rglob("*")):
+        relative = path.relative_to(folder)
+        if not any(part in _NOT_SEEDED for part in relative.parts):
+            if path.is_dir() and not path.is_symlink() and any(path.iterdir()):
+                continue  # made with what is in it
+            yield path, relative.as_posix()
