@@ -1,0 +1,53 @@
+"""The hooks that a conftest or a plugin may implement; tests/plugin/test_hooks.py runs each example."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pytest_kiro.agent.kiro import Kiro
+    from pytest_kiro.agent.turn import Turn
+    from pytest_kiro.sandbox.protocol import Provider, Sandbox
+    from pytest_kiro.settings import Settings
+
+
+@pytest.hookspec
+def pytest_kiro_register_providers(register: Callable[[str, Callable[[Settings], Provider]], None]) -> None:
+    """Offer a provider of sandboxes under a name for `--kiro-sandbox`; called before anything starts.
+
+    To be implemented in a plugin or in the rootdir's conftest. `register` takes the name and a callable
+    that is given the settings and returns the `Provider`; import what is heavy inside of `create`.
+
+    >>> def pytest_kiro_register_providers(register):
+    ...     register("mycloud", lambda settings: MyCloud(settings))
+    """
+
+
+@pytest.hookspec
+def pytest_kiro_sandbox_ready(sandbox: Sandbox, settings: Settings) -> None:
+    """Prepare a sandbox that was just made, before kiro-cli is installed into it.
+
+    >>> def pytest_kiro_sandbox_ready(sandbox, settings):
+    ...     sandbox.exec("git config --global user.name Eval").check()
+    """
+
+
+@pytest.hookspec
+def pytest_kiro_turn_started(kiro: Kiro, prompt: str) -> None:
+    """Be told that a turn begins.
+
+    >>> def pytest_kiro_turn_started(kiro, prompt):
+    ...     print("asked:", prompt)
+    """
+
+
+@pytest.hookspec
+def pytest_kiro_turn_finished(kiro: Kiro, turn: Turn) -> None:
+    """Be told that a turn is over, however it ended, before a failed one raises.
+
+    >>> def pytest_kiro_turn_finished(kiro, turn):
+    ...     print("ended:", turn.summary)
+    """

@@ -1,0 +1,194 @@
+"""What people see of a run: the header, live output, a failing test's turns, the summary."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Generator, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_kiro.agent.plugin import MARKER_WORDS, OWNER, WIDE
+from pytest_kiro.report.stream import Stream
+from pytest_kiro.settings import did_you_mean
+
+if TYPE_CHECKING:
+    from pytest_kiro.agent.conversation import Conversation
+    from pytest_kiro.agent.live import LiveTurn
+    from pytest_kiro.agent.turn import Turn
+    from pytest_kiro.plugin import KiroSession
+
+_EVAL_FIXTURES = frozenset({"kiro", "kiro_sandbox", "kiro_cli", "kiro_login"})
+_TRANSCRIPT_LINES = 40
+
+
+class Report:
+    """Gathers what turns became, on every process, and tells it once, where the terminal is."""
+
+    def __init__(self, config: pytest.Config, session: KiroSession) -> None:
+        self._config, self._session = config, session
+        self._worker = hasattr(config, "workerinput")
+        self._told = False
+        self._turns: list[dict[str, Any]] = []
+        self._unsent: list[dict[str, Any]] = []
+        self._sandboxes: Counter[str] = Counter()
+        session.observers += [_Hooks(config, self._unsent), *Stream.wanted(config, session.settings)]
+
+    # -- before
+
+    def pytest_collection_modifyitems(self, items: Sequence[pytest.Item]) -> None:
+        for item in items:
+            for mark in item.iter_markers("kiro"):
+                _check_marker(item, mark)
+
+    def pytest_report_collectionfinish(self, items: Sequence[pytest.Item]) -> list[str]:
+        if self._config.option.collectonly:
+            return []
+        wanted = any(map(is_eval, items)) or self._config.get_verbosity() > 0
+        return [self._header()] if wanted else []
+
+    def _header(self) -> str:
+        self._told = True
+        isolated = self._session.provider.isolated
+        cli = self._session.cli(isolated=isolated)
+        parts = [f"kiro: sandbox {self._session.settings.sandbox}"]
+        if cli == "scripted":
+            parts.append("kiro-cli scripted: the stand-in answers, Kiro is not asked")
+        else:
+            where = f" ({shutil.which('kiro-cli')})" if cli == "official" and not isolated else ""
+            parts.append(f"kiro-cli {cli}{where}")
+            if not isolated:
+                parts.append("not isolated: Kiro works on this machine")
+        return ", ".join(parts)
+
+    # -- each test
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        report = yield
+        if self._unsent or is_eval(item):
+            # On the report, as plain values, since under xdist it is what reaches the controller.
+            vars(report)["kiro"] = list(self._unsent)
+            self._unsent.clear()
+        if report.failed and (text := _turns_of(item)):
+            report.sections.append(("kiro turns", text))
+        return report
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        turns: list[dict[str, Any]] | None = getattr(report, "kiro", None)
+        if turns is None or self._worker:
+            return
+        self._turns += turns
+        if not self._told:  # an xdist controller collects nothing, so the first eval's report is its first chance
+            header = self._header()
+            if terminal := self._config.pluginmanager.getplugin("terminalreporter"):
+                terminal.ensure_newline()
+                terminal.write_line(header)
+
+    # -- after
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self) -> None:
+        counts = {"created": self._session.created, "deleted": self._session.deleted}
+        if self._worker:
+            self._config.workeroutput["kiro_sandboxes"] = counts  # type: ignore[attr-defined] # xdist's own
+        else:
+            self._sandboxes.update(counts)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        self._sandboxes.update(
+            (
+                getattr(
+                    node,
+                    "workeroutput",
+                    None,
+                )
+                and node.workeroutput.get("kiro_sandboxes")
+            )
+            or {}
+        )
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if not self._turns and not self._sandboxes["created"]:
+            return
+        created, deleted = self._sandboxes["created"], self._sandboxes["deleted"]
+        terminalreporter.write_sep("-", "kiro")
+        terminalreporter.write_line(turns_line(self._turns))
+        terminalreporter.write_line(f"sandboxes: created {created}, deleted {deleted}, leaked {created - deleted}")
+        if any(turn["scripted"] for turn in self._turns):
+            terminalreporter.write_line("scripted: the stand-in answered; nothing above was said by Kiro", yellow=True)
+
+
+def is_eval(item: pytest.Item) -> bool:
+    """Whether a test asks for Kiro."""
+    return not _EVAL_FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
+
+
+def turns_line(turns: Sequence[dict[str, Any]]) -> str:
+    """Count turns by how they ended.
+
+    >>> turns_line([{"status": "completed", "kind": ""}, {"status": "failed", "kind": "throttled: infrastructure"}])
+    'turns: 2, 1 completed, 1 failed (throttled: infrastructure)'
+    """
+    counts = Counter(f"{turn['status']} ({turn['kind']})" if turn["kind"] else turn["status"] for turn in turns)
+    order = sorted(counts, key=lambda ending: (ending != "completed", ending))
+    return ", ".join([f"turns: {len(turns)}", *(f"{counts[ending]} {ending}" for ending in order)])
+
+
+def _check_marker(item: pytest.Item, mark: pytest.Mark) -> None:
+    known = ", ".join(MARKER_WORDS)
+    if mark.args:
+        raise pytest.UsageError(f"{item.nodeid}: mark.kiro takes keywords only; known: {known}")
+    for word in mark.kwargs:
+        if word not in MARKER_WORDS:
+            hint = did_you_mean(word, list(MARKER_WORDS))
+            raise pytest.UsageError(f"{item.nodeid}: mark.kiro has no keyword {word!r}{hint}; known: {known}")
+
+
+def _turns_of(item: pytest.Item) -> str:
+    """Return the status lines of the turns that a test looked at, and the end of the last transcript."""
+    wide = item.config.stash.get(WIDE, {})
+    owners = [wide[name] for name in getattr(item, "fixturenames", ()) if name in wide]
+    if (own := item.stash.get(OWNER, None)) is not None:
+        owners.append(own)
+    turns = [turn for owner in owners for turn in owner.turns]
+    return "\n".join([*map(_line, turns), *_transcript(turns[-1:])])
+
+
+def _line(turn: Turn) -> str:
+    prompt = " ".join(turn.prompt.split())
+    return f"{turn.summary}: {prompt if len(prompt) <= 100 else prompt[:99] + '…'}"
+
+
+def _transcript(turns: Iterable[Turn]) -> Iterable[str]:
+    for turn in turns:
+        lines = turn.output.rstrip().splitlines()
+        left_out = f", {len(lines) - _TRANSCRIPT_LINES} lines before them" if len(lines) > _TRANSCRIPT_LINES else ""
+        yield f"--- what turn {turn.number} printed{left_out}"
+        yield from lines[-_TRANSCRIPT_LINES:]
+        if turn.detail:
+            yield f"--- {turn.detail}"
+        yield from (f"--- warning: {warning}" for warning in turn.warnings)
+
+
+class _Hooks:
+    """Passes a turn's beginning and end on to the hooks, and notes the end for the report."""
+
+    def __init__(self, config: pytest.Config, unsent: list[dict[str, Any]]) -> None:
+        self._hook, self._unsent = config.hook, unsent
+
+    def started(self, conversation: Conversation, prompt: str) -> None:
+        self._hook.pytest_kiro_turn_started(kiro=conversation.kiro, prompt=prompt)
+
+    def printed(self, live: LiveTurn, text: str) -> None:
+        pass
+
+    def finished(self, turn: Turn) -> None:
+        kiro = turn.conversation.kiro
+        scripted = kiro.installation.scripted
+        self._unsent.append({"status": turn.status, "kind": turn.kind, "scripted": scripted})
+        self._hook.pytest_kiro_turn_finished(kiro=kiro, turn=turn)

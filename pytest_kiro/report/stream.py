@@ -1,0 +1,56 @@
+"""Live output: what Kiro prints, while it prints it."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pytest_kiro.agent.conversation import Conversation
+    from pytest_kiro.agent.live import LiveTurn
+    from pytest_kiro.agent.turn import Turn
+    from pytest_kiro.settings import Settings
+
+
+class Stream:
+    """Writes to the terminal, past pytest's capture; under xdist line by line to stderr, each with its test.
+
+    (A worker's stdout belongs to xdist's protocol and reaches nobody.)
+    """
+
+    def __init__(self, config: Any, *, prefixed: bool) -> None:
+        self._config, self._prefixed = config, prefixed
+        self._pending: dict[str, str] = {}
+
+    @classmethod
+    def wanted(cls, config: Any, settings: Settings) -> list[Stream]:
+        """Return the one stream of this process, or none."""
+        on = settings.stream == "on" or (settings.stream == "auto" and config.getoption("capture") == "no")
+        return [cls(config, prefixed=settings.worker != "main")] if on else []
+
+    def started(self, conversation: Conversation, prompt: str) -> None:
+        name = conversation.owner.name.rpartition("::")[2]
+        first, *more = prompt.strip().splitlines()
+        self._write(name, f"\n{name} asks: {first}{' …' if more else ''}\n")
+
+    def printed(self, live: LiveTurn, text: str) -> None:
+        self._write(live.name.rpartition("::")[2], text)
+
+    def finished(self, turn: Turn) -> None:
+        name = turn.conversation.owner.name.rpartition("::")[2]
+        ended = "" if turn.output.endswith("\n") or not turn.output else "\n"
+        self._write(name, f"{ended}{name}: {turn.summary}\n")
+
+    def _write(self, name: str, text: str) -> None:
+        if self._prefixed:
+            lines = (self._pending.pop(name, "") + text).split("\n")
+            self._pending[name] = lines.pop()
+            text = "".join(f"[{name}] {line}\n" for line in lines if line)
+        capture = self._config.pluginmanager.getplugin("capturemanager")
+        with capture.global_and_fixture_disabled() if capture else nullcontext():
+            file = sys.__stderr__ if self._prefixed else sys.__stdout__
+            if file is not None and text:
+                encoding = file.encoding or "utf-8"
+                file.write(text.encode(encoding, "replace").decode(encoding))
+                file.flush()
