@@ -45,7 +45,7 @@ class Kiro:
         )
         self.observers = observers
         self._owners = owners
-        self._made: list[Conversation] = []
+        self._open: set[Conversation] = set()
         # A login shell sets PATH anew, so the launch script exports it whole; only the machine knows it.
         path = sandbox.exec('printf %s "$PATH"').check().output
         self.path = ":".join(dict.fromkeys([f"{sandbox.home}/.local/bin", installation.folder, *path.split(":")]))
@@ -98,13 +98,15 @@ class Kiro:
         ...     kiro.conversation().run("My name is Ada.")
         ...     assert "Ada" not in kiro.conversation().run("What is my name?").text
         """
-        made = Conversation(self, self._owners.current(), workspace=workspace, options=options)
-        self._made.append(made)
+        made = Conversation(
+            self, self._owners.current(), workspace=workspace, options=options, on_end=self._open.discard
+        )
+        self._open.add(made)
         return made
 
     def close(self) -> None:
         """End every conversation that is left; idempotent."""
-        for conversation in self._made:
+        for conversation in list(self._open):
             conversation.end()
 
     def _main(self) -> Conversation:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from pytest_kiro.agent.turn import Turn
 from pytest_kiro.cli.evidence import LOGIN_WITHIN, Cause, Ending, waits_for_login
-from pytest_kiro.errors import ConversationError, KiroError, SandboxError, TurnFailed, TurnTimeout, message
+from pytest_kiro.errors import ConversationError, KiroError, LaunchError, SandboxError, TurnFailed, TurnTimeout, message
 from pytest_kiro.sandbox.protocol import Pty
 from pytest_kiro.terminal.text import Kept, Plain, fold, tail
 
@@ -137,7 +137,10 @@ class LiveTurn:
     def turn(self) -> Turn:
         """The finished turn; `ConversationError` while Kiro still works."""
         if self._turn is None:
-            raise ConversationError("the turn is not finished yet; leave the with statement, or call finish()")
+            how = (
+                "was broken off" if self._aborted else "is not finished yet; leave the with statement, or call finish()"
+            )
+            raise ConversationError(f"the turn {how}")
         return self._turn
 
     @property
@@ -228,6 +231,10 @@ class LiveTurn:
                     return self._pty.read(left)
                 except TimeoutError:
                     continue
+                except LaunchError:
+                    if self.ending is None:
+                        raise
+                    return b""  # it was stopped before it began
                 except SandboxError as error:
                     self.ending = Ending("lost", Cause.CONNECTION, detail=str(error))
                     return b""
