@@ -54,6 +54,8 @@ class KiroSession:
     observers: list[Observer] = field(default_factory=list)
     created: int = 0
     deleted: int = 0
+    #: Whether a sandbox was made in this process, or in one of its xdist workers.
+    used: bool = False
 
     def cli(self, *, isolated: bool) -> str:
         """Which CLI answers: unless told, the stand-in wherever nothing keeps Kiro off this machine."""
@@ -141,7 +143,7 @@ def pytest_configure_node(node: Any) -> None:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     session = config.stash.get(SESSION, None)
-    if session is not None and config.pluginmanager.hasplugin("dsession"):
+    if session is not None and session.used and not hasattr(config, "workerinput"):
         session.provider.make(session.settings).close()
 
 
@@ -182,8 +184,8 @@ def kiro_sandbox(
             raise SettingsError(f"kiro_sandbox_args has no key {name!r}{hint}; known: {', '.join(known)}")
     session = pytestconfig.stash[SESSION]
     with _terminated_gently():
-        provider = session.provider.make(kiro_settings)
-        sandbox = provider.create(SandboxSpec(**kiro_sandbox_args))
+        session.used = True
+        sandbox = session.provider.make(kiro_settings).create(SandboxSpec(**kiro_sandbox_args))
         session.created += 1
         try:
             pytestconfig.hook.pytest_kiro_sandbox_ready(sandbox=sandbox, settings=kiro_settings)
@@ -191,7 +193,6 @@ def kiro_sandbox(
         finally:
             sandbox.close()
             session.deleted += 1
-            provider.close()
 
 
 @pytest.fixture(scope="session")

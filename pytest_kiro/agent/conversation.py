@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, Unpack
 
@@ -61,6 +61,7 @@ class Conversation:
         *,
         workspace: str | None = None,
         options: Mapping[str, Any] | None = None,
+        on_end: Callable[[Conversation], None] = lambda _: None,
     ) -> None:
         self.turns: list[Turn] = []
         self._kiro, self._owner = kiro, owner
@@ -73,6 +74,7 @@ class Conversation:
         self._broken: str | None = None
         self._flight = threading.Lock()
         self._live: LiveTurn | None = None
+        self._on_end = on_end
 
     def __repr__(self) -> str:
         return f"<Conversation {self._number} of {self._owner.name}, {len(self.turns)} turns>"
@@ -134,6 +136,7 @@ class Conversation:
             self._live.abort()
         if self._workspace is not None:
             self._workspace.remove()
+        self._on_end(self)
 
     # -- one turn
 

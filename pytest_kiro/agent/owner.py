@@ -24,7 +24,7 @@ class Owner:
 
     `name` is for people, `tables` are its names in a scenario file, best first; relative workspaces start at
     `file`'s folder; `marker` has the keywords of `mark.kiro`, `run_args` the fixture's, asked for at the
-    first turn.
+    first turn; `wide` is whether it is a fixture that several tests share.
     """
 
     name: str
@@ -32,6 +32,7 @@ class Owner:
     file: Path
     marker: Callable[[], Mapping[str, Any]] = dict
     run_args: Callable[[], Mapping[str, Any]] = dict
+    wide: bool = False
     main: Conversation | None = None
     conversations: list[Conversation] = field(default_factory=list)
     ended: bool = False

@@ -100,6 +100,7 @@ def _owner_of_fixture(fixturedef: pytest.FixtureDef[Any], request: pytest.Fixtur
         file=Path(inspect.getfile(inspect.unwrap(fixturedef.func))),
         marker=lambda: marker_words(node),
         run_args=lambda: request.getfixturevalue("kiro_run_args"),
+        wide=True,
     )
 
 

@@ -75,12 +75,15 @@ class Report:
             self._unsent.clear()
         if report.failed and (text := _turns_of(item)):
             report.sections.append(("kiro turns", text))
+        if call.when == "teardown" and OWNER in item.stash:
+            del item.stash[OWNER]  # its turns may be large, and items live until the session ends
         return report
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         turns: list[dict[str, Any]] | None = getattr(report, "kiro", None)
         if turns is None or self._worker:
             return
+        self._session.used = True
         self._turns += turns
         if not self._told:  # an xdist controller collects nothing, so the first eval's report is its first chance
             header = self._header()
@@ -99,18 +102,11 @@ class Report:
             self._sandboxes.update(counts)
 
     @pytest.hookimpl(optionalhook=True)
-    def pytest_testnodedown(self, node: Any) -> None:
-        self._sandboxes.update(
-            (
-                getattr(
-                    node,
-                    "workeroutput",
-                    None,
-                )
-                and node.workeroutput.get("kiro_sandboxes")
-            )
-            or {}
-        )
+    def pytest_testnodedown(self, node: Any, error: object) -> None:
+        output: dict[str, Any] = getattr(node, "workeroutput", None) or {}
+        self._sandboxes.update(output.get("kiro_sandboxes", {}))
+        if error:  # it died, perhaps with a sandbox
+            self._session.used = True
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if not self._turns and not self._sandboxes["created"]:
@@ -119,6 +115,8 @@ class Report:
         terminalreporter.write_sep("-", "kiro")
         terminalreporter.write_line(turns_line(self._turns))
         terminalreporter.write_line(f"sandboxes: created {created}, deleted {deleted}, leaked {created - deleted}")
+        for line in shared_lines(self._turns):
+            terminalreporter.write_line(line)
         if any(turn["scripted"] for turn in self._turns):
             terminalreporter.write_line("scripted: the stand-in answered; nothing above was said by Kiro", yellow=True)
 
@@ -137,6 +135,19 @@ def turns_line(turns: Sequence[dict[str, Any]]) -> str:
     counts = Counter(f"{turn['status']} ({turn['kind']})" if turn["kind"] else turn["status"] for turn in turns)
     order = sorted(counts, key=lambda ending: (ending != "completed", ending))
     return ", ".join([f"turns: {len(turns)}", *(f"{counts[ending]} {ending}" for ending in order)])
+
+
+def shared_lines(turns: Sequence[dict[str, Any]]) -> list[str]:
+    """Name the wide fixtures whose turns several xdist workers ran, each for itself (contract O2)."""
+    workers: dict[str, set[str]] = {}
+    for turn in turns:
+        if turn["fixture"]:
+            workers.setdefault(turn["fixture"], set()).add(turn["worker"])
+    return [
+        f"{fixture} ran on {len(found)} workers, once on each; --dist loadscope keeps the tests that share it together"
+        for fixture, found in sorted(workers.items())
+        if len(found) > 1
+    ]
 
 
 def _check_marker(item: pytest.Item, mark: pytest.Mark) -> None:
@@ -190,5 +201,14 @@ class _Hooks:
     def finished(self, turn: Turn) -> None:
         kiro = turn.conversation.kiro
         scripted = kiro.installation.scripted
-        self._unsent.append({"status": turn.status, "kind": turn.kind, "scripted": scripted})
+        owner = turn.conversation.owner
+        self._unsent.append(
+            {
+                "status": turn.status,
+                "kind": turn.kind,
+                "scripted": scripted,
+                "fixture": owner.name if owner.wide else None,
+                "worker": kiro.settings.worker,
+            }
+        )
         self._hook.pytest_kiro_turn_finished(kiro=kiro, turn=turn)
