@@ -1,0 +1,3 @@
+"""Shared by tests/ and evals/: the tests run pytest in pytest."""
+
+pytest_plugins = ["pytester"]

@@ -1,0 +1,152 @@
+"""Runs the stand-in as what it is: a process with its own HOME and a nearly empty environment."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import select
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest_kiro.scripted
+
+MAIN = Path(pytest_kiro.scripted.__file__).parent / "kiro_cli" / "__main__.py"
+DEADLINE = 60.0
+CHAT = ("chat", "--no-interactive", "--agent-engine", "v2", "-a", "--wrap", "never")
+
+
+@dataclass
+class Result:
+    code: int
+    out: str
+    err: str
+
+
+def tool(name: str, number: int = 1, **args: Any) -> dict[str, Any]:
+    """A tool call as KIRO_MOCK_CHAT_RESPONSE takes it."""
+    return {"tool_use_id": f"tooluse_{number}", "name": name, "args": args}
+
+
+@dataclass
+class Standin:
+    home: Path
+    cwd: Path
+    env: dict[str, str]
+    command: list[str] = field(default_factory=lambda: [sys.executable, str(MAIN)])
+    started: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def environment(self, replies: Any, misbehave: Any, env: dict[str, str] | None) -> dict[str, str]:
+        result = dict(self.env)
+        if replies is not None:
+            file = self.home / "replies.json"
+            file.write_text(replies if isinstance(replies, str) else json.dumps(replies), encoding="utf-8")
+            result["KIRO_MOCK_CHAT_RESPONSE"] = str(file)
+        if misbehave is not None:
+            result["KIRO_STANDIN_MISBEHAVE"] = json.dumps(misbehave)
+        result.update(env or {})
+        return {name: value for name, value in result.items() if value != "UNSET"}
+
+    def run(
+        self,
+        *argv: str,
+        replies: Any = None,
+        misbehave: Any = None,
+        stdin: str | bytes = b"",
+        env: dict[str, str] | None = None,
+        cwd: Path | None = None,
+    ) -> Result:
+        done = subprocess.run(
+            [*self.command, *argv],
+            input=stdin.encode() if isinstance(stdin, str) else stdin,
+            capture_output=True,
+            env=self.environment(replies, misbehave, env),
+            cwd=cwd or self.cwd,
+            timeout=DEADLINE,
+            check=False,
+        )
+        return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    def chat(self, prompt: str, replies: Any, *more: str, **keywords: Any) -> Result:
+        """One turn with every tool trusted."""
+        return self.run(*CHAT, *more, stdin=prompt, replies=replies, **keywords)
+
+    def spawn(self, *argv: str, replies: Any = None, misbehave: Any = None) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(
+            [*self.command, *argv],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=self.environment(replies, misbehave, None),
+            cwd=self.cwd,
+        )
+        self.started.append(process)
+        return process
+
+    def in_terminal(
+        self, *argv: str, replies: Any = None, misbehave: Any = None, env: dict[str, str] | None = None
+    ) -> tuple[int, bytes]:
+        """Run in a terminal of its own: exit code, and everything that was shown."""
+        leader, follower = pty.openpty()
+        process = subprocess.Popen(
+            [*self.command, *argv],
+            stdin=follower,
+            stdout=follower,
+            stderr=follower,
+            env=self.environment(replies, misbehave, env),
+            cwd=self.cwd,
+        )
+        self.started.append(process)
+        os.close(follower)
+        shown = read_until(leader, None)
+        os.close(leader)
+        return process.wait(DEADLINE), shown
+
+    @property
+    def store(self) -> Path:
+        return self.home / ".kiro" / "sessions" / "cli"
+
+    def ids(self) -> list[str]:
+        return sorted(path.stem for path in self.store.glob("*.json"))
+
+    def state(self, session_id: str | None = None) -> dict[str, Any]:
+        """The state file of a session, by default of the only one."""
+        (only,) = [session_id] if session_id else self.ids()
+        state: dict[str, Any] = json.loads((self.store / f"{only}.json").read_text(encoding="utf-8"))
+        return state
+
+    def turns(self, session_id: str | None = None) -> list[dict[str, Any]]:
+        metadata = self.state(session_id)["session_state"]["conversation_metadata"]
+        turns: list[dict[str, Any]] = metadata["user_turn_metadatas"]
+        return turns
+
+    def messages(self, session_id: str | None = None) -> list[dict[str, Any]]:
+        (only,) = [session_id] if session_id else self.ids()
+        lines = (self.store / f"{only}.jsonl").read_text(encoding="utf-8").splitlines()
+        return [json.loads(line) for line in lines]
+
+    def results(self) -> list[dict[str, Any]]:
+        """The toolResult data of the only session, in order."""
+        found = [message["data"] for message in self.messages() if message["kind"] == "ToolResults"]
+        return [part["data"] for data in found for part in data["content"]]
+
+
+def read_until(descriptor: int, wanted: bytes | None) -> bytes:
+    """Read until these bytes have come, or (None) until the end; fail at the deadline."""
+    data, end = b"", time.monotonic() + DEADLINE
+    while wanted is None or wanted not in data:
+        if not select.select([descriptor], [], [], max(0.0, end - time.monotonic()))[0]:
+            raise AssertionError(f"{wanted!r} did not come; so far: {data[-500:]!r}")
+        try:
+            chunk = os.read(descriptor, 65536)
+        except OSError:  # the other side of a terminal is gone
+            chunk = b""
+        if not chunk:
+            assert wanted is None, f"{wanted!r} did not come before the end: {data[-500:]!r}"
+            break
+        data += chunk
+    return data
