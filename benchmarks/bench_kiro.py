@@ -1,0 +1,47 @@
+"""A `Kiro` without pytest around it, on the local sandbox, answered by the stand-in."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pytest_kiro import Identity, Kiro, SandboxSpec, settings
+from pytest_kiro.agent.owner import Owner, Owners
+from pytest_kiro.cli import commands
+from pytest_kiro.cli.install import install
+from pytest_kiro.sandbox.local import LocalProvider
+
+
+@contextmanager
+def bench_kiro(scenario: str) -> Iterator[tuple[Kiro, Owners, Path]]:
+    """Yield Kiro, its owners, and the file whose scenario is `scenario`."""
+    chosen = settings.read(option=lambda _: None, environ={}, ini=lambda _: None)
+    provider = LocalProvider(chosen)
+    owners = Owners()
+    with tempfile.TemporaryDirectory() as name:
+        file = Path(name) / "bench.py"
+        scenarios = Path(name) / chosen.scenarios
+        scenarios.mkdir()
+        (scenarios / "bench.toml").write_text(scenario)
+        sandbox = provider.create(SandboxSpec())
+        try:
+            cli = install(sandbox, "scripted", timeout=60)
+            identity = Identity("scripted", env={commands.API_KEY: commands.PLACEHOLDER_KEY})
+            yield Kiro(sandbox, cli, identity, chosen, owners=owners), owners, file
+        finally:
+            sandbox.close()
+            provider.close()
+
+
+@contextmanager
+def owner(owners: Owners, file: Path, table: str) -> Iterator[None]:
+    """Be a test of the name `table` for a while."""
+    test = Owner(table, (table,), file)
+    owners.push(test)
+    try:
+        yield
+    finally:
+        owners.pop(test)
+        test.end()
