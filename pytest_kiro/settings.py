@@ -228,8 +228,7 @@ def did_you_mean(word: str, known: list[str]) -> str:
 
 def markdown() -> str:
     """Render the table for the README."""
-    lines = ["| option | ini key and environment variable | default | what it says |", "|---|---|---|---|"]
+    lines = ["| option | default | |", "|---|---|---|"]
     for row in TABLE:
-        default = row.shown_default or row.default or ""
-        lines.append(f"| `{row.option} {row.metavar}` | `{row.ini}`, `{row.variable}` | {default} | {row.help} |")
+        lines.append(f"| `{row.option} {row.metavar}` | {row.shown_default or row.default} | {row.help} |")
     return "\n".join(lines)
