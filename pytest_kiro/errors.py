@@ -22,11 +22,20 @@ Every message says what happened, with which values, the last lines of output, a
 
 from __future__ import annotations
 
+import operator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pytest_kiro.agent.turn import Turn
     from pytest_kiro.sandbox.protocol import ExecResult
+
+
+class KiroError(Exception):
+    """The root of every error that pytest-kiro raises."""
+
+
+#: Put into a module as `__tracebackhide__`: our errors end in advice, and our frames above them say nothing more.
+HIDE_FRAMES = operator.methodcaller("errisinstance", KiroError)
 
 
 def message(what: str, *, output: str = "", advice: str = "", lines: int = 10) -> str:
@@ -39,10 +48,6 @@ def message(what: str, *, output: str = "", advice: str = "", lines: int = 10) -
     """
     tail = output.rstrip().splitlines()[-lines:]
     return "\n".join([what, *(f"  | {line}" for line in tail), *([advice] if advice else [])])
-
-
-class KiroError(Exception):
-    """The root of every error that pytest-kiro raises."""
 
 
 class SettingsError(KiroError):

@@ -17,7 +17,7 @@ from pytest_kiro.agent.workspace import Workspace
 from pytest_kiro.cli import commands, sessions
 from pytest_kiro.cli.evidence import Cause, Ending, judge
 from pytest_kiro.cli.transcript import Transcript
-from pytest_kiro.errors import ConversationError, SandboxError
+from pytest_kiro.errors import HIDE_FRAMES, ConversationError, SandboxError
 from pytest_kiro.scripted import scenario
 from pytest_kiro.terminal.attach import Attached, attach
 from pytest_kiro.terminal.launch import Launch, Outcome, read_outcome
@@ -25,6 +25,7 @@ from pytest_kiro.terminal.launch import Launch, Outcome, read_outcome
 if TYPE_CHECKING:
     from pytest_kiro.agent.kiro import Kiro
 
+__tracebackhide__ = HIDE_FRAMES
 _COLLECT_TIMEOUT = 60.0
 
 
@@ -107,7 +108,6 @@ class Conversation:
 
     def run(self, prompt: str, *, check: bool = True, **options: Unpack[RunArguments]) -> Turn:
         """Run one prompt in this conversation; see `Kiro.run`."""
-        __tracebackhide__ = True
         live = self.stream(prompt, check=check, **options)
         try:
             return live.finish()
@@ -178,6 +178,7 @@ class Conversation:
             observers=kiro.observers,
             complete=lambda live: self._complete(live, pty, launch),
             abandon=lambda: self._abandon(launch),
+            release=self._flight.release,
         )
         try:
             for observer in kiro.observers:
@@ -234,7 +235,6 @@ class Conversation:
         finally:
             self._clear(launch)
             self._live = None
-            self._flight.release()
 
     def _abandon(self, launch: Launch) -> None:
         self._broken = "a turn of it was broken off"

@@ -11,8 +11,11 @@ from pytest_kiro.agent.turn import Turn
 from pytest_kiro.agent.workspace import Workspace
 from pytest_kiro.cli.install import Installation
 from pytest_kiro.cli.login import Identity
+from pytest_kiro.errors import HIDE_FRAMES
 from pytest_kiro.sandbox.protocol import Sandbox
 from pytest_kiro.settings import Settings
+
+__tracebackhide__ = HIDE_FRAMES
 
 
 class Kiro:
@@ -76,7 +79,6 @@ class Kiro:
         >>> def test_hello(kiro):
         ...     assert "hello" in kiro.run("Say hello.").text.lower()
         """
-        __tracebackhide__ = True
         return self._main().run(prompt, check=check, **options)
 
     def stream(self, prompt: str, *, check: bool = True, **options: Unpack[RunArguments]) -> LiveTurn:

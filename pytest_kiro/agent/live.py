@@ -10,13 +10,23 @@ from typing import TYPE_CHECKING, Protocol
 
 from pytest_kiro.agent.turn import Turn
 from pytest_kiro.cli.evidence import LOGIN_WITHIN, Cause, Ending, waits_for_login
-from pytest_kiro.errors import ConversationError, KiroError, LaunchError, SandboxError, TurnFailed, TurnTimeout, message
+from pytest_kiro.errors import (
+    HIDE_FRAMES,
+    ConversationError,
+    KiroError,
+    LaunchError,
+    SandboxError,
+    TurnFailed,
+    TurnTimeout,
+    message,
+)
 from pytest_kiro.sandbox.protocol import Pty
 from pytest_kiro.terminal.text import Kept, Plain, fold, tail
 
 if TYPE_CHECKING:
     from pytest_kiro.agent.conversation import Conversation
 
+__tracebackhide__ = HIDE_FRAMES
 #: Bytes of a turn that are kept; beyond it the middle is dropped, and the Turn says so.
 KEPT = 16 * 1024 * 1024
 #: Seconds that Kiro has to write its records after Ctrl-C, before it is killed.
@@ -83,6 +93,7 @@ class LiveTurn:
         observers: tuple[Observer, ...],
         complete: Callable[[LiveTurn], Turn],
         abandon: Callable[[], None],
+        release: Callable[[], None],
     ) -> None:
         self.prompt, self.name = prompt, name
         self._printed = Printed()
@@ -90,7 +101,7 @@ class LiveTurn:
         self.exit_code: int | None = None
         self.first_output_after: float | None = None
         self._pty, self._check, self._observers = pty, check, observers
-        self._complete, self._abandon = complete, abandon
+        self._complete, self._abandon, self._release = complete, abandon, release
         self._timeout, self._stall = timeout, stall_timeout
         self._started = self._last_byte = time.monotonic()
         self._grace: float | None = None
@@ -110,7 +121,6 @@ class LiveTurn:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        __tracebackhide__ = True
         if error is not None and not isinstance(error, Exception):
             self.abort()  # Ctrl-C: end it at once
         self.interrupt()  # of no effect when it has ended by itself
@@ -154,7 +164,6 @@ class LiveTurn:
 
     def finish(self) -> Turn:
         """Wait for the end and return the turn; a failed one raises when it is checked."""
-        __tracebackhide__ = True
         self._finish()
         self._raise()
         return self.turn
@@ -173,12 +182,14 @@ class LiveTurn:
             return
         for _ in self._text:
             pass
-        self._turn = self._complete(self)
-        for observer in self._observers:
-            observer.finished(self._turn)
+        try:
+            self._turn = self._complete(self)
+            for observer in self._observers:
+                observer.finished(self._turn)
+        finally:
+            self._release()  # only now: an observer that ran another turn would be told of that one, for ever
 
     def _raise(self) -> None:
-        __tracebackhide__ = True
         turn = self.turn
         if not self._check or turn.status in ("completed", "stopped"):
             return

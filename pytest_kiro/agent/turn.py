@@ -86,7 +86,8 @@ class Turn:
         """One line: how it ended, how long it took, what it used."""
         ending = self.status if self.cause is None else f"{self.status} ({self.kind})"
         spent = "" if self.credits is None else f", {self.credits:.2f} credits"
-        calls = f", {len(self.tool_calls)} tool calls" if self.tool_calls else ""
+        used = len(self.tool_calls)
+        calls = f", {used} tool call{'s' * (used > 1)}" if used else ""
         code = "" if self.exit_code in (0, None) else f", exit code {exit_name(self.exit_code)}"
         return f"turn {self.number} {ending} in {self.duration:.1f} s{calls}{spent}{code}"
 

@@ -132,7 +132,10 @@ def turns_line(turns: Sequence[dict[str, Any]]) -> str:
     >>> turns_line([{"status": "completed", "kind": ""}, {"status": "failed", "kind": "throttled: infrastructure"}])
     'turns: 2, 1 completed, 1 failed (throttled: infrastructure)'
     """
-    counts = Counter(f"{turn['status']} ({turn['kind']})" if turn["kind"] else turn["status"] for turn in turns)
+    counts = Counter(
+        turn["status"] if turn["kind"] in ("", turn["status"]) else f"{turn['status']} ({turn['kind']})"
+        for turn in turns
+    )
     order = sorted(counts, key=lambda ending: (ending != "completed", ending))
     return ", ".join([f"turns: {len(turns)}", *(f"{counts[ending]} {ending}" for ending in order)])
 

@@ -25,8 +25,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
-from pytest_kiro.errors import CommandFailed
+from pytest_kiro.errors import HIDE_FRAMES, CommandFailed
 
+__tracebackhide__ = HIDE_FRAMES
 #: Seconds that a command may take when nobody says otherwise (contract S12).
 EXEC_TIMEOUT = 600.0
 

@@ -32,8 +32,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pytest_kiro.errors import SettingsError
+from pytest_kiro.errors import HIDE_FRAMES, SettingsError
 
+__tracebackhide__ = HIDE_FRAMES
 # The kinds of the stand-in's misbehave.py, which this process must not import; a test proves the two equal.
 MISBEHAVIOURS = frozenset(
     {
