@@ -12,20 +12,19 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_kiro import settings as table
-from pytest_kiro.agent.owner import Owners
 from pytest_kiro.errors import SettingsError, SetupError
+from pytest_kiro.session import KiroSession, Registered
 
 if TYPE_CHECKING:
     from types import FrameType
 
     from pytest_kiro.agent.kiro import Kiro
-    from pytest_kiro.agent.live import Observer
     from pytest_kiro.cli.install import Installation
     from pytest_kiro.cli.login import Identity
     from pytest_kiro.sandbox.protocol import Provider, Sandbox
@@ -35,31 +34,6 @@ _MARKER = (
     "kiro(*, workspace=None, agent=None, model=None, effort=None, timeout=None, trust=None, env=None): "
     "how Kiro runs in this test; workspace is a folder beside the test's file with which the workspace is seeded."
 )
-
-
-class Registered(NamedTuple):
-    """A provider that can be chosen; nothing of it is imported before it makes a sandbox."""
-
-    make: Callable[[Settings], Provider]
-    isolated: bool
-
-
-@dataclass
-class KiroSession:
-    """What one pytest process knows of its own run."""
-
-    settings: Settings
-    provider: Registered
-    owners: Owners = field(default_factory=Owners)
-    observers: list[Observer] = field(default_factory=list)
-    created: int = 0
-    deleted: int = 0
-    #: Whether a sandbox was made in this process, or in one of its xdist workers.
-    used: bool = False
-
-    def cli(self, *, isolated: bool) -> str:
-        """Which CLI answers: unless told, the stand-in wherever nothing keeps Kiro off this machine."""
-        return self.settings.cli or ("official" if isolated else "scripted")
 
 
 SESSION = pytest.StashKey[KiroSession]()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pytest_kiro.agent.conversation import Conversation
     from pytest_kiro.agent.live import LiveTurn
     from pytest_kiro.agent.turn import Turn
-    from pytest_kiro.plugin import KiroSession
+    from pytest_kiro.session import KiroSession
 
 _EVAL_FIXTURES = frozenset({"kiro", "kiro_sandbox", "kiro_cli", "kiro_login"})
 _TRANSCRIPT_LINES = 40

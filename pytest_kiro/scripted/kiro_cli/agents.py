@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from . import screen, text_json
-from .app import Failure
+from .failures import Failure
 from .tools import NAMES, Call
 
 TYPE_CHECKING = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from . import screen
+from .failures import Failure, UsageError
 
 VERSION = "2.29.0"
 
@@ -23,22 +24,6 @@ Options:
   -V, --version  Print version
   -h, --help     Print help
 """
-
-
-class UsageError(Exception):
-    """A wrong command line; shown the way clap shows it, exit code 2."""
-
-    def __init__(self, text: str, usage: str = "kiro-cli [OPTIONS] <COMMAND>") -> None:
-        super().__init__(text)
-        self.usage = usage
-
-
-class Failure(Exception):
-    """The command failed: its text goes to stderr."""
-
-    def __init__(self, text: str, code: int = 1) -> None:
-        super().__init__(text)
-        self.code = code
 
 
 def run(argv: list[str]) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .app import UsageError
+from .failures import UsageError
 
 USAGE = "kiro-cli chat [OPTIONS] [INPUT]"
 

@@ -6,7 +6,7 @@ import os
 import time
 
 from . import agents, args, login, models, replies, screen, store
-from .app import Failure
+from .failures import Failure
 from .tools import Call
 
 TYPE_CHECKING = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from .tools import ToolError, absolute, field
+from .toolargs import ToolError, absolute, field
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from . import screen, text_json
-from .app import Failure, UsageError
+from .failures import Failure, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import signal
 import time
 
 from . import screen, text_json
-from .app import Failure
+from .failures import Failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

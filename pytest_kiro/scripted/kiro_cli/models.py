@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .app import Failure
+from .failures import Failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

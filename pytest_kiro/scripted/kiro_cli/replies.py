@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 
 from . import screen, text_json
-from .app import Failure
+from .failures import Failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import select
 import signal
 import subprocess
 
-from .tools import ToolError, absolute, field
+from .toolargs import ToolError, absolute, field
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

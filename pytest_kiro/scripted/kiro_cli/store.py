@@ -6,7 +6,7 @@ import os
 import time
 
 from . import text_json
-from .app import Failure
+from .failures import Failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .tools import ToolError, field
+from .toolargs import ToolError, field
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

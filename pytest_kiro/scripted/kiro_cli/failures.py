@@ -1,0 +1,19 @@
+"""How a command says that it failed; `app` turns it into text and an exit code."""
+
+from __future__ import annotations
+
+
+class UsageError(Exception):
+    """A wrong command line; shown the way clap shows it, exit code 2."""
+
+    def __init__(self, text: str, usage: str = "kiro-cli [OPTIONS] <COMMAND>") -> None:
+        super().__init__(text)
+        self.usage = usage
+
+
+class Failure(Exception):
+    """The command failed: its text goes to stderr."""
+
+    def __init__(self, text: str, code: int = 1) -> None:
+        super().__init__(text)
+        self.code = code
