@@ -1,0 +1,63 @@
+"""Runs the product's evals as their user does: `pytest evals`, in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+EVALS = Path(__file__).parents[2] / "evals"
+DEADLINE = 180
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run printed, and how each test ended: its failure's text, None when it passed."""
+
+    code: int
+    output: str
+    results: Mapping[str, str | None]
+
+
+def copy_evals(folder: Path) -> Path:
+    """Copy the evals without what running them left behind."""
+    return Path(shutil.copytree(EVALS, folder, ignore=shutil.ignore_patterns("__pycache__")))
+
+
+def run_pytest(folder: Path, *words: str, env: Mapping[str, str] | None = None, background: bool = False) -> Run:
+    """Run pytest in `folder`, offline, away from this repository's settings and caches."""
+    (folder / "pytest.ini").write_text("[pytest]\naddopts = --strict-markers\nfilterwarnings = error\n")
+    junit = folder / "junit.xml"
+    ours = ("PYTEST_", "KIRO_")
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    command = [sys.executable, "-B", "-m", "pytest", "-p", "no:cacheprovider", f"--junitxml={junit}"]
+    command += ["--kiro-cli=scripted", "--kiro-sandbox=local", *words]
+    if background:  # as `pytest evals &` in a script, so that SIGINT is ignored and everything inherits that
+        command = ["sh", "-c", '"$@" & wait "$!"', "sh", *command]
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env={**inherited, **(env or {})},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=DEADLINE,
+    )
+    assert junit.exists(), done.stdout
+    return Run(done.returncode, done.stdout, dict(map(_result, ElementTree.parse(junit).iter("testcase"))))
+
+
+def _result(case: ElementTree.Element) -> tuple[str, str | None]:
+    """Return a test's node id, and what its report says unless it passed."""
+    name = f"{case.get('classname', '').replace('.', '/')}.py::{case.get('name')}"
+    reports = [f"{part.tag}: {part.get('message')}\n{part.text}" for part in case if part.tag in _NOT_PASSED]
+    return name, "\n".join(reports) or None
+
+
+_NOT_PASSED = ("failure", "error", "skipped")
