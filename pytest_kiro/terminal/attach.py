@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 
-from pytest_kiro.errors import LaunchError, message
+from pytest_kiro.errors import LaunchError, PtyClosed, message
 from pytest_kiro.sandbox.protocol import Pty, Sandbox
 from pytest_kiro.terminal.launch import Filter, Launch
 from pytest_kiro.terminal.text import Plain, fold
@@ -29,7 +30,8 @@ def attach(
     # The typed line is harmless, yet a history file in HOME is something that the agent would see.
     pty = sandbox.open_pty(env={"HISTFILE": "/dev/null"}, size=size)
     try:
-        pty.write(launch.line().encode("ascii"))
+        with suppress(PtyClosed):  # the shell has ended already; what it said is read first, and then told
+            pty.write(launch.line().encode("ascii"))
     except BaseException:
         pty.close()
         raise
@@ -67,6 +69,8 @@ class Attached:
                 raise self._never_came("did not start: its terminal ended first")
             if rest := self._filter.feed(data):
                 return rest
+            if time.monotonic() >= end:  # the shell may talk on and on
+                raise TimeoutError(f"the program has not begun within {timeout:g} s")
 
     def _never_came(self, what: str) -> LaunchError:
         plain = Plain()

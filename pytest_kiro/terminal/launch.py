@@ -22,21 +22,26 @@ N={nonce}
 {exports}
 if command -v sha256sum >/dev/null 2>&1; then sum=sha256sum; else sum='shasum -a 256'; fi
 frame() {{ printf '\n%s %s\n' "$N" "$1"; }}
-# .git is left out: git rewrites its index while it only reads.
+# git rewrites its index, and Python its caches, while they only read.
 snapshot() {{
   frame "$1-files"
-  find . -name .git -prune -o -type f -perm -u=r -exec $sum {{}} +
+  find . \( -name .git -o -name __pycache__ \) -prune -o -type f -perm -u=r -exec $sum {{}} +
   frame "$1-others"
-  find . -name .git -prune -o \( -type l -o -type f ! -perm -u=r \) -exec sh -c '
+  find . \( -name .git -o -name __pycache__ \) -prune -o \( -type l -o -type f ! -perm -u=r \) -exec sh -c '
     for name do printf "%s\0" "$name"; readlink "$name" || echo unreadable; printf "\0"; done' sh {{}} +
 }}
 collect() {{
   {{
     cat "$D/before"
     ( cd "$W" && snapshot after )
+    # Not older, rather than newer: the clock of files is coarse.
     for store in {stores}; do
-      [ -d "$HOME/$store" ] && find "$HOME/$store" -type f -newer "$D/before" -exec sh -c '
-        for name do printf "\n%s %s\n" "$0" "store $name"; cat "$name"; done' "$N" {{}} +
+      [ -d "$HOME/$store" ] && find "$HOME/$store" -type f -exec sh -c '
+        nonce=$0 begun=$1
+        shift
+        for name do
+          [ "$begun" -nt "$name" ] || {{ printf "\n%s %s\n" "$nonce" "store $name"; cat "$name"; }}
+        done' "$N" "$D/before" {{}} +
     done
     frame status
     printf '%s' "$1"
@@ -45,15 +50,17 @@ collect() {{
   mv "$D/outcome.part" "$D/outcome"
 }}
 if [ "${{1-}}" = collect ]; then collect killed; exit; fi
+trap 'exit 130' INT
+cd "$W" || exit 126
+snapshot before >"$D/before" 2>/dev/null
 # Ctrl-C is for the program: without the trap this shell would die of it and no status would be written.
 # HUP and TERM end both, or a closed terminal would leave the program running.
 trap : INT
-cd "$W" || exit 126
-snapshot before >"$D/before" 2>/dev/null
 printf '\n%s\n' {marker}
 {command} <"$D/stdin"
 status=$?
-collect "$status"
+trap '' INT # a late one would cut the list of files short, and files would seem to be deleted
+collect "$status" 2>/dev/null
 exit "$status"
 """
 
@@ -165,7 +172,9 @@ def read_outcome(data: bytes, nonce: str) -> Outcome:
 
 def _manifest(frames: Mapping[str, bytes], when: str) -> Manifest:
     found: dict[str, str] = {}
-    for line in frames.get(f"{when}-files", b"").splitlines():
+    for line in frames.get(f"{when}-files", b"").split(b"\n"):
+        if not line:
+            continue
         escaped = line.startswith(b"\\")  # a name with a newline or backslash in it
         digest, _, name = line.removeprefix(b"\\").partition(b"  ")
         if escaped:

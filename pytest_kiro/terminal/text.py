@@ -8,23 +8,24 @@ import re
 from collections import deque
 from typing import AnyStr, Generic
 
+# A part of a sequence is at most 4,096 long: past it, what looks like the start of one is shown as it is.
+# Sequences, and at the end the start of one, are found in one pass from left to right: what is taken out in
+# one place then never makes a new sequence in another, wherever the chunks are cut.
 _ESCAPE = re.compile(
     r"\x1b(?:"
-    r"\[[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor
-    r"|\][^\x07\x1b]*(?:\x07|\x1b\\)"  # OSC: titles, links
-    r"|[PX^_][^\x1b]*\x1b\\"  # DCS, SOS, PM, APC
-    r"|[ -/]+[0-~]"  # character sets
+    r"\[[0-?]{0,4096}[ -/]{0,4096}[@-~]"  # CSI: colours, cursor
+    r"|\][^\x07\x1b]{0,4096}(?:\x07|\x1b\\)"  # OSC: titles, links
+    r"|[PX^_][^\x1b]{0,4096}\x1b\\"  # DCS, SOS, PM, APC
+    r"|[ -/]{1,4096}[0-~]"  # character sets
     r"|[0-OQ-WYZ\\`-~]"  # two characters; not the openers above
+    r"|(?P<unfinished>(?:\[[0-?]{0,4096}[ -/]{0,4096}|\][^\x07\x1b]{0,4096}\x1b?|[PX^_][^\x1b]{0,4096}\x1b?"
+    r"|[ -/]{0,4096})\Z)"
     r")"
 )
-_UNFINISHED = re.compile(r"\x1b(?:\[[0-?]*[ -/]*|\][^\x07\x1b]*\x1b?|[PX^_][^\x1b]*\x1b?|[ -/]*)\Z")
-_OVERWRITTEN = re.compile(r"[^\n]*\r(?=[^\n])")
-#: Longer than any real sequence: past it, what looks like the start of one is shown as it is.
-_LONGEST_ESCAPE = 4096
 
 
 class Plain:
-    """Decodes UTF-8 and takes out ANSI sequences, incrementally; CRLF becomes LF, a lone CR stays.
+    """Decodes UTF-8 and takes out ANSI sequences, incrementally; CRLF becomes LF, lone CRs become one.
 
     >>> plain = Plain()
     >>> plain.feed(b"caf\\xc3") + plain.feed(b"\\xa9 \\x1b[3") + plain.feed(b"1mred\\r") + plain.feed(b"\\n")
@@ -40,19 +41,22 @@ class Plain:
         text = self._rest + self._decoder.decode(data, final)
         self._rest = ""
         if "\x1b" in text:
-            text = _ESCAPE.sub("", text)
-            if not final and (unfinished := _UNFINISHED.search(text, max(0, len(text) - _LONGEST_ESCAPE))):
-                text, self._rest = text[: unfinished.start()], unfinished[0]
+            text = _ESCAPE.sub(self._without, text)
+            if final:
+                text, self._rest = text + self._rest, ""
         if "\r" in text:
-            if not final and text.endswith("\r"):
-                # A line end may be cut in two; several CRs before LF are one line end, since a terminal adds its own.
-                kept = text.rstrip("\r")
-                self._rest = text[len(kept) :] + self._rest
-                text = kept
+            # A line end may be cut in two; several CRs before LF are one line end, since a terminal adds its own.
             text = text.replace("\r\n", "\n")
-            if "\r\n" in text:
-                text = re.sub(r"\r+\n", "\n", text)
+            if "\r" in text:
+                text = re.sub(r"\r{2,}", "\r", text).replace("\r\n", "\n")
+                if not final and text.endswith("\r"):
+                    text, self._rest = text[:-1], "\r" + self._rest
         return text
+
+    def _without(self, found: re.Match[str]) -> str:
+        if found["unfinished"] is not None:
+            self._rest = found[0]
+        return ""
 
 
 def fold(text: str) -> str:
@@ -63,7 +67,8 @@ def fold(text: str) -> str:
     """
     if "\r" not in text:
         return text
-    return _OVERWRITTEN.sub("", text).replace("\r", "")
+    lines = text.split("\n")  # a regular expression would look at a long line again from each of its characters
+    return "\n".join(line.rstrip("\r").rpartition("\r")[2] if "\r" in line else line for line in lines)
 
 
 def tail(text: str, lines: int) -> str:

@@ -1,0 +1,5 @@
+"""The stories' asserts explain themselves as a test's do."""
+
+import pytest
+
+pytest.register_assert_rewrite("stories")

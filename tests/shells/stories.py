@@ -1,0 +1,299 @@
+"""What contract L promises of every shell: each story takes a `Shell` and asserts.
+
+They are told by pytest, and once more by a process that has given up root.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+from helpers import is_alive, read_all, read_until, wait_until
+
+from pytest_kiro.errors import LaunchError
+from pytest_kiro.sandbox import leases
+from pytest_kiro.sandbox.local import LocalSandbox
+from pytest_kiro.sandbox.protocol import Pty, Sandbox
+from pytest_kiro.terminal.attach import Attached, attach
+from pytest_kiro.terminal.launch import Launch, Outcome, read_outcome
+
+SHELLS = {
+    "bash": ("bash",),
+    "bash -l": ("bash", "-l"),
+    "sh": ("sh",),
+    "sh -l": ("sh", "-l"),
+    "zsh": ("zsh",),
+    "zsh -l": ("zsh", "-l"),
+}
+#: Everything that a start-up file can do to us.
+NOISY = """
+head -c 1000000 /dev/zero | tr '\\0' '#'
+printf '\\nready-0123456789abcdef\\n\\033[31mready-\\n'
+printf '\nready-%s\n' "$$"
+cd /
+PATH=/usr/bin:/bin
+VALUE=of-the-start-up-file; export VALUE
+alias sh='echo no;' exit='echo no;' ls='echo no;' cd='echo no;' printf='echo no;'
+PS1='$ ready > '
+set -o ignoreeof 2>/dev/null
+HISTFILE="$HOME/.my_history"
+"""
+
+
+@dataclass
+class Shell:
+    """A machine whose terminals have this shell."""
+
+    name: str
+    sandbox: Sandbox
+
+    def rc(self, text: str) -> None:
+        """Make this what the shell reads when it starts."""
+        for file in (".bashrc", ".bash_profile", ".profile", ".zshrc"):
+            self.sandbox.write_file(file, text.encode())
+
+    def launch(self, script: str, stdin: bytes = b"", **options: object) -> tuple[Launch, Attached]:
+        nonce = secrets.token_hex(8)
+        self.sandbox.exec("mkdir -p work/here").check()
+        launch = Launch(
+            argv=("/bin/sh", "-c", script, "program"),
+            workspace=f"{self.sandbox.home}/work/here",
+            folder=f".cache/{nonce}",
+            nonce=nonce,
+            stdin=stdin,
+            **options,  # type: ignore[arg-type]
+        )
+        return launch, attach(self.sandbox, launch)
+
+    def run(self, script: str, stdin: bytes = b"", **options: object) -> tuple[bytes, Outcome]:
+        """Launch, read to the end and return what was shown and what was left."""
+        launch, pty = self.launch(script, stdin, **options)
+        try:
+            shown = read_all(pty)  # type: ignore[arg-type]
+            status = pty.wait(30)
+        finally:
+            pty.close()
+        outcome = self.outcome(launch)
+        assert outcome.status == status
+        return shown, outcome
+
+    def outcome(self, launch: Launch) -> Outcome:
+        return read_outcome(self.sandbox.read_file(f"{launch.folder}/outcome"), launch.nonce)
+
+
+def open_shell(name: str) -> Shell:
+    """A sandbox with an empty HOME; a plain `sh` reads a file only when it is told which."""
+    lease = leases.acquire("shells")
+    home = f"{lease.path}/home"
+    return Shell(name, LocalSandbox(lease, {"ENV": f"{home}/.profile"} if name == "sh" else {}, shell=SHELLS[name]))
+
+
+def l2_the_program_starts_in_its_workspace_and_nothing_else_is_seen(shell: Shell) -> None:
+    shown, outcome = shell.run("pwd; echo hello; exit 3")
+    assert shown.decode() == f"{shell.sandbox.home}/work/here\r\nhello\r\n"
+    assert outcome.status == 3
+
+
+def l2_path_and_environment_survive_the_start_up_files(shell: Shell) -> None:
+    shell.rc("PATH=/usr/bin:/bin\nexport VALUE=theirs PATH\n")
+    value = "a b'c\"d\n$HOME `id` \\ é\t!!"
+    env = {"PATH": "/our/own:/usr/bin:/bin", "VALUE": value}
+    shown, _ = shell.run('stty -onlcr </dev/tty; printf "%s|%s|" "$PATH" "$VALUE"', env=env)
+    assert shown.decode() == f"/our/own:/usr/bin:/bin|{value}|"
+
+
+def l2_a_failing_cd_does_not_reach_the_program(shell: Shell) -> None:
+    launch, pty = shell.launch('touch "$HOME/it-ran"')
+    pty.close()
+    shell.sandbox.remove("work")
+    pty = attach(shell.sandbox, launch)
+    with pytest.raises(LaunchError, match=r"(?s)did not start: its terminal ended first.*cd.*work/here"):
+        read_all(pty)  # type: ignore[arg-type]
+    assert pty.wait(30) == 126
+    pty.close()
+    assert "it-ran" not in shell.sandbox.list_files("")
+
+
+def l3_nothing_of_a_noisy_start_up_is_seen(shell: Shell) -> None:
+    shell.rc(NOISY)
+    shown, outcome = shell.run('printf "%s\\n" "$VALUE"; printf "ready-1\\nend"', env={"VALUE": "ours"})
+    assert shown == b"ours\r\nready-1\r\nend"
+    assert outcome.status == 0
+
+
+def l4_a_shell_that_never_gets_there_is_given_up(shell: Shell) -> None:
+    shell.rc("yes busy\n")
+    launch, pty = shell.launch("echo never")
+    pty.close()
+    started = time.monotonic()
+    pty = attach(shell.sandbox, launch, timeout=0.4)
+    with pytest.raises(TimeoutError):
+        pty.read(0.1)
+    with pytest.raises(LaunchError, match=r"(?s)did not start within 0.4 s.*busy"):
+        pty.read(60)
+    assert time.monotonic() - started < 20
+    pty.close()
+
+
+def l5_a_start_up_that_ends_the_shell_is_told(shell: Shell) -> None:
+    shell.rc("echo this machine is closed today\nexit 7\n")
+    started = time.monotonic()
+    _, pty = shell.launch("echo never")
+    with pytest.raises(LaunchError, match=r"(?s)its terminal ended first.*closed today.*look at the shell's start-up"):
+        pty.read(60)
+    pty.close()
+    assert time.monotonic() - started < 20
+
+
+class Late:
+    """A machine whose terminals are handed out when their shell has ended."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self.home, self.write_files, self._sandbox = sandbox.home, sandbox.write_files, sandbox
+
+    def open_pty(self, **options: object) -> Pty:
+        pty = self._sandbox.open_pty(**options)  # type: ignore[arg-type]
+        pty.wait(30)
+        return pty
+
+
+def l5_a_shell_that_has_ended_before_anything_is_typed_is_told_too(shell: Shell) -> None:
+    shell.rc("echo this machine is closed today\nexit 7\n")
+    launch, pty = shell.launch("echo never")
+    pty.close()
+    pty = attach(Late(shell.sandbox), launch)  # type: ignore[arg-type]
+    with pytest.raises(LaunchError, match="closed today"):
+        pty.read(60)
+    pty.close()
+
+
+def l5_a_program_that_is_not_there_does_not_leave_the_shell_waiting(shell: Shell) -> None:
+    shown, outcome = shell.run("exec /no/such/program")
+    assert outcome.status == 127
+    assert b"/no/such/program" in shown
+
+
+def l6_the_status_survives(shell: Shell) -> None:
+    for end, status in (("exit 0", 0), ("exit 255", 255), ("kill -9 $$", 137), ("kill -TERM $$", 143)):
+        _, outcome = shell.run(end)
+        assert outcome.status == status
+
+
+def l6_ctrl_c_interrupts_the_program_and_the_status_is_still_written(shell: Shell) -> None:
+    asked = "trap 'echo asked; exit 5' INT; echo made >made; echo up; sleep 1000 & wait"
+    for program, status in (("echo made >made; echo up; exec sleep 1000", 130), (asked, 5)):
+        launch, pty = shell.launch(program)
+        read_until(pty, b"up")  # type: ignore[arg-type]
+        pty.write(b"\x03")
+        read_all(pty)  # type: ignore[arg-type]
+        assert pty.wait(30) == status
+        pty.close()
+        outcome = shell.outcome(launch)
+        assert outcome.status == status
+        assert "made" in outcome.after
+
+
+def l6_a_late_ctrl_c_does_not_cut_the_list_of_files_short(shell: Shell) -> None:
+    """The second one comes while the script lists the files."""
+    shell.sandbox.exec("mkdir -p work/here; cd work/here; for i in $(seq 400); do echo $i >$i; done").check()
+    launch, pty = shell.launch("stty -echo </dev/tty; echo up; exec sleep 1000")
+    read_until(pty, b"up")  # type: ignore[arg-type]
+    for _ in range(200):
+        pty.write(b"\x03")
+    read_all(pty)  # type: ignore[arg-type]
+    assert pty.wait(30) == 130
+    pty.close()
+    outcome = shell.outcome(launch)
+    assert len(outcome.before) == len(outcome.after) == 400
+
+
+def l6_hanging_up_ends_the_program_too(shell: Shell) -> None:
+    for number in (signal.SIGHUP, signal.SIGTERM):
+        launch, pty = shell.launch("echo x >made; echo $$ $PPID; exec sleep 1000")
+        program, script = map(int, read_until(pty, b"\n").split())  # type: ignore[arg-type]
+        os.kill(script, number)
+        assert wait_until(lambda pid=program: not is_alive(pid))  # type: ignore[misc]
+        assert pty.wait(30) == 128 + number
+        pty.close()
+        with pytest.raises(FileNotFoundError):
+            shell.outcome(launch)
+        shell.sandbox.exec(f'sh "$HOME"/{launch.folder}/launch collect').check()
+        outcome = shell.outcome(launch)
+        assert (outcome.status, list(outcome.after)) == (None, ["made"])
+
+
+def l6_a_closed_terminal_ends_the_program_and_what_ended_before_is_kept(shell: Shell) -> None:
+    launch, pty = shell.launch("echo $$; exec sleep 1000")
+    program = int(read_until(pty, b"\n"))  # type: ignore[arg-type]
+    pty.close()
+    assert wait_until(lambda: not is_alive(program))
+    launch, pty = shell.launch("exit 9")
+    wait_until(lambda: f"{launch.folder}/outcome" in shell.sandbox.list_files(""))
+    pty.close()
+    assert shell.outcome(launch).status == 9
+
+
+def l6_what_the_program_did_is_told(shell: Shell) -> None:
+    shell.sandbox.exec("mkdir -p work/here store; cd work/here; echo 1 >same; echo 2 >changed; echo 3 >gone").check()
+    shell.sandbox.exec("echo old >store/old; touch -d '1 hour ago' store/old").check()
+    script = 'rm gone; echo 4 >changed; echo 5 >"new file"; echo told >"$HOME/store/new"'
+    _, outcome = shell.run(script, stores=("store", "no store"))
+    assert set(outcome.before) == {"same", "changed", "gone"}
+    assert set(outcome.after) == {"same", "changed", "new file"}
+    differ = {name for name in outcome.before if outcome.after.get(name) != outcome.before[name]}
+    assert differ == {"changed", "gone"}
+    assert outcome.stores == {f"{shell.sandbox.home}/store/new": b"told\n"}
+
+
+PROMPTS = [
+    b"/quit",
+    b"!ls",
+    b"@file and #tag",
+    b"-rf --help",
+    b"\t\ttabs\tand\x0bmore",
+    bytes(range(1, 32)) + b"\x7f",
+    b"\x03\x04\x1a\x1c\x15\x16",
+    b"'single' \"double\" `id` $(id) ${HOME} \\ \\n !! !$ ^a^b",
+    "été 日本 🍩 \u2028 \ufeff".encode(),
+    b"lines\nwith\r\nall\rends\n\n",
+    b"no newline at the end",
+    b"x" * 5000 + b"\n" + b"y" * 5000,
+    "🍩".encode() * 262_144,
+]
+
+
+def l7_the_prompt_arrives_byte_for_byte(shell: Shell) -> None:
+    for prompt in PROMPTS:
+        shell.run('cat >"$HOME/got"', stdin=prompt)
+        assert shell.sandbox.read_file("got") == prompt
+
+
+def nothing_of_the_launch_stays_in_the_home(shell: Shell) -> None:
+    """Neither a history file nor what a menu for new users would have made."""
+    launch, pty = shell.launch("echo hello")
+    read_all(pty)  # type: ignore[arg-type]
+    pty.close()
+    shell.sandbox.remove(launch.folder)
+    assert shell.sandbox.list_files("") == [".cache/", "work/", "work/here/"]
+
+
+def two_programs_at_once_keep_apart(shell: Shell) -> None:
+    one, two = shell.launch("read x; cat; echo one"), shell.launch("cat; echo two")
+    assert read_all(two[1]) == b"two\r\n"  # type: ignore[arg-type]
+    assert read_all(one[1]) == b"one\r\n"  # type: ignore[arg-type]
+    for _, pty in (one, two):
+        pty.close()
+
+
+STORIES: dict[str, Callable[[Shell], None]] = {
+    name: story
+    for name, story in list(globals().items())
+    if callable(story)
+    and getattr(story, "__module__", "") == __name__
+    and story.__annotations__.get("shell") == "Shell"
+}

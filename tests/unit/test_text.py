@@ -1,0 +1,189 @@
+"""Terminal bytes to text: the same result wherever the chunks are cut, and bounded memory."""
+
+from __future__ import annotations
+
+import time
+import tracemalloc
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from pytest_kiro.terminal.text import Kept, Plain, fold, tail
+
+#: What a terminal's stream is made of, whole and broken.
+PIECES = [
+    *(b"\x1b[31m", b"\x1b[0m", b"\x1b[?25l", b"\x1b[38;2;1;2;3m", b"\x1b[2K", b"\x1b[1 q"),
+    *(
+        b"\x1b]0;title\x07",
+        b"\x1b]8;;http://x\x1b\\",
+        b"\x1bPdcs\x1b\\",
+        b"\x1b_apc\x1b\\",
+        b"\x1b(B",
+        b"\x1b=",
+        b"\x1bM",
+    ),
+    *(b"\x1b", b"\x1b[", b"\x1b]", b"\x1b]0;", b"\x1bP", b"\x1b[3", b"\x1b\x1b", b"\x07", b"\\", b"[0m", b"m", b";"),
+    *(b"\r", b"\n", b"\r\n", b"\r\r\n", b"\b", b"\0", b" "),
+    *("é".encode(), "日本".encode(), "🍩".encode(), b"\xff", b"\xc3", b"\xf0\x9f", b"plain text"),
+]
+STREAM = st.lists(st.one_of(st.sampled_from(PIECES), st.binary(max_size=6))).map(b"".join)
+
+
+def whole(data: bytes) -> str:
+    return Plain().feed(data, final=True)
+
+
+def fed(chunks: list[bytes]) -> str:
+    plain = Plain()
+    return "".join([*(plain.feed(chunk) for chunk in chunks), plain.feed(b"", final=True)])
+
+
+@given(STREAM)
+@example(b"\x1b\x1b[31m[0m")
+@example(b"a\r\r\rb")
+@example(b"a\r\x1b[0m\r\nb")
+@example(b"\x1b]0;\r\n\x1b[31m")
+def test_every_cut_in_two_gives_the_same(data: bytes) -> None:
+    expected = whole(data)
+    for cut in range(len(data) + 1):
+        assert fed([data[:cut], data[cut:]]) == expected
+
+
+@given(STREAM, st.integers(1, 7))
+def test_any_chunks_give_the_same(data: bytes, size: int) -> None:
+    assert fed([data[i : i + size] for i in range(0, len(data), size)]) == whole(data)
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (b"\x1b[1;31mred\x1b[0m", "red"),
+        (b"\x1b[38;5;141m> \x1b[0mHi\x1b[?25h", "> Hi"),
+        (b"\x1b]0;title\x07a\x1b]8;;http://x/\x1b\\link\x1b]8;;\x1b\\b", "alinkb"),
+        (b"\x1bPq#0;2\x1b\\x\x1b^pm\x1b\\y\x1bXsos\x1b\\z", "xyz"),
+        (b"\x1b(Ba\x1b=b\x1bMc\x1b7d\x1bce", "abcde"),
+        (b"one\r\ntwo\r\r\nthree\r\r\r\n", "one\ntwo\nthree\n"),
+        (b"10 %\r99 %\r\rdone", "10 %\r99 %\rdone"),
+        ("é日🍩".encode(), "é日🍩"),
+        (b"a\xffb\xc3", "a�b�"),
+        (b"\x1b[31", "\x1b[31"),
+        (b"tail\x1b]never ends", "tail\x1b]never ends"),
+        (b"\x1b[3\nnot one", "\x1b[3\nnot one"),
+        (b"", ""),
+    ],
+)
+def test_what_a_person_would_have_read(data: bytes, text: str) -> None:
+    assert whole(data) == text
+    assert fed([data[i : i + 1] for i in range(len(data))]) == text
+
+
+def test_what_is_certain_is_told_at_once() -> None:
+    plain = Plain()
+    assert plain.feed(b"abc\x1b[3") == "abc"
+    assert plain.feed(b"1mdef\xf0\x9f") == "def"
+    assert plain.feed(b"\x8d\xa9\r") == "🍩"
+    assert plain.feed(b"\nend") == "\nend"
+
+
+@pytest.mark.parametrize("opener", [b"\x1b]0;", b"\x1b[", b"\x1bP", b"\x1b("])
+def test_what_never_becomes_a_sequence_is_shown_and_not_kept(opener: bytes) -> None:
+    filler = b"1" if opener == b"\x1b[" else b" " if opener == b"\x1b(" else b"x"
+    if opener == b"\x1b(":
+        opener = b"\x1b"
+    data = opener + filler * 20_000
+    plain = Plain()
+    said = "".join(plain.feed(data[i : i + 100]) for i in range(0, len(data), 100))
+    assert len(said) > 10_000
+    assert said + plain.feed(b"", final=True) == data.decode() == whole(data)
+
+
+@pytest.mark.parametrize("data", [b"\r", b"\x1b[", b"\x1b]", b"\xf0", b"\x1b[1;"])
+def test_memory_is_bounded_whatever_comes(data: bytes) -> None:
+    plain, chunk = Plain(), data * (50_000 // len(data))
+    tracemalloc.start()
+    for _ in range(60):
+        plain.feed(chunk)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1_500_000, "3 MB came in"
+
+
+# -- fold and tail
+
+
+@pytest.mark.parametrize(
+    ("text", "folded"),
+    [
+        ("", ""),
+        ("a\nb", "a\nb"),
+        ("10 %\r99 %\rdone\n", "done\n"),
+        ("a\rb\nc\rd", "b\nd"),
+        ("done\r", "done"),
+        ("a\rdone\r\nnext", "done\nnext"),
+        ("\rstart", "start"),
+    ],
+)
+def test_a_lone_cr_starts_its_line_over(text: str, folded: str) -> None:
+    assert fold(text) == folded
+
+
+@given(st.lists(st.sampled_from(["a", "bc", "\r", "\n", "\r\n"])).map("".join))
+def test_folding_twice_is_folding_once(text: str) -> None:
+    folded = fold(text)
+    assert "\r" not in folded
+    assert fold(folded) == folded
+    assert folded.count("\n") == text.count("\n")
+
+
+def test_a_long_line_is_folded_in_no_time() -> None:
+    """The time grows with the text and not with its square."""
+    text = "spinner\rdone\n" + "x" * 2_000_000
+    started = time.monotonic()
+    assert fold(text) == "done\n" + "x" * 2_000_000
+    assert time.monotonic() - started < 5
+
+
+def test_tail_is_the_last_lines_without_the_blank_ones() -> None:
+    assert tail("a\nb\nc\n\n  \n", 2) == "b\nc"
+    assert tail("a", 10) == "a"
+    assert tail("", 10) == ""
+
+
+# -- Kept
+
+
+@given(st.lists(st.text(max_size=9)), st.integers(2, 30))
+def test_kept_has_the_start_and_the_end(parts: list[str], cap: int) -> None:
+    kept, text, half = Kept("", cap), "".join(parts), cap // 2
+    for part in parts:
+        kept.add(part)
+    if len(text) <= 2 * half:
+        assert (kept.join("…"), kept.dropped) == (text, 0)
+    else:
+        assert kept.join("…") == f"{text[:half]}…{text[-half:]}"
+        assert kept.dropped == len(text) - 2 * half
+
+
+def test_kept_is_joined_anew_after_more_came() -> None:
+    kept = Kept(b"", 6)
+    assert kept.join(b"..") == b""
+    kept.add(b"ab")
+    assert kept.join(b"..") == b"ab"
+    kept.add(b"cdefgh")
+    assert kept.join(b"..") == b"abc..fgh"
+    assert kept.join(b"..") == b"abc..fgh"
+
+
+@pytest.mark.parametrize("size", [100, 4096, 262_144, 3_000_000])
+def test_keeps_memory_is_what_is_kept(size: int) -> None:
+    cap, part = 1_000_000, b"x" * size
+    kept = Kept(b"", cap)
+    tracemalloc.start()
+    for _ in range(max(2, 10_000_000 // size)):
+        kept.add(part[: size - 1] + b"y")
+    size_now, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert size_now < 2.5 * cap
+    assert peak < 2.5 * cap + 3 * size, "10 MB came in"
+    assert len(kept.join(b"")) == cap
