@@ -18,7 +18,11 @@ Status = Literal["completed", "failed", "timed_out", "stopped", "lost"]
 
 
 class Cause(StrEnum):
-    """Why a turn did not complete; `infrastructure` tells the world's fault from the agent's."""
+    """Why a turn did not complete; `infrastructure` tells the world's fault from the agent's.
+
+    >>> Cause.THROTTLED.infrastructure, Cause.OUT_OF_TIME.infrastructure
+    (True, False)
+    """
 
     AUTH = "auth"
     THROTTLED = "throttled"

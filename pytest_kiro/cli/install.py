@@ -45,8 +45,10 @@ def install(sandbox: Sandbox, what: str, *, timeout: float) -> Installation:
         path = _scripted(sandbox)
     elif what == "official":
         path = _official(sandbox)
-    else:
+    elif what.startswith("/"):
         path = what
+    else:
+        raise InstallError(f"--kiro-cli={what}: use official, scripted, or an absolute path in the sandbox")
     return prove(sandbox, path, timeout=timeout)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pytest_kiro.cli import commands
+from pytest_kiro.cli.evidence import waits_for_login
 from pytest_kiro.cli.install import Installation
 from pytest_kiro.errors import LoginError, SandboxTimeout, message
 from pytest_kiro.sandbox.protocol import Sandbox
@@ -71,15 +72,18 @@ def whoami(
     """Ask kiro-cli who is logged in; None when nobody is, whatever the exit code says.
 
     Some builds exit with 0 while logged out, others with 1, so only the JSON counts; its first line, since
-    text may follow. A CLI that answers by waiting for a login is ended after 15 s, or `timeout` if that is less.
+    text may follow. A CLI that answers by waiting for a login is ended after 15 s, or `timeout` if that is less;
+    one that shows the code of a device login says thereby that nobody is logged in.
     """
     command = shlex.join([cli.path, *commands.whoami()])
     timeout = min(timeout, _WHOAMI_TIMEOUT)
     try:
         result = sandbox.exec(command, env={**commands.QUIET, **(env or {})}, timeout=timeout)
     except SandboxTimeout as error:
+        if waits_for_login(error.output):
+            return None
         what = f"{command} did not answer within {timeout:g} s; it seems to wait for a login"
-        raise LoginError(message(what, output=error.output, advice=_REMEDIES)) from error
+        raise LoginError(message(what, output=_hidden(error.output, env), advice=_REMEDIES)) from None
     for line in result.output.splitlines():
         if line.startswith("{"):
             try:
@@ -91,7 +95,13 @@ def whoami(
     if "not logged in" in result.output.lower():
         return None
     what = f"{command} exited with {commands.exit_name(result.exit_code)} and said nothing that is JSON"
-    raise LoginError(message(what, output=result.output, advice=_REMEDIES))
+    raise LoginError(message(what, output=_hidden(result.output, env), advice=_REMEDIES))
+
+
+def _hidden(output: str, env: Mapping[str, str] | None) -> str:
+    """Take the key out of what a CLI said."""
+    key = (env or {}).get(commands.API_KEY)
+    return output.replace(key, "[KIRO_API_KEY]") if key else output
 
 
 def _who(account: Mapping[str, Any]) -> str | None:

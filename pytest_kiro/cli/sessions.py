@@ -17,6 +17,7 @@ from pytest_kiro.cli.transcript import ToolCall, ToolStatus, Transcript
 
 #: The CLI's internal names, which older sessions and trust lists have, in V2's words.
 _V2_NAMES = {"fs_read": "read", "fs_write": "write", "execute_bash": "shell", "execute_cmd": "shell"}
+_KINDS = ("Prompt", "AssistantMessage", "ToolResults", "Compaction", "Clear")
 _DENIED = re.compile(r"tool permission approval is not supported|denied|rejected", re.IGNORECASE)
 
 
@@ -42,7 +43,7 @@ def read(
     records = session.records[begun[-1] :] if len(begun) > prompts else []
     messages, calls = _said(records)
     state = _dig(session.sidecar, "session_state") or {}
-    metadata = _dig(state, "conversation_metadata", "user_turn_metadatas") or []
+    metadata = _list(_dig(state, "conversation_metadata", "user_turn_metadatas"))
     model = _dig(state, "rts_model_state", "model_info", "model_id")
     transcript = Transcript(
         session_id=session.id,
@@ -81,8 +82,8 @@ def _records(path: str, data: bytes) -> tuple[list[tuple[str, Mapping[str, Any]]
     for number, line in enumerate(data.splitlines(), 1):
         record = _json(line)
         kind, content = _dig(record, "kind"), _dig(record, "data")
-        if isinstance(kind, str) and isinstance(content, dict):
-            records.append((kind, content))
+        if kind in _KINDS and isinstance(content, dict):
+            records.append((str(kind), content))
         elif line.strip():
             warnings.append(f"{path}:{number}: not a record that is known: {line[:80]!r}")
     return records, tuple(warnings)
@@ -133,24 +134,23 @@ def _with_result(call: ToolCall, data: Any, result: Any) -> ToolCall:
 
 def _with_end(transcript: Transcript, metadata: Mapping[str, Any]) -> Transcript:
     result, duration = metadata.get("result"), metadata.get("turn_duration")
-    metered = [u.get("value") for u in metadata.get("metering_usage") or [] if isinstance(u, dict)]
+    metered = [_dig(usage, "value") for usage in _list(metadata.get("metering_usage"))]
     numbers = [float(value) for value in metered if isinstance(value, int | float)]
     failure = result.get("Err") if isinstance(result, dict) else result
-    seconds = None
-    if isinstance(duration, dict):
-        seconds = float(duration.get("secs") or 0) + float(duration.get("nanos") or 0) / 1e9
+    secs, nanos = _dig(duration, "secs"), _dig(duration, "nanos")
+    known = isinstance(secs, int | float) and isinstance(nanos, int | float)
     return replace(
         transcript,
         finished=isinstance(result, dict) and "Ok" in result,
         end_reason=str(metadata.get("end_reason")),
         failure=failure if failure is None or isinstance(failure, str) else json.dumps(failure),
         credits=sum(numbers) if numbers else None,
-        duration=seconds,
+        duration=secs + nanos / 1e9 if known else None,
     )
 
 
 def _parts(content: Any) -> Iterator[tuple[str, Any]]:
-    for part in _dig(content, "content") or []:
+    for part in _list(_dig(content, "content")):
         if isinstance(part, dict):
             yield str(part.get("kind")), part.get("data")
 
@@ -161,8 +161,12 @@ def _dig(value: Any, *keys: str) -> Any:
     return value
 
 
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
 def _json(data: bytes) -> Any:
     try:
         return json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None

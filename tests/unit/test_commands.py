@@ -1,0 +1,95 @@
+"""kiro-cli's words: what is typed, and what is refused before anything starts."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_kiro.cli import commands
+
+CHAT = ["chat", "--no-interactive", "--agent-engine", "v2", "--wrap", "never"]
+
+
+def test_a_turn_names_its_engine_and_trusts_all_tools_unless_told() -> None:
+    assert commands.chat() == [*CHAT, "--trust-all-tools"]
+
+
+@pytest.mark.parametrize(
+    ("trust", "word"),
+    [("all", "--trust-all-tools"), ("none", "--trust-tools="), ("read,@git/log", "--trust-tools=read,@git/log")],
+)
+def test_trust(trust: str, word: str) -> None:
+    assert commands.chat(trust=trust) == [*CHAT, word]
+
+
+def test_every_choice_is_a_flag() -> None:
+    words = commands.chat(resume="id", agent="an agent", model="m", effort="low")
+    assert words == [
+        *CHAT,
+        "--trust-all-tools",
+        *("--resume-id", "id", "--agent", "an agent", "--model", "m", "--effort", "low"),
+    ]
+
+
+def test_asking_words() -> None:
+    assert commands.version() == ["--version"]
+    assert commands.whoami() == ["whoami", "--format", "json"]
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("kiro-cli 2.29.0\n", ("2.29.0", False)),
+        ("kiro-cli-chat 2.5.1", ("2.5.1", False)),
+        ("a warning\nkiro-cli 3.0.0-beta.1 (abc)\n", ("3.0.0-beta.1", False)),
+        ("kiro-cli 2.29.0 (pytest-kiro stand-in)\n", ("2.29.0", True)),
+        ("kiro-cli 2", None),
+        ("q 1.2.3", None),
+        ("mykiro-cli 1.2.3", None),
+        ("", None),
+    ],
+)
+def test_a_version_line(text: str, read: tuple[str, bool] | None) -> None:
+    assert commands.read_version(text) == read
+
+
+@pytest.mark.parametrize(
+    ("code", "name"),
+    [
+        (0, "0, ended"),
+        (1, "1, general failure"),
+        (2, "2, usage error"),
+        (3, "3, an MCP server did not start"),
+        (4, "4, agent not found"),
+        (127, "127, not found"),
+        (130, "130, interrupted"),
+        (137, "137, killed"),
+        (143, "143, terminated"),
+        (134, "134, signal 6"),
+        (77, "77"),
+        (255, "255"),
+        (None, "unknown"),
+    ],
+)
+def test_an_exit_code_by_name(code: int | None, name: str) -> None:
+    assert commands.exit_name(code) == name
+
+
+@pytest.mark.parametrize("prompt", ["x", "/quit", "-rf", "é🍩", "a\tb\x01\x7f\r\n", " x ", "x" * 1_048_576])
+def test_l7_any_prompt_is_its_bytes(prompt: str) -> None:
+    assert commands.check_prompt(prompt) == prompt.encode()
+
+
+@pytest.mark.parametrize(
+    ("prompt", "error", "said"),
+    [
+        ("", ValueError, "the prompt is blank"),
+        (" \t\r\n\u2003", ValueError, "the prompt is blank"),
+        ("a\0b", ValueError, "NUL character at position 1; remove it"),
+        ("ab\ud800", ValueError, r"lone surrogate, '\\ud800' at position 2"),
+        (b"bytes", TypeError, "a prompt is a str, not bytes"),
+        (None, TypeError, "a prompt is a str, not NoneType"),
+    ],
+)
+def test_l7_what_no_cli_can_be_given_is_refused(prompt: object, error: type[Exception], said: str) -> None:
+    with pytest.raises(error, match=said):
+        commands.check_prompt(prompt)

@@ -1,0 +1,91 @@
+"""Contract T: how a turn ended, decided by evidence, row by row."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_kiro.cli.evidence import LOGIN_WITHIN, Cause, Ending, judge, waits_for_login
+from pytest_kiro.cli.transcript import Transcript
+
+PROVEN = Transcript("id", prompts=1, turns=1, finished=True, end_reason="UserTurnEnd")
+LOGIN = "Confirm the following code in the browser\nCode: ABCD-EFGH\n\nOpen this URL: https://x\n"
+
+
+def ended(reason: str, failure: str | None = None, *, finished: bool = True) -> Transcript:
+    return Transcript("id", prompts=1, turns=1, finished=finished, end_reason=reason, failure=failure)
+
+
+def test_t1_completed_needs_exit_0_and_proof() -> None:
+    assert judge(0, PROVEN, "anything") == Ending("completed", proof="session")
+
+
+ROWS = [
+    # exit code, transcript, output, status, cause, a part of what is said
+    (None, None, "", "lost", Cause.CONNECTION, "the link to the sandbox was lost"),
+    (None, PROVEN, "", "lost", Cause.CONNECTION, "no exit status was kept"),
+    (0, None, "", "failed", Cause.CRASH, "exited with 0, but its session store has no such turn"),
+    (0, Transcript("id"), "fine!", "failed", Cause.CRASH, "no such turn"),
+    (0, ended("Cancelled", finished=False), "", "failed", Cause.STOPPED, "says Cancelled"),
+    (0, ended("ToolUseRejected", finished=False), "", "failed", Cause.GAVE_UP, "says ToolUseRejected"),
+    (0, ended("Error", "it broke", finished=False), "", "failed", Cause.CRASH, "says Error it broke"),
+    (0, ended("UserTurnEnd", finished=False), "", "failed", Cause.CRASH, "says UserTurnEnd"),
+    (
+        0,
+        ended("Error", "The request was throttled by the service", finished=False),
+        "",
+        "failed",
+        Cause.THROTTLED,
+        "throttled",
+    ),
+    (0, None, "Too many requests, please wait", "failed", Cause.THROTTLED, "kiro-cli said: Too many requests"),
+    (0, None, "Request quota exceeded", "failed", Cause.THROTTLED, "quota"),
+    (0, None, "The monthly usage limit has been reached", "failed", Cause.USAGE_LIMIT, "monthly usage limit"),
+    (1, None, "Monthly request limit reached", "failed", Cause.USAGE_LIMIT, "request limit reached"),
+    (0, None, "Authentication failed. Your API key may be invalid", "failed", Cause.AUTH, "Authentication failed"),
+    (1, None, "error: You are not logged in", "failed", Cause.AUTH, "not logged in"),
+    (1, None, "Failed to open browser for authentication.", "failed", Cause.AUTH, "browser"),
+    (1, None, "The bearer token included in the request is invalid", "failed", Cause.AUTH, "bearer token"),
+    (1, None, "Model 'nope' does not exist", "failed", Cause.REFUSED, "Model 'nope' does not exist"),
+    (1, None, 'error: agent "nope" not found', "failed", Cause.REFUSED, "not found"),
+    (1, None, "Session not found", "failed", Cause.REFUSED, "Session not found"),
+    (1, None, "Kiro is having trouble responding right now", "failed", Cause.CRASH, "having trouble"),
+    (1, None, "something else", "failed", Cause.CRASH, "exited with 1, general failure"),
+    (2, None, "", "failed", Cause.REFUSED, "exited with 2, usage error"),
+    (3, None, "", "failed", Cause.MCP, "an MCP server did not start"),
+    (4, None, "", "failed", Cause.REFUSED, "agent not found"),
+    (139, PROVEN, "", "failed", Cause.CRASH, "segmentation fault"),
+    (137, None, LOGIN, "failed", Cause.AUTH, "waited for a device login"),
+]
+
+
+@pytest.mark.parametrize(("code", "transcript", "output", "status", "cause", "said"), ROWS)
+def test_t2_every_other_end_has_a_cause(
+    code: int | None, transcript: Transcript | None, output: str, status: str, cause: Cause, said: str
+) -> None:
+    ending = judge(code, transcript, output)
+    assert (ending.status, ending.cause, ending.proof) == (status, cause, None)
+    assert said in ending.detail
+
+
+def test_t2_an_agent_may_talk_about_throttling() -> None:
+    said = "Here is your handler for 'Too many requests, please wait' and 'You are not logged in'."
+    assert judge(0, PROVEN, said).status == "completed"
+    assert judge(0, PROVEN, LOGIN).status == "completed"
+
+
+def test_t2_only_the_end_of_an_output_is_looked_at() -> None:
+    early = "Too many requests, please wait" + "x" * 5000
+    assert judge(1, None, early).cause is Cause.CRASH
+
+
+def test_t2_a_cause_is_the_worlds_fault_or_the_agents() -> None:
+    agents = {cause for cause in Cause if not cause.infrastructure}
+    assert agents == {Cause.GAVE_UP, Cause.OUT_OF_TIME, Cause.STALLED, Cause.STOPPED}
+
+
+def test_a_device_login_stands_at_the_start() -> None:
+    assert waits_for_login(LOGIN)
+    assert waits_for_login("some banner\n" + LOGIN)
+    assert not waits_for_login("x" * LOGIN_WITHIN + LOGIN)
+    assert not waits_for_login("Confirm the following code in the browser, I would say.")
+    assert not waits_for_login("")

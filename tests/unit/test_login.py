@@ -1,0 +1,147 @@
+"""Who is logged in: whoami is read, whatever its exit code says."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+import pytest
+from cli_scripts import cli
+
+from pytest_kiro.cli.install import Installation
+from pytest_kiro.cli.login import Identity, login, whoami
+from pytest_kiro.errors import LoginError
+from pytest_kiro.sandbox.local import LocalSandbox
+
+OUT = """echo '{"account":null}'"""
+IN = """echo '{"accountType":"BuilderId","email":"ada@example.com"}'"""
+DEVICE = r"""printf 'Confirm the following code in the browser\nCode: ABCD-EFGH\n\nOpen this URL: https://x\n'
+sleep 1000"""
+#: Logged in if and only if it is given a key.
+BY_KEY = f"""if [ -n "$KIRO_API_KEY" ]; then echo '{{"accountType":"API key"}}'; else {OUT}; fi"""
+REMEDIES = "remedies: set KIRO_API_KEY .*, bring a sandbox .*, or use --kiro-cli=scripted, which needs no account"
+
+
+def installed(sandbox: LocalSandbox, script: str, *, scripted: bool = False) -> Installation:
+    return Installation(cli(sandbox, script), "2.29.0", scripted)
+
+
+def ask(sandbox: LocalSandbox, script: str, timeout: float = 30) -> Mapping[str, object] | None:
+    return whoami(sandbox, installed(sandbox, script), timeout=timeout)
+
+
+def enter(sandbox: LocalSandbox, script: str, how: str = "auto", key: str = "", timeout: float = 30) -> Identity:
+    environ = {"KIRO_API_KEY": key} if key else {}
+    return login(sandbox, installed(sandbox, script), how, environ=environ, timeout=timeout)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        OUT,
+        f"{OUT}; exit 1",
+        "echo '{}'",
+        "echo 'Not logged in'; exit 1",
+        """echo '{"account": null}'; echo 'You are not logged in'""",
+        f"echo 'a warning' >&2; {OUT}; exit 1",
+    ],
+)
+def test_logged_out(sandbox: LocalSandbox, script: str) -> None:
+    assert ask(sandbox, script) is None
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        IN,
+        f"{IN}; exit 1",
+        f"{IN}; echo; echo 'Profile: something'; echo '{{not json'",
+        f"echo 'a new version is there' >&2; {IN}",
+        """echo '{"account":{"accountType":"BuilderId","email":"ada@example.com"}}'""",
+    ],
+)
+def test_logged_in(sandbox: LocalSandbox, script: str) -> None:
+    assert ask(sandbox, script) == {"accountType": "BuilderId", "email": "ada@example.com"}
+
+
+@pytest.mark.parametrize("script", ["true", "echo hello", "echo '{broken'; exit 3", "exit 127"])
+def test_an_answer_that_is_no_answer_is_told(sandbox: LocalSandbox, script: str) -> None:
+    with pytest.raises(
+        LoginError, match=f"(?s)whoami --format json exited with .* said nothing that is JSON.*{REMEDIES}"
+    ):
+        ask(sandbox, script)
+
+
+def test_an_answer_that_never_comes_is_told(sandbox: LocalSandbox) -> None:
+    with pytest.raises(LoginError, match=rf"(?s)did not answer within 0.3 s; it seems to wait.*\| Opening.*{REMEDIES}"):
+        ask(sandbox, "echo Opening browser...; sleep 1000", timeout=0.3)
+
+
+def test_a_device_login_says_that_nobody_is_in(sandbox: LocalSandbox) -> None:
+    started = time.monotonic()
+    assert ask(sandbox, DEVICE, timeout=0.3) is None
+    assert time.monotonic() - started < 10
+
+
+def test_whoami_is_asked_quietly(sandbox: LocalSandbox) -> None:
+    script = """printf '{"accountType":"%s"}\\n' "$*,$KIRO_NO_AUTO_UPDATE,$KIRO_DISABLE_TELEMETRY" """
+    assert ask(sandbox, script) == {"accountType": "whoami --format json,1,1"}
+
+
+# -- strategies
+
+
+def test_auto_takes_a_stored_login_first(sandbox: LocalSandbox) -> None:
+    assert enter(sandbox, IN, key="ksk_1") == Identity("stored login", "ada@example.com", {})
+
+
+def test_auto_takes_the_key_when_nobody_is_in(sandbox: LocalSandbox) -> None:
+    assert enter(sandbox, BY_KEY, key="ksk_1") == Identity("api key", "API key", {"KIRO_API_KEY": "ksk_1"})
+
+
+def test_auto_takes_the_key_when_the_cli_would_wait_for_a_human(sandbox: LocalSandbox) -> None:
+    script = f"""[ -n "$KIRO_API_KEY" ] && {{ {IN}; exit; }}; {DEVICE}"""
+    assert enter(sandbox, script, key="ksk_1", timeout=0.7).how == "api key"
+
+
+def test_auto_without_a_key_names_the_remedies(sandbox: LocalSandbox) -> None:
+    with pytest.raises(LoginError, match=f"kiro-cli is not logged in, and KIRO_API_KEY is not set\n{REMEDIES}"):
+        enter(sandbox, OUT)
+
+
+def test_api_key_does_not_ask_for_a_stored_login(sandbox: LocalSandbox) -> None:
+    counted = f"echo x >>asked; {BY_KEY}"
+    assert enter(sandbox, counted, "api-key", "ksk_1").how == "api key"
+    assert sandbox.read_file("asked") == b"x\n"
+
+
+def test_api_key_without_one(sandbox: LocalSandbox) -> None:
+    with pytest.raises(LoginError, match=f"KIRO_API_KEY is not set\n{REMEDIES}"):
+        enter(sandbox, BY_KEY, "api-key")
+
+
+def test_a_key_that_the_cli_does_not_take(sandbox: LocalSandbox) -> None:
+    with pytest.raises(LoginError, match=f"2.29.0 does not count itself as logged in although .* is set\n{REMEDIES}"):
+        enter(sandbox, OUT, "api-key", "ksk_1")
+
+
+def test_none_does_not_look(sandbox: LocalSandbox) -> None:
+    assert enter(sandbox, "echo x >asked", "none", "ksk_1") == Identity("unknown")
+    assert "asked" not in sandbox.list_files("")
+
+
+def test_the_stand_in_needs_no_account(sandbox: LocalSandbox) -> None:
+    cli = installed(sandbox, "echo x >asked", scripted=True)
+    identity = login(sandbox, cli, "auto", environ={"KIRO_API_KEY": "ksk_real"}, timeout=30)
+    assert identity == Identity("scripted", None, {"KIRO_API_KEY": "ksk_scripted"}), "never the real key"
+    assert "asked" not in sandbox.list_files("")
+
+
+def test_a_key_is_never_shown(sandbox: LocalSandbox) -> None:
+    identity = enter(sandbox, BY_KEY, key="ksk_secret")
+    assert "ksk_secret" not in repr(identity)
+    for script in ('echo "bad key: $KIRO_API_KEY"', 'echo "bad key: $KIRO_API_KEY"; sleep 1000'):
+        with pytest.raises(LoginError, match=r"bad key: \[KIRO_API_KEY\]") as caught:
+            enter(sandbox, script, "api-key", "ksk_secret", timeout=0.7)
+        assert "ksk_secret" not in str(caught.value)
+        assert caught.value.__cause__ is None, "its text would have the key"

@@ -1,0 +1,179 @@
+"""The settings table: precedence, every wrong value, unknown names, and what is rendered from it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+import pytest
+
+from pytest_kiro import settings as table
+from pytest_kiro.errors import SettingsError
+from pytest_kiro.settings import TABLE, Settings
+
+
+def read(
+    option: Mapping[str, str] | None = None,
+    environ: Mapping[str, str] | None = None,
+    ini: Mapping[str, str] | None = None,
+) -> Settings:
+    return table.read(option=(option or {}).get, environ=environ or {}, ini=(ini or {}).get)
+
+
+DEFAULTS = {
+    "sandbox": "local",
+    "cli": None,
+    "scenarios": "scenarios",
+    "login": "auto",
+    "agent": None,
+    "model": None,
+    "effort": None,
+    "trust": "all",
+    "timeout": 600.0,
+    "stall_timeout": None,
+    "setup_timeout": 300.0,
+    "terminal": (120, 30),
+    "stream": "auto",
+}
+
+
+def test_the_defaults() -> None:
+    settings = read()
+    assert {row.name: getattr(settings, row.name) for row in TABLE} == DEFAULTS
+    assert settings.origins == dict.fromkeys(DEFAULTS, "default")
+    assert (settings.run_id, settings.worker) == ("run", "main")
+
+
+def test_each_row_is_a_field_and_each_field_has_a_row() -> None:
+    fields = [field.name for field in dataclasses.fields(Settings)]
+    assert fields == [*(row.name for row in TABLE), "run_id", "worker", "origins"]
+
+
+#: Per setting: texts that are right with their values, and texts that are wrong with what is wanted.
+VALUES: dict[str, tuple[dict[str, object], list[str], str]] = {
+    "sandbox": ({"daytona": "daytona", " local ": "local"}, ["", "  "], "a value that is not blank"),
+    "cli": (
+        {"official": "official", "scripted": "scripted", "/opt/kiro-cli": "/opt/kiro-cli"},
+        ["", "kiro-cli", "./kiro-cli", "~/kiro-cli", "Official"],
+        "official, scripted, or an absolute path in the sandbox",
+    ),
+    "scenarios": ({"my/scripts": "my/scripts"}, ["", "\t"], "a value that is not blank"),
+    "login": (
+        {"auto": "auto", "api-key": "api-key", "none": "none"},
+        ["", "saved", "AUTO"],
+        "one of auto, api-key, none",
+    ),
+    "agent": ({"reviewer": "reviewer"}, ["", " "], "a value that is not blank"),
+    "model": ({"claude-sonnet": "claude-sonnet"}, [""], "a value that is not blank"),
+    "effort": ({"low": "low", "max": "max"}, ["", "huge"], "one of low, medium, high, xhigh, max"),
+    "trust": (
+        {"all": "all", "none": "none", "read, write": "read,write", "@git/log": "@git/log"},
+        ["", ",", "read,", "read write", ",read"],
+        "all, none, or tool names joined by commas, such as read,write",
+    ),
+    "timeout": (
+        {"1": 1.0, "0.5": 0.5, "1e3": 1000.0},
+        ["", "0", "-1", "nan", "inf", "ten", "off"],
+        "a number of seconds above 0",
+    ),
+    "stall_timeout": (
+        {"off": None, "30": 30.0},
+        ["", "0", "-5", "nan", "inf", "Off"],
+        "a number of seconds above 0, or off",
+    ),
+    "setup_timeout": ({"60": 60.0}, ["0", "x", "-inf"], "a number of seconds above 0"),
+    "terminal": (
+        {"40x10": (40, 10), "9999x1": (9999, 1)},
+        ["", "40", "0x10", "10x0", "40X10", "40x10x2", "10000x10", "-1x5", "40 x 10"],
+        "columns x rows, such as 120x30",
+    ),
+    "stream": ({"on": "on", "off": "off", "auto": "auto"}, ["", "yes"], "one of auto, on, off"),
+}
+
+
+def test_every_setting_has_its_values_here() -> None:
+    assert list(VALUES) == [row.name for row in TABLE]
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_right_values(name: str) -> None:
+    for text, value in VALUES[name][0].items():
+        assert getattr(read({name: text}), name) == value
+
+
+@pytest.mark.parametrize(("name", "text"), [(name, text) for name, (_, bad, _) in VALUES.items() for text in bad])
+def test_a_wrong_value_is_named_with_its_origin_and_what_is_wanted(name: str, text: str) -> None:
+    row = next(row for row in TABLE if row.name == name)
+    for settings, origin in (
+        ({"option": {name: text}}, row.option),
+        ({"environ": {row.variable: text}}, row.variable),
+        ({"ini": {row.ini: text}}, f"ini key {row.ini}"),
+    ):
+        with pytest.raises(SettingsError) as caught:
+            read(**settings)
+        assert str(caught.value) == f"{origin}: {text!r} is not right; wanted: {VALUES[name][2]}"
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_option_wins_over_environment_wins_over_ini_wins_over_default(name: str) -> None:
+    row = next(row for row in TABLE if row.name == name)
+    (text, value), wrong = next(iter(VALUES[name][0].items())), VALUES[name][1][0]
+    ini, environ, option = {row.ini: text}, {row.variable: text}, {name: text}
+    for settings, origin in (
+        (read(ini=ini), f"ini key {row.ini}"),
+        (read(ini={row.ini: wrong}, environ=environ), row.variable),
+        (read(ini={row.ini: wrong}, environ={row.variable: wrong}, option=option), row.option),
+    ):
+        assert getattr(settings, name) == value
+        assert settings.origins[name] == origin
+
+
+def test_names_follow_from_one_word() -> None:
+    row = next(row for row in TABLE if row.name == "stall_timeout")
+    assert (row.option, row.ini, row.variable) == (
+        "--kiro-stall-timeout",
+        "kiro_stall_timeout",
+        "PYTEST_KIRO_STALL_TIMEOUT",
+    )
+    assert not any(row.variable.startswith("KIRO_") for row in TABLE), "those are the CLI's"
+
+
+def test_an_unknown_variable_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(SettingsError) as caught:
+        read(environ={"PYTEST_KIRO_TIMEOUTS": "5"})
+    said = str(caught.value)
+    assert said.startswith(
+        "unknown environment variable PYTEST_KIRO_TIMEOUTS, did you mean PYTEST_KIRO_TIMEOUT?; known: "
+    )
+    assert all(row.variable in said for row in TABLE)
+    with pytest.raises(SettingsError, match=r"unknown environment variable PYTEST_KIRO_QQQQQQQQQQQQQQQQQQ; known:"):
+        read(environ={"PYTEST_KIRO_QQQQQQQQQQQQQQQQQQ": "5"})
+    assert read(environ={"KIRO_TIMEOUT": "5", "PYTEST_KIRO": "x", "PYTEST_ADDOPTS": "-v"}) == read()
+
+
+def test_an_unknown_ini_key_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(
+        SettingsError, match=r"unknown ini key kiro_timout, did you mean kiro_timeout\?; known: kiro_sandbox, "
+    ):
+        table.refuse_unknown_ini(["testpaths", "kiro_timout"])
+    table.refuse_unknown_ini(["testpaths", "kirograph", *(row.ini for row in TABLE)])
+
+
+def test_the_markdown_table_has_a_row_a_setting() -> None:
+    lines = table.markdown().splitlines()
+    assert len(lines) == 2 + len(TABLE)
+    assert {line.count("|") for line in lines} == {4}, "a bar in a help text would break the table"
+    for row, line in zip(TABLE, lines[2:], strict=True):
+        default = row.shown_default or row.default
+        assert default, "a reader asks what happens when nothing is said"
+        assert line == f"| `{row.option} {row.metavar}` | {default} | {row.help} |"
+
+
+def test_settings_never_change() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        read().timeout = 5  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(("word", "said"), [("locl", ", did you mean local?"), ("zzz", ""), ("", "")])
+def test_did_you_mean(word: str, said: str) -> None:
+    assert table.did_you_mean(word, ["local", "daytona"]) == said
