@@ -6,7 +6,6 @@ import doctest
 import importlib
 import json
 import os
-import pkgutil
 import re
 import subprocess
 import sys
@@ -120,11 +119,11 @@ def test_links_between_papers_lead_somewhere() -> None:
 def _examples() -> dict[str, doctest.DocTest]:
     """Return the example of every docstring, by the name of what it explains; the hooks' are run by their own tests."""
     found = {}
-    modules = [pytest_kiro.__name__]
-    modules += [info.name for info in pkgutil.walk_packages(pytest_kiro.__path__, "pytest_kiro.")]
-    for name in modules:
-        if ".kiro_cli" in name or name.endswith(("__main__", ".hookspecs")):
+    package = Path(pytest_kiro.__file__).parent
+    for file in sorted(package.rglob("*.py")):
+        if "kiro_cli" in file.parts or file.name == "hookspecs.py":
             continue
+        name = ".".join(file.relative_to(package.parent).with_suffix("").parts).removesuffix(".__init__")
         for test in doctest.DocTestFinder(exclude_empty=True).find(importlib.import_module(name)):
             if test.examples:
                 found[test.name] = test

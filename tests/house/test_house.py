@@ -1,0 +1,312 @@
+"""The house as it is drawn: floors, names, sizes and what an import costs."""
+
+from __future__ import annotations
+
+import ast
+import doctest
+import importlib
+import inspect
+import re
+import textwrap
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from helpers import run_python
+
+import pytest_kiro
+
+ROOT = Path(pytest_kiro.__file__).parent
+FILES = sorted(path for path in ROOT.rglob("*.py") if "kiro_cli" not in path.parts)
+STAND_IN = sorted((ROOT / "scripted" / "kiro_cli").rglob("*.py"))
+
+#: The floor of each room and of each file that stands alone. Files named plugin.py are on the top floor, in any room.
+FLOORS = {
+    "errors": 0,
+    "settings": 0,
+    "sandbox": 1,
+    "terminal": 2,
+    "cli": 3,
+    "scripted": 3,
+    "agent": 4,
+    "recording": 4,
+    "session": 5,
+    "trials": 5,
+    "report": 5,
+    "hookspecs": 6,
+    "plugin": 6,
+    "__main__": 6,
+    "__init__": 7,
+}
+TOP = 6
+#: Where what comes from outside may be imported.
+OUTSIDE = {
+    "pytest": lambda path: path.name in ("plugin.py", "hookspecs.py"),
+    "_pytest": lambda _: False,
+    "pluggy": lambda path: path.name in ("plugin.py", "hookspecs.py"),
+    "daytona": lambda path: path.is_relative_to(ROOT / "sandbox" / "daytona"),
+    "pexpect": lambda path: path in (ROOT / "sandbox" / "local.py", ROOT / "terminal" / "expect.py"),
+    "ptyprocess": lambda _: False,
+}
+
+
+class Import(NamedTuple):
+    """One imported module; `lazy` when it is imported within a function, `typing` when only for types."""
+
+    module: str
+    line: int
+    lazy: bool
+    typing: bool
+
+
+@cache
+def imports(path: Path) -> list[Import]:
+    found: list[Import] = []
+
+    def visit(node: ast.AST, lazy: bool, typing: bool) -> None:
+        if isinstance(node, ast.Import):
+            found.extend(Import(name.name, node.lineno, lazy, typing) for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: an import by its full name is found by a search"
+            assert node.module
+            for name in node.names:
+                inner = ROOT.parent / Path(*node.module.split("."), name.name)
+                is_module = inner.is_dir() or inner.with_suffix(".py").is_file()
+                found.append(
+                    Import(f"{node.module}.{name.name}" if is_module else node.module, node.lineno, lazy, typing)
+                )
+        elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            for child in node.body:
+                visit(child, lazy, True)
+            for child in node.orelse:
+                visit(child, lazy, typing)
+        else:
+            inside = lazy or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+            for child in ast.iter_child_nodes(node):
+                visit(child, inside, typing)
+
+    visit(ast.parse(path.read_text(encoding="utf-8")), False, False)
+    return found
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(ROOT.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def room_of(module: str) -> str:
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else "__init__"
+
+
+def floor_of(module: str) -> int:
+    return TOP if module.endswith(".plugin") else FLOORS[room_of(module)]
+
+
+def at_run_time(path: Path) -> Iterator[Import]:
+    return (imported for imported in imports(path) if not imported.typing)
+
+
+def test_every_room_is_in_the_drawing() -> None:
+    assert {room_of(module_of(path)) for path in FILES} <= set(FLOORS)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_file_imports_only_from_lower_floors_or_its_own_room(path: Path) -> None:
+    me = module_of(path)
+    for imported in at_run_time(path):
+        if imported.module.partition(".")[0] != "pytest_kiro" or imported.module == "pytest_kiro":
+            continue
+        where = f"{path}:{imported.line} imports {imported.module}"
+        lower = floor_of(imported.module) < floor_of(me)
+        same_room = room_of(imported.module) == room_of(me)
+        ground = floor_of(imported.module) == floor_of(me) == 0
+        if same_room and path.name != "plugin.py":
+            assert not imported.module.endswith(".plugin"), f"{where}: pytest's side of a room is its top"
+        # The entry point registers the other rooms' plugins; they stand on one floor.
+        plugins = path.name == "plugin.py" and floor_of(imported.module) == TOP
+        assert lower or same_room or ground or plugins, where
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_what_comes_from_outside_has_its_place(path: Path) -> None:
+    for imported in at_run_time(path):
+        allowed = OUTSIDE.get(imported.module.partition(".")[0])
+        assert allowed is None or allowed(path), f"{path}:{imported.line} imports {imported.module}"
+
+
+def test_nobody_imports_the_stand_in() -> None:
+    """It runs in a sandbox, as another program."""
+    for path in FILES:
+        for imported in imports(path):
+            assert not imported.module.startswith("pytest_kiro.scripted.kiro_cli"), f"{path}:{imported.line}"
+
+
+def test_the_stand_in_imports_nobody() -> None:
+    """Standard library and itself only."""
+    import sys
+
+    for path in STAND_IN:
+        tree = ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 9))
+        for node in ast.walk(tree):
+            names = [name.name for name in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
+            for name in names:
+                top = name.partition(".")[0]
+                assert top in sys.stdlib_module_names or top == "kiro_cli", f"{path}:{node.lineno} imports {name}"
+
+
+def test_no_circle_at_run_time() -> None:
+    """Neither when the files are imported, nor when their functions import later."""
+    graph = {
+        module_of(path): {i.module for i in at_run_time(path) if i.module.startswith("pytest_kiro.")} for path in FILES
+    }
+    done: set[str] = set()
+
+    def visit(module: str, above: tuple[str, ...]) -> None:
+        assert module not in above, f"a circle: {' → '.join([*above[above.index(module) :], module])}"
+        if module not in done:
+            for other in sorted(graph.get(module, ())):
+                visit(other, (*above, module))
+            done.add(module)
+
+    for module in graph:
+        visit(module, ())
+
+
+@pytest.mark.parametrize("path", [*FILES, *STAND_IN], ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_file_is_too_long_to_be_read_at_once(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 330
+
+
+@pytest.mark.parametrize("path", [*FILES, *STAND_IN], ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_file_says_what_it_is_for(path: Path) -> None:
+    assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+
+
+# -- names
+
+
+def test_public_names_are_the_lazy_table() -> None:
+    table = [name for names in pytest_kiro._HOMES.values() for name in names]
+    assert sorted(pytest_kiro.__all__) == sorted(table)
+    assert len(table) == len(set(table))
+    tree = ast.parse((ROOT / "__init__.py").read_text(encoding="utf-8"))
+    typed = {
+        name.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("pytest_kiro.")
+        for name in node.names
+    }
+    assert typed == set(table), "what type checkers see is what is there"
+
+
+@pytest.mark.parametrize("name", pytest_kiro.__all__)
+def test_every_public_name_imports(name: str) -> None:
+    value = getattr(pytest_kiro, name)
+    assert value.__name__ == name
+    assert value.__module__.startswith("pytest_kiro.")
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'pytest_kiro' has no attribute 'Kirro'"):
+        _ = pytest_kiro.Kirro
+
+
+def has_example(docstring: str | None) -> bool:
+    return bool(docstring and doctest.DocTestParser().get_examples(docstring))
+
+
+def has_docstring(value: object) -> bool:
+    """Of its own: a class without one is given one by dataclass or by its parent."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(value)))  # type: ignore[arg-type]
+    return bool(ast.get_docstring(tree.body[0]))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", pytest_kiro.__all__)
+def test_every_public_name_is_documented(name: str) -> None:
+    """Its methods too."""
+    value = getattr(pytest_kiro, name)
+    assert has_docstring(value)
+    for method, function in vars(value).items():
+        if method.startswith("_") or not callable(getattr(function, "fget", function)):
+            continue
+        function = getattr(function, "fget", getattr(function, "__func__", function))
+        if inspect.isfunction(function) and function.__module__.startswith("pytest_kiro."):
+            assert function.__doc__, f"{name}.{method}"
+
+
+def examples_wanted() -> list[str]:
+    """Errors are raised for people, and protocols are written against: neither is called by an eval."""
+    return [
+        name
+        for name in pytest_kiro.__all__
+        if not (isinstance(value := getattr(pytest_kiro, name), type) and issubclass(value, BaseException))
+        and not getattr(value, "_is_protocol", False)
+    ]
+
+
+@pytest.mark.parametrize("name", examples_wanted())
+def test_every_public_class_has_an_example(name: str) -> None:
+    value = getattr(pytest_kiro, name)
+    own = (getattr(f, "__doc__", None) for n, f in vars(value).items() if not n.startswith("_"))
+    assert has_example(value.__doc__) or any(map(has_example, own))
+
+
+# -- messages
+
+
+def raised(path: Path) -> Iterator[tuple[int, str, str]]:
+    """Every `raise OurError(...)`: its line, the error, and the text of its arguments' constants."""
+    ours = {name for name in pytest_kiro.__all__ if name.endswith(("Error", "Failed", "Timeout", "Closed", "Miss"))}
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
+            name = getattr(node.exc.func, "id", "")
+            if name in ours:
+                yield node.lineno, name, ast.unparse(node.exc)
+
+
+#: What a message's advice is told by: a second half, or the names that would be right.
+ADVICE = re.compile(
+    r"advice=|must be|needs|_REMEDIES|;|known:|wanted:|, but |, so | use | has: "
+    r"|\btext\b|: a relative path|\.(\\n| )[A-Z]|\{how\}"
+)
+#: Errors that say what is over, where nothing is to be done.
+NO_ADVICE = ("PtyClosed", "RecordingMiss", "CommandFailed", "TurnTimeout", "SandboxTimeout", "TurnFailed")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_an_error_ends_in_advice(path: Path) -> None:
+    for line, name, text in raised(path):
+        if name not in NO_ADVICE:
+            assert ADVICE.search(text), f"{path}:{line}: {text}"
+
+
+# -- what an import costs
+
+
+def loaded_by(statement: str) -> set[str]:
+    return set(run_python(f"{statement}\nimport sys; print(*sys.modules)").split())
+
+
+def test_the_plugin_loads_nothing_that_only_an_eval_needs() -> None:
+    loaded = loaded_by("import pytest_kiro.plugin")
+    assert "pytest_kiro.settings" in loaded
+    for heavy in ("pexpect", "ptyprocess", "daytona", "asyncio", "sqlite3", "ssl", "tomllib", "aiohttp", "pydantic"):
+        assert heavy not in loaded - loaded_by("import pytest"), heavy
+    for room in ("sandbox", "terminal", "cli", "scripted", "report"):
+        assert not [module for module in loaded if module.startswith(f"pytest_kiro.{room}.")], room
+
+
+def test_the_package_loads_nothing_until_a_name_is_used() -> None:
+    assert [m for m in loaded_by("import pytest_kiro") if m.startswith("pytest_kiro.")] == []
+    loaded = loaded_by("from pytest_kiro import SettingsError")
+    assert [m for m in loaded if m.startswith("pytest_kiro.")] == ["pytest_kiro.errors"]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_file_can_be_the_first_that_is_imported(path: Path) -> None:
+    """In one process each would be slow; the order in which a fresh interpreter meets them is what circles hide in."""
+    importlib.import_module(module_of(path))
