@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from pytest_kiro.errors import HIDE_FRAMES, SandboxError
 from pytest_kiro.terminal.launch import Manifest
+
+__tracebackhide__ = HIDE_FRAMES
 
 
 @dataclass(frozen=True)
@@ -13,7 +16,7 @@ class Changes:
     """Relative paths that Kiro added, modified and deleted; falsy when nothing changed.
 
     Two lists of files with a digest of their content are compared, one from before a turn and one from
-    after, so what the eval itself writes or executes is not in it. `.git` is left out.
+    after, so what the eval itself writes or executes is not in it. `.git` and `__pycache__` are left out.
 
     >>> bool(Changes()), Changes(added=frozenset({"a.py"}))
     (False, <Changes added: a.py>)
@@ -45,6 +48,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self._paths: dict[str, tuple[str | None, str | None]] = {}
+        self._missed: str | None = None
 
     def record(self, before: Manifest, after: Manifest) -> Changes:
         """Take in one turn and return what it changed."""
@@ -57,8 +61,16 @@ class Ledger:
             self._paths[path] = (self._paths.get(path, (was,))[0], now)
         return _changes(touched)
 
+    def miss(self, turn: str) -> None:
+        """Note that nobody knows what a turn changed: no changes would be a lie from now on."""
+        self._missed = turn
+
     def changes(self) -> Changes:
-        """Return what all turns together changed."""
+        """Return what all turns together changed; `SandboxError` when one of them is not known."""
+        if self._missed is not None:
+            raise SandboxError(
+                f"what Kiro changed in this workspace is not known any more: {self._missed}; look at that turn"
+            )
         return _changes(self._paths)
 
 

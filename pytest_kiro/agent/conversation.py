@@ -192,7 +192,7 @@ class Conversation:
     def _launch(self, stdin: bytes, options: RunOptions) -> Launch:
         kiro = self._kiro
         nonce = secrets.token_hex(8)
-        folder = f".cache/{nonce}"
+        folder = f".local/state/{nonce}"  # not a cache: an agent may clear those
         env = {"PATH": kiro.path, **commands.QUIET, **kiro.identity.env, **options.env}
         files: dict[str, bytes] = {}
         if kiro.installation.scripted:
@@ -293,12 +293,19 @@ class Conversation:
             engine=commands.ENGINE,
             version=self._kiro.version,
             session_id=told.session_id or None,
-            changes=workspace.ledger.record(*((outcome.before, outcome.after) if outcome else ({}, {}))),
+            known_changes=workspace.ledger.record(outcome.before, outcome.after) if outcome else None,
             workspace=workspace,
             conversation=self,
-            warnings=told.warnings,
+            warnings=(*self._forgotten(), *told.warnings),
         )
+        if outcome is None:
+            workspace.ledger.miss(turn.summary)
         return turn, transcript
+
+    def _forgotten(self) -> tuple[str, ...]:
+        if not self.turns or self._resume.session_id:
+            return ()
+        return ("this turn began the conversation anew: none before it completed, so there was nothing to resume",)
 
     def _remember(self, turn: Turn, transcript: Transcript | None) -> None:
         """Keep where the next turn resumes: only what completed with proof can be resumed (contract C2)."""

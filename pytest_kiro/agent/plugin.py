@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import enum
 import inspect
 from collections.abc import Generator, Iterable, Mapping
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +20,8 @@ MARKER_WORDS = ("workspace", "agent", "model", "effort", "timeout", "trust", "en
 #: Found from the session's one sandbox, so a second one for some tests only would be made and not used.
 _ROOT_ONLY = ("kiro_sandbox", "kiro_sandbox_args")
 OWNER = pytest.StashKey[Owner]()
-#: The instances of wider fixtures that are alive, by fixture name: their turns belong into a failing test's report.
-WIDE = pytest.StashKey[dict[str, Owner]]()
+#: The instances of wider fixtures that are alive.
+_WIDE = pytest.StashKey[dict["pytest.FixtureDef[Any]", Owner]]()
 
 
 class Ownership:
@@ -27,13 +30,17 @@ class Ownership:
     def __init__(self, owners: Owners) -> None:
         self._owners = owners
 
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, None, None]:
+    @pytest.hookimpl(tryfirst=True)  # inside of everybody's wrappers, which a refusal must not skip
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
         # One owner an attempt: a plugin that runs a test again sets it up again.
         owner = item.stash[OWNER] = _owner_of_test(item)
         self._owners.push(owner)
         _refuse_second_sandbox(item)
-        return (yield)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> None:
+        if "kiro" in getattr(item, "fixturenames", ()):
+            _ask_early(item.stash[OWNER])
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, None, None]:
@@ -51,22 +58,34 @@ class Ownership:
         if fixturedef.scope == "function":
             return (yield)  # the test's own
         owner = _owner_of_fixture(fixturedef, request)
-        alive = request.config.stash.setdefault(WIDE, {})
+        alive = request.config.stash.setdefault(_WIDE, {})
 
         def over() -> None:
             self._owners.pop(owner)
-            alive.pop(fixturedef.argname, None)
+            alive.pop(fixturedef, None)
             owner.end()
 
         # Finalisers run last in, first out: these two bracket the fixture's own teardown code.
         fixturedef.addfinalizer(over)
         self._owners.push(owner)
-        alive[fixturedef.argname] = owner
+        alive[fixturedef] = owner
         try:
-            return (yield)
+            value = yield
+            if "kiro" in fixturedef.argnames:
+                _ask_early(owner)
+            return value
         finally:
             self._owners.pop(owner)
             fixturedef.addfinalizer(lambda: self._owners.push(owner))
+
+
+def owners_of(item: pytest.Item) -> list[Owner]:
+    """Return whose turns a test looked at: those of its wider fixtures, asked for early or late, and its own."""
+    definitions = {one for known in _definitions(item).values() for one in known}
+    definitions.update(getattr(getattr(item, "_request", None), "_fixture_defs", {}).values())
+    owners = [owner for one, owner in item.config.stash.get(_WIDE, {}).items() if one in definitions]
+    own = item.stash.get(OWNER, None)
+    return [*owners, own] if own else owners
 
 
 def marker_words(item: pytest.Item | pytest.Collector) -> Mapping[str, Any]:
@@ -75,6 +94,15 @@ def marker_words(item: pytest.Item | pytest.Collector) -> Mapping[str, Any]:
     for mark in item.iter_markers("kiro"):
         merged = {**mark.kwargs, **merged}
     return merged
+
+
+def _ask_early(owner: Owner) -> None:
+    """Have `kiro_run_args` at hand for teardown code, when pytest gives out no further fixtures.
+
+    What is wrong with it, the first turn is told, which may never come.
+    """
+    with suppress(Exception, pytest.fail.Exception, pytest.skip.Exception):
+        owner.run_args()
 
 
 def _owner_of_test(item: pytest.Item) -> Owner:
@@ -86,7 +114,7 @@ def _owner_of_test(item: pytest.Item) -> Owner:
         tables=tuple(".".join([*classes, name]) for name in names),
         file=item.path,
         marker=lambda: marker_words(item),
-        run_args=lambda: request.getfixturevalue("kiro_run_args") if request else {},
+        run_args=cache(lambda: request.getfixturevalue("kiro_run_args") if request else {}),
     )
 
 
@@ -99,7 +127,7 @@ def _owner_of_fixture(fixturedef: pytest.FixtureDef[Any], request: pytest.Fixtur
         tables=tuple(dict.fromkeys([named, name])),
         file=Path(inspect.getfile(inspect.unwrap(fixturedef.func))),
         marker=lambda: marker_words(node),
-        run_args=lambda: request.getfixturevalue("kiro_run_args"),
+        run_args=cache(lambda: request.getfixturevalue("kiro_run_args")),
         wide=True,
     )
 
@@ -114,19 +142,30 @@ def _parameter_id(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureReq
     given = given if given is not None else getattr(raw, "id", None)
     if given is not None:
         return str(given)
-    plain = isinstance(request.param, str | int | float | bool | None)
-    return str(request.param) if plain else f"{fixturedef.argname}{index}"
+    if isinstance(request.param, str | int | float | complex | enum.Enum | None):
+        return str(request.param)
+    return str(getattr(request.param, "__name__", f"{fixturedef.argname}{index}"))
+
+
+def _definitions(item: pytest.Item) -> Mapping[str, Iterable[pytest.FixtureDef[Any]]]:
+    """Return what a test's fixtures are, as far as its signature tells; pytest has no public way to ask."""
+    info = getattr(item, "_fixtureinfo", None)
+    return info.name2fixturedefs if info else {}
 
 
 def _refuse_second_sandbox(item: pytest.Item) -> None:
-    names = getattr(item, "_fixtureinfo", None)
-    definitions: Mapping[str, Iterable[Any]] = names.name2fixturedefs if names else {}
-    if "kiro" not in definitions:
+    if "kiro" not in getattr(item, "fixturenames", ()):
         return
+    manager: Any = getattr(item.session, "_fixturemanager")  # noqa: B009 - not public, as above
     for name in _ROOT_ONLY:
-        for definition in definitions.get(name, ()):
+        for place, definition in enumerate(manager.getfixturedefs(name, item) or ()):
             if definition.baseid not in ("", "."):
                 raise SettingsError(
                     f"{definition.baseid} overrides the fixture {name}, but there is one sandbox for the whole "
                     f"session, so its tests would not use that one; move it to the rootdir's conftest.py or a plugin"
+                )
+            if place and definition.func.__module__ == "pytest_kiro.plugin":
+                raise SettingsError(
+                    f"a plugin overrides the fixture {name}, but was loaded before pytest-kiro, so that its fixture "
+                    f"is hidden; load it by pytest_plugins in the rootdir's conftest.py instead of -p"
                 )

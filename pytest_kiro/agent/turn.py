@@ -9,10 +9,13 @@ from pytest_kiro.agent.changes import Changes
 from pytest_kiro.cli.commands import exit_name
 from pytest_kiro.cli.evidence import Cause, Status
 from pytest_kiro.cli.transcript import ToolCall
+from pytest_kiro.errors import HIDE_FRAMES, SandboxError
 
 if TYPE_CHECKING:
     from pytest_kiro.agent.conversation import Conversation
     from pytest_kiro.agent.workspace import Workspace
+
+__tracebackhide__ = HIDE_FRAMES
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -29,6 +32,7 @@ class Turn:
     - `duration` and `first_output_after` are in seconds, the latter None when nothing was printed; `credits`
       is None where nothing was metered.
     - `changes`: what this turn changed in `workspace`, by content.
+    - `warnings`: what a reader should know, such as a record in the session store that could not be read.
 
     >>> def test_donut(kiro):
     ...     turn = kiro.run("Write donut.js")
@@ -54,7 +58,7 @@ class Turn:
     engine: str
     version: str
     session_id: str | None
-    changes: Changes
+    known_changes: Changes | None
     workspace: Workspace
     conversation: Conversation
     warnings: tuple[str, ...] = field(default=())
@@ -68,6 +72,13 @@ class Turn:
     def text(self) -> str:
         """The last assistant message, empty when there is none."""
         return self.messages[-1] if self.messages else ""
+
+    @property
+    def changes(self) -> Changes:
+        """What this turn changed in its workspace, by content; `SandboxError` when nobody could tell."""
+        if self.known_changes is None:
+            raise SandboxError(f"what {self.summary} changed is not known: {self.detail}")
+        return self.known_changes
 
     @property
     def commands(self) -> list[str]:

@@ -9,9 +9,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 from pytest_kiro.agent.changes import Changes, Ledger
-from pytest_kiro.errors import SandboxError, SettingsError
+from pytest_kiro.errors import HIDE_FRAMES, SandboxError, SettingsError
 from pytest_kiro.sandbox.protocol import ExecResult, Sandbox
 
+__tracebackhide__ = HIDE_FRAMES
+#: What programs rewrite while they only read; the launch script leaves it out as well.
+_UNNOTICED = frozenset({".git", "__pycache__"})
 #: Left behind by the machine on which a seed was edited, and never meant.
 _NOT_SEEDED = ("__pycache__", ".DS_Store")
 
@@ -81,11 +84,26 @@ class Workspace:
         return self.ledger.changes()
 
     def contents(self) -> dict[str, bytes]:
-        """Return every file's content by its relative path, `.git` left out as in `changes`."""
+        """Return every file's content by its relative path, `.git` and `__pycache__` left out as in `changes`.
+
+        A link counts as the file that it leads to; one that leads to a folder or to nothing, and a pipe, do not count.
+        """
         entries = self.sandbox.list_files(self.path)
-        names = [name for name in entries if not name.endswith("/") and ".git" not in name.split("/")]
-        files = self.sandbox.read_files(f"{self.path}/{name}" for name in names)
+        names = [name for name in entries if not name.endswith("/") and _UNNOTICED.isdisjoint(name.split("/"))]
+        paths = [f"{self.path}/{name}" for name in names]
+        try:
+            files = self.sandbox.read_files(paths)
+        except OSError:  # one of them is no file: which, is found out one by one
+            files = {path: data for path in paths if (data := self._read_if_file(path)) is not None}
         return {path.removeprefix(f"{self.path}/"): data for path, data in files.items()}
+
+    def _read_if_file(self, path: str) -> bytes | None:
+        try:
+            return self.sandbox.read_file(path)
+        except PermissionError:
+            raise
+        except OSError:
+            return None
 
     def remove(self) -> None:
         """Remove the folder; a sandbox that is gone has taken it along."""
@@ -200,18 +218,22 @@ def _read_seed(folder: Path) -> tuple[dict[str, tuple[bytes, int]], list[str]]:
     inside = folder.resolve()
     for path, name in _walk(folder):
         if path.is_symlink():
-            if not path.resolve().is_relative_to(inside) or path.readlink().is_absolute():
+            # Not resolve(): before Python 3.13 it raises at a link that leads to itself.
+            target = Path(os.path.realpath(path))
+            if not target.is_relative_to(inside) or path.readlink().is_absolute():
                 raise SettingsError(
-                    f"seed {folder}: the link {name} leads to {path.readlink()}, which is not inside the seed"
+                    f"seed {folder}: the link {name} leads to {path.readlink()}, which is not in it; copy that into the seed"
                 )
-            above, target = shlex.quote(str(PurePosixPath(name).parent)), shlex.quote(str(path.readlink()))
-            extras.append(f"mkdir -p -- {above} && ln -sfn -- {target} {shlex.quote(name)}")
+            above, leads_to = shlex.quote(str(PurePosixPath(name).parent)), shlex.quote(str(path.readlink()))
+            extras.append(f"mkdir -p -- {above} && ln -sfn -- {leads_to} {shlex.quote(name)}")
         elif path.is_dir():
             extras.append(f"mkdir -p -- {shlex.quote(name)}")
         elif path.is_file():
             files[name] = (path.read_bytes(), path.stat().st_mode & 0o777)
         else:
-            raise SettingsError(f"seed {folder}: {name} is neither a file nor a folder (a pipe, socket or device)")
+            raise SettingsError(
+                f"seed {folder}: {name} is neither a file nor a folder (a pipe, socket or device); leave it out"
+            )
     return files, extras
 
 
