@@ -11,7 +11,7 @@ import sys
 import threading
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -113,6 +113,9 @@ def pytest_kiro_register_providers(register: Callable[..., None]) -> None:
 def pytest_configure_node(node: Any) -> None:
     """Tell an xdist worker which run it belongs to: the controller clears away what a dead one leaves."""
     node.workerinput["kiro_run_id"] = node.config.stash[SESSION].settings.run_id
+    gently = ExitStack()
+    gently.enter_context(_terminated_gently())  # of no effect for the second node
+    node.config.add_cleanup(gently.close)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -181,28 +184,31 @@ def kiro_cli(pytestconfig: pytest.Config, kiro_settings: Settings, kiro_sandbox:
 @pytest.fixture(scope="session")
 def kiro_login(kiro_settings: Settings, kiro_sandbox: Sandbox, kiro_cli: Installation) -> Identity:
     """Who is logged in, and how."""
+    from pytest_kiro.cli import commands
     from pytest_kiro.cli.login import login
 
+    environ = {commands.API_KEY: table.Secret(os.environ.get(commands.API_KEY, ""))}
     timeout = kiro_settings.setup_timeout
-    return login(kiro_sandbox, kiro_cli, kiro_settings.login, environ=os.environ, timeout=timeout)
+    return login(kiro_sandbox, kiro_cli, kiro_settings.login, environ=environ, timeout=timeout)
 
 
 @pytest.fixture(scope="session")
-def kiro(
-    pytestconfig: pytest.Config,
-    kiro_settings: Settings,
-    kiro_sandbox: Sandbox,
-    kiro_cli: Installation,
-    kiro_login: Identity,
-) -> Iterator[Kiro]:
+def kiro(request: pytest.FixtureRequest) -> Iterator[Kiro]:
     """Kiro, installed, logged in, ready: every test starts clean on it, in a workspace of its own."""
     from pytest_kiro.agent.kiro import Kiro
 
-    session = pytestconfig.stash[SESSION]
+    # Asked for here and not as arguments: pytest resolves those anew for every test, and with six more names
+    # collecting 2,000 evals took 1.35 times the instructions instead of 1.1 (benchmarks/collection.py).
+    kiro_settings: Settings = request.getfixturevalue("kiro_settings")
+    kiro_sandbox: Sandbox = request.getfixturevalue("kiro_sandbox")
+    kiro_cli: Installation = request.getfixturevalue("kiro_cli")
+    kiro_login: Identity = request.getfixturevalue("kiro_login")
+    session = request.config.stash[SESSION]
     observers = tuple(session.observers)
     kiro = Kiro(kiro_sandbox, kiro_cli, kiro_login, kiro_settings, owners=session.owners, observers=observers)
     try:
-        yield kiro
+        with _terminated_gently():  # again, for a sandbox of somebody's own
+            yield kiro
     finally:
         kiro.close()
 

@@ -20,6 +20,19 @@ LOGINS = ("auto", "api-key", "none")
 STREAMS = ("auto", "on", "off")
 
 
+class Secret(str):
+    """A text that no traceback shows, not even one that shows all local variables.
+
+    >>> {"key": Secret("ksk_1")}, f"{Secret('ksk_1')}"
+    ({'key': '…'}, 'ksk_1')
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'…'"
+
+
 def _text(value: str) -> str:
     if not value.strip():
         raise ValueError("a value that is not blank")

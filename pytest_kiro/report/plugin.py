@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_kiro.agent.plugin import MARKER_WORDS, OWNER, WIDE
+from pytest_kiro.agent.plugin import MARKER_WORDS, OWNER, owners_of
 from pytest_kiro.report.stream import Stream
 from pytest_kiro.settings import did_you_mean
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _EVAL_FIXTURES = frozenset({"kiro", "kiro_sandbox", "kiro_cli", "kiro_login"})
 _TRANSCRIPT_LINES = 40
+_ENDED_BY_ITSELF = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
 
 
 class Report:
@@ -38,9 +39,14 @@ class Report:
     # -- before
 
     def pytest_collection_modifyitems(self, items: Sequence[pytest.Item]) -> None:
-        for item in items:
-            for mark in item.iter_markers("kiro"):
-                _check_marker(item, mark)
+        try:
+            for item in items:
+                for mark in item.iter_markers("kiro"):
+                    _check_marker(item, mark)
+        except pytest.UsageError as error:
+            if self._worker:  # whose own words nobody hears: the controller says it
+                self._config.workeroutput["kiro_usage_error"] = str(error)  # type: ignore[attr-defined] # xdist's own
+            raise
 
     def pytest_report_collectionfinish(self, items: Sequence[pytest.Item]) -> list[str]:
         if self._config.option.collectonly:
@@ -83,7 +89,8 @@ class Report:
         turns: list[dict[str, Any]] | None = getattr(report, "kiro", None)
         if turns is None or self._worker:
             return
-        self._session.used = True
+        if self._config.pluginmanager.hasplugin("dsession"):
+            self._session.used = True
         self._turns += turns
         if not self._told:  # an xdist controller collects nothing, so the first eval's report is its first chance
             header = self._header()
@@ -94,7 +101,9 @@ class Report:
     # -- after
 
     @pytest.hookimpl(trylast=True)
-    def pytest_sessionfinish(self) -> None:
+    def pytest_sessionfinish(self, exitstatus: int) -> None:
+        if self._config.pluginmanager.hasplugin("dsession") and exitstatus not in _ENDED_BY_ITSELF:
+            self._session.used = True  # its workers may have had sandboxes of which nobody has told us yet
         counts = {"created": self._session.created, "deleted": self._session.deleted}
         if self._worker:
             self._config.workeroutput["kiro_sandboxes"] = counts  # type: ignore[attr-defined] # xdist's own
@@ -104,6 +113,8 @@ class Report:
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any, error: object) -> None:
         output: dict[str, Any] = getattr(node, "workeroutput", None) or {}
+        if wrong := output.get("kiro_usage_error"):
+            raise pytest.UsageError(wrong)
         self._sandboxes.update(output.get("kiro_sandboxes", {}))
         if error:  # it died, perhaps with a sandbox
             self._session.used = True
@@ -165,11 +176,7 @@ def _check_marker(item: pytest.Item, mark: pytest.Mark) -> None:
 
 def _turns_of(item: pytest.Item) -> str:
     """Return the status lines of the turns that a test looked at, and the end of the last transcript."""
-    wide = item.config.stash.get(WIDE, {})
-    owners = [wide[name] for name in getattr(item, "fixturenames", ()) if name in wide]
-    if (own := item.stash.get(OWNER, None)) is not None:
-        owners.append(own)
-    turns = [turn for owner in owners for turn in owner.turns]
+    turns = [turn for owner in owners_of(item) for turn in owner.turns]
     return "\n".join([*map(_line, turns), *_transcript(turns[-1:])])
 
 

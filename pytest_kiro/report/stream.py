@@ -26,7 +26,7 @@ class Stream:
     @classmethod
     def wanted(cls, config: Any, settings: Settings) -> list[Stream]:
         """Return the one stream of this process, or none."""
-        on = settings.stream == "on" or (settings.stream == "auto" and config.getoption("capture") == "no")
+        on = settings.stream == "on" or (settings.stream == "auto" and config.getoption("capture", "no") == "no")
         return [cls(config, prefixed=settings.worker != "main")] if on else []
 
     def started(self, conversation: Conversation, prompt: str) -> None:

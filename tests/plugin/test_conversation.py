@@ -1,0 +1,262 @@
+"""Contract C: what the turns of a conversation know of each other, and when one cannot go on."""
+
+from __future__ import annotations
+
+from eval_runs import RECALL, Evals, shell, turn
+
+WORD = {"requests": [[RECALL]]}
+
+
+def test_what_is_resumed(evals: Evals) -> None:
+    evals.passes(
+        r'''
+        import json
+
+        def sessions(kiro):
+            """Every session of the store: its id, and the prompts in it."""
+            folder = f"{kiro.sandbox.home}/.kiro/sessions/cli"
+            found = {}
+            for name in kiro.sandbox.list_files(folder):
+                if name.endswith(".jsonl"):
+                    records = map(json.loads, kiro.sandbox.read_file(f"{folder}/{name}").splitlines())
+                    found[name.removesuffix(".jsonl")] = [
+                        record["data"]["content"][0]["data"] for record in records if record["kind"] == "Prompt"
+                    ]
+            return found
+
+        def test_by_id(kiro):
+            first, second = kiro.run("The word is one."), kiro.run("And?")
+            other = kiro.conversation()
+            third = other.run("The word is two.")
+            fourth, fifth = kiro.run("Again?"), other.run("Again?")
+            assert [turn.text for turn in (first, second, third, fourth, fifth)] == [
+                "unknown", "one", "unknown", "one", "two",
+            ]
+            assert [turn.number for turn in (first, second, fourth)] == [1, 2, 3]
+            assert sessions(kiro) == {
+                first.session_id: ["The word is one.", "And?", "Again?"],
+                third.session_id: ["The word is two.", "Again?"],
+            }
+            assert first.conversation.turns == [first, second, fourth]
+            assert first.conversation.kiro is kiro and other is third.conversation
+            assert repr(other) == "<Conversation 2 of test_it.py::test_by_id, 2 turns>"
+
+        def test_in_one_folder(kiro):
+            """By its id and not by its folder: somebody else may have been here last."""
+            first = kiro.run("The word is one.")
+            path = kiro.installation.path
+            replies = kiro.workspace / "replies.json"
+            replies.write_text('[["hm"]]')
+            env = {"KIRO_API_KEY": "ksk_x", "KIRO_MOCK_CHAT_RESPONSE": str(replies)}
+            kiro.workspace.exec(f"{path} chat --no-interactive 'The word is other.'", env=env).check()
+            second = kiro.run("And?")
+            assert second.text == "one" and second.session_id == first.session_id
+
+        def test_a_failed_first_turn_is_not_resumed(kiro):
+            failed = kiro.run("The word is lost.", check=False)
+            assert failed.cause == "throttled"
+            fresh = kiro.run("And?")
+            assert fresh.text == "unknown" and fresh.session_id != failed.session_id
+            assert fresh.warnings == (
+                "this turn began the conversation anew: none before it completed, so there was nothing to resume",
+            )
+            third = kiro.run("And?")
+            assert third.session_id == fresh.session_id and fresh.number == 2 and not third.warnings
+
+        def test_a_failed_later_turn_is_left_behind(kiro):
+            first = kiro.run("The word is kept.")
+            assert not kiro.run("Hm?", check=False).ok
+            third = kiro.run("And?")
+            assert third.text == "kept" and third.session_id == first.session_id and third.number == 3
+            assert third.messages == ("kept",)  # its own, not those before
+
+        def test_options_of_a_conversation(kiro):
+            haiku = kiro.conversation(model="claude-haiku-4.5", env={"A": "1", "B": "1"})
+            turn = haiku.run("Hello.", env={"B": "2"})
+            assert turn.model == "claude-haiku-4.5" and turn.tool_calls[0].output == "1 2\n"
+            assert haiku.run("Hello.", model="claude-sonnet-4.5").model == "claude-sonnet-4.5"
+            assert haiku.run("Hello.", model=None).model == "claude-haiku-4.5"
+        ''',
+        {
+            "test_by_id": [RECALL] * 3 + [{**WORD, "conversation": 2}] * 2,
+            "test_in_one_folder": [RECALL] * 2,
+            "test_a_failed_first_turn_is_not_resumed": [turn(misbehave="throttled"), RECALL, RECALL],
+            "test_a_failed_later_turn_is_left_behind": ["OK", turn(misbehave="throttled"), RECALL],
+            "test_options_of_a_conversation": [turn([shell("echo $A $B")], ["Done."]), "OK", "OK"],
+        },
+    )
+
+
+def test_what_cannot_go_on(evals: Evals) -> None:
+    evals.passes(
+        r"""
+        import pytest
+        from pytest_kiro import ConversationError, LaunchError, SandboxError, TurnTimeout
+        kept = []
+
+        def test_after_a_timeout(kiro):
+            with pytest.raises(TurnTimeout):
+                kiro.run("Work.", timeout=0.3)
+            for run in (kiro.run, kiro.stream):
+                with pytest.raises(ConversationError) as caught:
+                    run("Go on.")
+                assert "1 turns> cannot go on: turn 1 timed_out (out of time) in " in str(caught.value)
+                assert "its time of 0.3 s was over; begin another kiro.conversation()" in str(caught.value)
+            assert kiro.workspace.contents() == {}  # what it left can be looked at
+            assert kiro.conversation().run("Go on.").text == "unknown"
+
+        def test_lost(kiro):
+            turn = kiro.run("Work.", check=False)
+            assert (turn.status, turn.cause) == ("lost", "connection")
+            assert "what it left could not be read" in turn.detail
+            with pytest.raises(ConversationError, match="cannot go on: turn 1 lost .connection: infrastructure."):
+                kiro.run("Go on.")
+            for ask in (lambda: turn.changes, kiro.workspace.changes):  # "nothing" would be a lie
+                with pytest.raises(SandboxError, match="not known.*: turn 1 lost|turn 1 lost.* is not known"):
+                    ask()
+
+        def test_without_a_workspace(kiro):
+            kiro.workspace.seed({"a.txt": ""})
+            assert kiro.run("Work.").changes.deleted == {"a.txt"}
+            with pytest.raises(LaunchError, match="did not start"):
+                kiro.run("Go on.")
+
+        def test_in_flight(kiro):
+            with kiro.stream("Work.") as live:
+                for run in (kiro.run, kiro.stream):
+                    with pytest.raises(ConversationError, match="already has a turn in flight; wait for it, or use an"):
+                        run("And this.")
+                assert kiro.conversation().run("Meanwhile.").text == "elsewhere"
+                for _ in live:
+                    pass
+            assert live.turn.text == "Done."
+            assert kiro.run("Now.").text == "Free."
+            kept.append(live.turn)
+
+        def test_ended(kiro):
+            for use in (lambda: kept[0].conversation.run("More."), lambda: kept[0].conversation.stream("More.")):
+                with pytest.raises(ConversationError, match="is over: its owner has ended and its workspace is rem"):
+                    use()
+            assert kept[0].text == "Done."  # a value, whatever became of its machine
+        """,
+        {
+            "test_after_a_timeout": [turn(misbehave="silent"), turn([RECALL], conversation=2)],
+            "test_lost": [turn([shell('rm -rf "$HOME/.local/state"; kill -9 $(cut -d" " -f4 /proc/$PPID/stat)')])],
+            "test_without_a_workspace": [turn([shell('rm -rf "$PWD"')], ["Done."]), "OK"],
+            "test_in_flight": [
+                turn(["Done."], misbehave={"silent": 0.5}),
+                "Free.",
+                turn(["elsewhere"], conversation=2),
+            ],
+        },
+    )
+
+
+def test_threads(evals: Evals) -> None:
+    evals.passes(
+        """
+        from concurrent.futures import ThreadPoolExecutor
+        from pytest_kiro import ConversationError
+
+        def test_two_conversations_at_once(kiro):
+            made = [kiro.conversation() for _ in range(2)]
+            with ThreadPoolExecutor() as pool:
+                turns = list(pool.map(lambda one: one.run("Hello."), made))
+            assert [turn.text for turn in turns] == ["first", "second"]
+
+        def test_one_conversation_twice_at_once(kiro):
+            def run(prompt):
+                try:
+                    return kiro.run(prompt)
+                except ConversationError as error:
+                    return error
+            kiro.workspace
+            with kiro.stream("Hello.") as live, ThreadPoolExecutor() as pool:
+                refused = list(pool.map(run, ["And?", "And?"]))
+                for _ in live:
+                    pass
+            assert live.turn.ok and [type(error) for error in refused] == [ConversationError] * 2
+            assert live.turn.conversation.turns == [live.turn]
+        """,
+        {
+            "test_two_conversations_at_once": ["first", turn(["second"], conversation=2)],
+            "test_one_conversation_twice_at_once": [turn(["OK"], misbehave={"silent": 0.5})],
+        },
+    )
+
+
+def test_the_machine_is_gone(evals: Evals) -> None:
+    evals.write(
+        "test_it.py",
+        """
+        def test_gone(kiro):
+            turn = kiro.run("Work.", check=False)
+            assert (turn.status, turn.cause) == ("lost", "connection")
+            assert turn.cause.infrastructure and "is gone" in turn.detail
+
+        def test_next(kiro):
+            kiro.run("Hello.")
+        """,
+        {"test_gone": [turn([shell('rm -rf "$HOME"')], ["Done."])], "test_next": ["OK"]},
+    )
+    result = evals.run()
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["E *SandboxError: sandbox * is gone: * was removed*", "*leaked 0"])
+
+
+def test_nobody_can_take_the_turn(evals: Evals) -> None:
+    evals.note()
+    evals.write(
+        "conftest.py",
+        """
+        import pytest
+        from note import note
+        from pytest_kiro import ConversationError
+
+        kept = []
+
+        def attempt(where):
+            try:
+                kept[0].run("Hello.")
+            except ConversationError as error:
+                note(where, error)
+
+        @pytest.fixture(scope="session", autouse=True)
+        def keep(kiro):
+            kept.append(kiro)
+
+        def pytest_runtest_logfinish():
+            attempt("logfinish:")
+
+        def pytest_sessionfinish():
+            attempt("sessionfinish:")
+
+        def pytest_kiro_turn_started(kiro, prompt):
+            attempt("turn_started:")
+
+        def pytest_kiro_turn_finished(kiro, turn):
+            attempt("turn_finished:")
+        """,
+    )
+    evals.write(
+        "test_it.py", "def test_one(kiro):\n    kiro.run('Hello.')\n    kiro.run('Hello.')", {"test_one": ["OK"] * 2}
+    )
+    evals.run().assert_outcomes(passed=1)
+    nobody = "no test and no fixture is running, so no conversation can take this turn; call kiro.run in a test or in"
+    in_flight = "<Conversation 1 of test_it.py::test_one, {} turns> already has a turn in flight; wait for it"
+    wanted = [
+        f"turn_started: {in_flight.format(0)}",
+        f"turn_finished: {in_flight.format(1)}",
+        f"turn_started: {in_flight.format(1)}",
+        f"turn_finished: {in_flight.format(2)}",
+        f"logfinish: {nobody}",
+        f"sessionfinish: {nobody}",
+    ]
+    assert [line[: len(start)] for line, start in zip(evals.story, wanted, strict=True)] == wanted
+
+
+def test_at_import_there_is_no_kiro(evals: Evals) -> None:
+    evals.write("test_it.py", "import pytest_kiro\npytest_kiro.kiro.run('Hello.')\n")
+    result = evals.run()
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["E   AttributeError: module 'pytest_kiro' has no attribute 'kiro'*"])

@@ -1,0 +1,140 @@
+"""The hooks: each docstring's example is a conftest that works; and providers that others bring."""
+
+from __future__ import annotations
+
+import doctest
+import textwrap
+
+import pytest
+from eval_runs import Evals, shell, turn
+
+from pytest_kiro import hookspecs
+
+HOOKS = [name for name in vars(hookspecs) if name.startswith("pytest_kiro_")]
+TOY = """
+    from note import note
+    from pytest_kiro.sandbox.local import LocalProvider
+
+    class MyCloud:
+        name = "mycloud"
+        isolated = True
+
+        def __init__(self, settings):
+            self._local = LocalProvider(settings)
+            note("made")
+
+        def create(self, spec):
+            sandbox = self._local.create(spec)
+            sandbox.isolated = True
+            note("created")
+            return sandbox
+
+        def close(self):
+            self._local.close()
+            note("closed")
+"""
+
+
+def example(hook: str) -> str:
+    """The example in a hook's docstring, as the source that a conftest would have."""
+    found = doctest.DocTestParser().get_examples(getattr(hookspecs, hook).__doc__)
+    assert found, f"{hook} has no example"
+    return "".join(part.source for part in found)
+
+
+def test_every_example(evals: Evals) -> None:
+    evals.note()
+    evals.write("conftest.py", "\n".join([textwrap.dedent(TOY), *map(example, HOOKS)]))
+    evals.write(
+        "test_it.py",
+        """
+        def test_it(kiro):
+            assert kiro.workspace.exec("git config --global user.name").output == "Eval\\n"
+            turn = kiro.run("Say hello.")
+            assert turn.tool_calls[0].output.startswith("python3 -I -S ") or "kiro-cli.pyz" in turn.tool_calls[0].output
+            assert kiro.run("More.", check=False).cause == "throttled"
+        """,
+        {
+            "test_it": [
+                turn([shell(r"tr '\\0' ' ' </proc/$PPID/cmdline")], ["Hello."]),
+                turn(misbehave="throttled"),
+            ]
+        },
+    )
+    # The sandbox counts as isolated, so the stand-in is sent there as one archive.
+    result = evals.run("--kiro-sandbox=mycloud", "--kiro-cli=scripted", "-s")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "kiro: sandbox mycloud, kiro-cli scripted: the stand-in answers, Kiro is not asked",
+            "*asked: Say hello.",
+            "ended: turn 1 completed in * s, 1 tool call",
+            "asked: More.",
+            "ended: turn 2 failed (throttled: infrastructure) in * s",
+            "sandboxes: created 1, deleted 1, leaked 0",
+        ]
+    )
+    assert evals.story == ["made", "created", "made", "closed"]
+
+
+def test_hooks_of_an_isolated_provider_under_xdist(evals: Evals) -> None:
+    evals.note()
+    evals.write(
+        "conftest.py", f"{TOY}\n    def pytest_kiro_register_providers(register):\n        register('toy', MyCloud)"
+    )
+    evals.write(
+        "test_it.py",
+        "import pytest\n\n@pytest.mark.parametrize('n', range(4))\ndef test_it(kiro, n):\n    kiro.run('Hello.')\n",
+        {"test_it": ["OK"]},
+    )
+    result = evals.process("--kiro-sandbox=toy", "--kiro-cli=scripted", "-n2")
+    result.assert_outcomes(passed=4)
+    result.stdout.fnmatch_lines(
+        ["kiro: sandbox toy, *", "turns: 4, 4 completed", "sandboxes: created 2, deleted 2, leaked 0"]
+    )
+    # Two workers each with one, and the controller that looks for what they left.
+    assert sorted(evals.story) == ["closed", "created", "created", "made", "made", "made"]
+
+
+def test_an_isolated_sandbox_gets_the_official_cli_unless_told(evals: Evals) -> None:
+    evals.note()
+    evals.write(
+        "conftest.py", f"{TOY}\n    def pytest_kiro_register_providers(register):\n        register('toy', MyCloud)"
+    )
+    evals.write("test_it.py", "def test_it(kiro): pass")
+    result = evals.run("--kiro-sandbox=toy")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(
+        [
+            "kiro: sandbox toy, kiro-cli official",
+            "E *InstallError: --kiro-cli=official cannot be installed into sandbox*",
+        ]
+    )
+
+
+def test_providers_that_cannot_be_chosen(evals: Evals) -> None:
+    evals.note()
+    evals.write("test_it.py", "def test_it(): pass")
+    register = f"{TOY}\n    def pytest_kiro_register_providers(register):\n        register({{!r}}, MyCloud)"
+    evals.write("conftest.py", register.format("toy"))
+    result = evals.run("--kiro-sandbox=tony")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(
+        ["ERROR: --kiro-sandbox=tony: no such provider, did you mean toy?; known: local, toy; *"]
+    )
+    evals.write("conftest.py", register.format("local"))
+    result = evals.run()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: two plugins register a sandbox provider named 'local'; rename one of them"])
+    assert evals.story == []  # none of them was made
+
+
+def test_a_hook_with_a_wrong_name_or_argument(evals: Evals) -> None:
+    """Pluggy says so, since ours are declared."""
+    evals.write("test_it.py", "def test_it(): pass")
+    evals.write("conftest.py", "def pytest_kiro_turn_finished(kiro, trun): pass")
+    result = evals.process()
+    assert result.ret != 0
+    assert "Argument(s) {'trun'} are declared in the hookimpl but can not be found in the hookspec" in (
+        result.stdout.str() + result.stderr.str()
+    )

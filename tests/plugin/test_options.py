@@ -1,0 +1,526 @@
+"""Options, ini keys, environment variables, markers: what they do, which one wins, what a wrong one says."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from eval_runs import Evals, shell, turn, write
+
+import pytest_kiro.scripted
+from pytest_kiro.settings import TABLE, Setting
+
+STAND_IN = Path(pytest_kiro.scripted.__file__).parent / "kiro_cli" / "__main__.py"
+#: Three values of each setting, as they are written and as they are read.
+VALUES: dict[str, list[tuple[str, Any]]] = {
+    "sandbox": [("local", "local")] * 3,
+    "cli": [("scripted", "scripted"), ("official", "official"), ("/opt/kiro-cli", "/opt/kiro-cli")],
+    "scenarios": [("one", "one"), (" two ", "two"), ("three/four", "three/four")],
+    "login": [("none", "none"), ("api-key", "api-key"), ("auto", "auto")],
+    "agent": [("one", "one"), ("two", "two"), ("three", "three")],
+    "model": [("one", "one"), ("two", "two"), ("three", "three")],
+    "effort": [("low", "low"), ("xhigh", "xhigh"), ("max", "max")],
+    "trust": [("none", "none"), ("read, write", "read,write"), ("@git/status", "@git/status")],
+    "timeout": [("1", 1.0), ("2.5", 2.5), ("1e3", 1000.0)],
+    "stall_timeout": [("1", 1.0), ("off", None), ("0.5", 0.5)],
+    "setup_timeout": [("1", 1.0), ("2.5", 2.5), ("30", 30.0)],
+    "terminal": [("80x24", (80, 24)), ("40x10", (40, 10)), ("200x50", (200, 50))],
+    "stream": [("on", "on"), ("off", "off"), ("auto", "auto")],
+}
+#: For each, what it refuses, and what it says is wanted.
+WRONG = {
+    "sandbox": (" ", "a value that is not blank"),
+    "cli": ("bin/kiro-cli", "official, scripted, or an absolute path in the sandbox"),
+    "scenarios": ("", "a value that is not blank"),
+    "login": ("saved", "one of auto, api-key, none"),
+    "agent": ("", "a value that is not blank"),
+    "model": (" ", "a value that is not blank"),
+    "effort": ("lowest", "one of low, medium, high, xhigh, max"),
+    "trust": ("read,,write", "all, none, or tool names joined by commas, such as read,write"),
+    "timeout": ("0", "a number of seconds above 0"),
+    "stall_timeout": ("nan", "a number of seconds above 0, or off"),
+    "setup_timeout": ("soon", "a number of seconds above 0"),
+    "terminal": ("80", "columns x rows, such as 120x30"),
+    "stream": ("maybe", "one of auto, on, off"),
+}
+BY_NAME = {row.name: row for row in TABLE}
+
+
+def ini(evals: Evals, *lines: str) -> None:
+    evals.path.joinpath("pytest.ini").write_text("\n".join(["[pytest]", *lines, ""]))
+
+
+# -- every setting, from everywhere
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: row.name)
+def test_option_over_environment_over_ini(evals: Evals, monkeypatch: pytest.MonkeyPatch, row: Setting) -> None:
+    evals.write(
+        "test_it.py",
+        """
+        import os
+        def test_it(kiro_settings, request):
+            name, value, origin = eval(os.environ["EXPECTED"])
+            assert getattr(kiro_settings, name) == value
+            assert kiro_settings.origins[name] == origin
+        """,
+    )
+
+    def expect(number: int, origin: str, *args: str) -> None:
+        monkeypatch.setenv("EXPECTED", repr((row.name, VALUES[row.name][number][1], origin)))
+        result = evals.run("-p", "no:cacheprovider", *args)
+        result.assert_outcomes(passed=1)
+
+    ini(evals, f"kiro_{row.name} = {VALUES[row.name][0][0]}")
+    expect(0, f"ini key kiro_{row.name}")
+    monkeypatch.setenv(row.variable, VALUES[row.name][1][0])
+    expect(1, row.variable)
+    expect(2, row.option, f"{row.option}={VALUES[row.name][2][0]}")
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: row.name)
+def test_a_wrong_value_is_a_usage_error(evals: Evals, monkeypatch: pytest.MonkeyPatch, row: Setting) -> None:
+    evals.write("test_it.py", "def test_it(): pass")
+    value, wanted = WRONG[row.name]
+
+    def refused(origin: str, *args: str) -> None:
+        result = evals.run(*args)
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stderr.fnmatch_lines([f"ERROR: {origin}: {value!r} is not right; wanted: {wanted}"])
+
+    refused(row.option, f"{row.option}={value}")
+    monkeypatch.setenv(row.variable, value)
+    refused(row.variable)
+
+
+def test_every_setting_is_tested_here() -> None:
+    assert set(VALUES) == set(WRONG) == set(BY_NAME)
+
+
+# -- unknown names
+
+UNKNOWN = {
+    "option": (["--kiro-modell=x"], {}, [], ["*unrecognized arguments: --kiro-modell=x"]),
+    "variable": (
+        [],
+        {"PYTEST_KIRO_MODELL": "x"},
+        [],
+        ["ERROR: unknown environment variable PYTEST_KIRO_MODELL, did you mean PYTEST_KIRO_MODEL?; known: *"],
+    ),
+    "ini": (
+        [],
+        {},
+        ["kiro_modell = x"],
+        ["ERROR: unknown ini key kiro_modell, did you mean kiro_model?; known: kiro_sandbox, kiro_cli, *"],
+    ),
+    "provider": (
+        ["--kiro-sandbox=locl"],
+        {},
+        [],
+        ["ERROR: --kiro-sandbox=locl: no such provider, did you mean local?; known: local; others come from plugins*"],
+    ),
+}
+
+
+@pytest.mark.parametrize("xdist", [[], ["-n1"]], ids=["alone", "xdist"])
+@pytest.mark.parametrize("what", UNKNOWN)
+def test_an_unknown_name_is_a_usage_error(
+    evals: Evals, monkeypatch: pytest.MonkeyPatch, what: str, xdist: list[str]
+) -> None:
+    args, env, lines, said = UNKNOWN[what]
+    evals.write("test_it.py", "def test_it(): pass")
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    ini(evals, *lines)
+    result = evals.run(*args, *xdist)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(said)
+    assert "INTERNALERROR" not in result.stdout.str() + result.stderr.str()
+
+
+MARKS = {
+    "keyword": (
+        'modell="x"',
+        "mark.kiro has no keyword 'modell', did you mean model?; known: workspace, agent, model*",
+    ),
+    "positional": ('"seed"', "mark.kiro takes keywords only; known: workspace, agent, model, effort, timeout, *"),
+}
+
+
+@pytest.mark.parametrize("where", ["alone", "xdist", "collecting"])
+@pytest.mark.parametrize("what", MARKS)
+def test_a_wrong_marker_is_a_usage_error(evals: Evals, what: str, where: str) -> None:
+    given, said = MARKS[what]
+    evals.write(
+        "test_it.py", f"import pytest\n\n@pytest.mark.kiro({given})\ndef test_it(): pass\n\ndef test_b(): pass\n"
+    )
+    args = {"alone": (), "xdist": ("-n2",), "collecting": ("--collect-only",)}[where]
+    result = evals.process(*args) if args else evals.run()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR, result.stdout.str() + result.stderr.str()
+    text = result.stdout.str() + result.stderr.str()
+    assert "INTERNALERROR" not in text
+    pytest.LineMatcher(text.splitlines()).fnmatch_lines([f"*test_it.py::test_it: {said}"])
+
+
+def test_wrong_words_of_a_turn(evals: Evals) -> None:
+    evals.passes(
+        """
+        import pytest
+        from pytest_kiro import SettingsError
+
+        @pytest.fixture(scope="session")
+        def kiro_run_args():
+            return ARGS
+        ARGS = {}
+
+        @pytest.mark.parametrize(("words", "said"), [
+            ({"modell": "x"}, "has no keyword 'modell', did you mean model.; known: timeout, agent, model"),
+            ({"timeout": 0}, "timeout=0 is not right; wanted: a number of seconds above 0"),
+            ({"timeout": "10"}, "timeout='10' is not right; wanted: a number of seconds above 0"),
+            ({"timeout": True}, "timeout=True is not right"),
+            ({"timeout": float("inf")}, "timeout=inf is not right"),
+            ({"agent": ""}, "agent='' is not right; wanted: a str that is not blank"),
+            ({"model": 5}, "model=5 is not right; wanted: a str that is not blank"),
+            ({"effort": "most"}, "effort='most' is not right; wanted: one of low, medium"),
+            ({"trust": "a b"}, "trust='a b' is not right; wanted: all, none, or tool names"),
+            ({"trust": [1]}, "trust=.1. is not right"),
+            ({"env": ["A=1"]}, "env=.'A=1'. is not right; wanted: a dict of str to str"),
+            ({"env": {"A": 1}}, "env=.'A': 1. is not right"),
+        ], ids=range(12))
+        def test_words(kiro, words, said, request):
+            with pytest.raises(SettingsError, match="kiro.run.*" + said):
+                kiro.run("Hello.", **words)
+            with pytest.raises(SettingsError, match="kiro.conversation.*" + said):
+                kiro.conversation(**words).run("Hello.")
+            ARGS.update(words)
+            with pytest.raises(SettingsError, match="kiro_run_args.*" + said):
+                kiro.conversation().run("Hello.")
+            ARGS.clear()
+            request.node.add_marker(pytest.mark.kiro(**words))
+            with pytest.raises(SettingsError, match="mark.kiro.*" + said):
+                kiro.conversation().run("Hello.")
+
+        def test_a_variable_that_no_shell_can_set(kiro):
+            with pytest.raises(ValueError, match="environment variable 'A-B' cannot be set: letters, digits and _"):
+                kiro.run("Hello.", env={"A-B": "1"})
+            assert kiro.run("Hello.", env={"A_B": "1"}).ok
+        """,
+        {"test_a_variable_that_no_shell_can_set": ["OK"]},
+    )
+
+
+# -- what each does
+
+ARGV = shell(r"tr '\0' ' ' </proc/$PPID/cmdline; stty size </dev/tty")
+
+
+def test_how_kiro_is_called(evals: Evals) -> None:
+    """From everywhere at once: argument > marker > kiro_run_args > option > environment > ini > default."""
+    evals.write("seed/.kiro/agents/reviewer.json", '{"name": "reviewer", "tools": ["shell"]}')
+    evals.passes(
+        """
+        import os, pytest
+        pytestmark = pytest.mark.kiro(workspace="seed")
+
+        @pytest.fixture(scope="module")
+        def kiro_run_args():
+            return {"agent": "reviewer"}
+
+        def argv(turn):
+            return turn.tool_calls[0].output
+
+        def test_options(kiro):
+            told = argv(kiro.run("Hello."))
+            assert "kiro_cli/__main__.py chat --no-interactive --agent-engine v2 --wrap never " in told
+            assert "--trust-tools=shell,ini --agent reviewer --model claude-sonnet-4.5 --effort low" in told
+            assert told.split()[-2:] == ["25", "60"]  # rows, columns
+
+        @pytest.mark.kiro(model="claude-haiku-4.5", trust="shell,marker", effort="medium")
+        def test_marker(kiro):
+            assert "--trust-tools=shell,marker --agent reviewer --model claude-haiku-4.5 --effort medium" in argv(
+                kiro.run("Hello.")
+            )
+
+        @pytest.mark.kiro(model="claude-haiku-4.5", trust="shell,marker", effort="medium")
+        def test_argument(kiro):
+            turn = kiro.run("Hello.", model="auto", trust="all", effort="high")
+            assert "--trust-all-tools --agent reviewer --model auto --effort high" in argv(turn)
+            assert turn.model == "auto"
+
+        @pytest.mark.kiro(effort="max")
+        class TestClass:
+            @pytest.mark.kiro(model="auto")
+            def test_closest_mark_wins_word_by_word(self, kiro):
+                assert kiro.workspace.contents()  # the module's
+                assert "--model auto --effort max" in argv(kiro.run("Hello."))
+
+        def test_agent(kiro):
+            turn = kiro.run("Hello.", check=False, agent="nobody")
+            assert (turn.exit_code, turn.cause) == (4, "refused")
+            assert 'agent "nobody" not found' in turn.output
+            turn = kiro.run("Hello.", check=False, model="nothing")
+            assert turn.cause == "refused" and "Model 'nothing' does not exist" in turn.detail
+        """,
+        {
+            **{
+                name: [turn([ARGV], ["Done."])]
+                for name in (
+                    "test_options",
+                    "test_marker",
+                    "test_argument",
+                    "TestClass.test_closest_mark_wins_word_by_word",
+                )
+            },
+            "test_agent": ["OK", "OK"],
+        },
+        "--kiro-model=claude-sonnet-4.5",
+        "--kiro-effort=low",
+        "--kiro-agent=nobody",
+        "--kiro-trust=shell,ini",
+        "--kiro-terminal=60x25",
+    )
+
+
+def test_timeouts(evals: Evals) -> None:
+    evals.passes(
+        """
+        import pytest
+        from pytest_kiro import TurnTimeout
+
+        def test_option(kiro):
+            with pytest.raises(TurnTimeout, match="its time of 0.3 s was over"):
+                kiro.run("Hello.")
+
+        @pytest.mark.kiro(timeout=0.2)
+        def test_marker(kiro):
+            with pytest.raises(TurnTimeout, match="its time of 0.2 s was over"):
+                kiro.run("Hello.")
+        """,
+        {name: [turn(misbehave="silent")] for name in ("test_option", "test_marker")},
+        "--kiro-timeout=0.3",
+    )
+
+
+# -- scenarios
+
+SCENARIOS = {
+    "missing": (None, ["*SettingsError: there is no scenario file */scenarios/test_it.toml.", "*--kiro-cli=official*"]),
+    "no_table": (
+        '[[test_other.turn]]\nrequests = [["x"]]\n',
+        ["*SettingsError: */scenarios/test_it.toml has no table [[]test_it]. Tables there are: [[]test_other]."],
+    ),
+    "no_turn_left": (
+        '[[test_it.turn]]\nrequests = [["x"]]\n',
+        ["*SettingsError: */scenarios/test_it.toml [[]test_it] has no turn 2 of conversation 1: it has 1 turn*"],
+    ),
+    "not_toml": ("[[test_it.turn\n", ["*SettingsError: */scenarios/test_it.toml is not TOML: *line 1*"]),
+    "unknown_key": (
+        '[[test_it.turn]]\nreqests = [["x"]]\n',
+        ["*SettingsError: */test_it.toml [[]test_it] turn 1 has the unknown key 'reqests'. Known keys: requests,*"],
+    ),
+    "unknown_kind": (
+        '[[test_it.turn]]\nmisbehave = "sleepy"\n',
+        ["*SettingsError: */test_it.toml [[]test_it] turn 1: misbehave has the unknown kind 'sleepy'. Known kinds: *"],
+    ),
+}
+
+
+@pytest.mark.parametrize("what", SCENARIOS)
+def test_a_scenario_that_does_not_answer(evals: Evals, what: str) -> None:
+    text, said = SCENARIOS[what]
+    evals.write("test_it.py", "def test_it(kiro):\n    kiro.run('Hello.')\n    kiro.run('More.')\n")
+    if text is not None:
+        evals.write("scenarios/test_it.toml", text)
+    result = evals.run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(said)
+    assert "scenario.py" not in result.stdout.str()
+
+
+def test_scenarios_are_where_the_option_says(evals: Evals) -> None:
+    evals.write("sub/test_it.py", "def test_it(kiro):\n    assert kiro.run('Hello.').text == 'from there'\n")
+    evals.write("scripts/deep/test_it.toml", '[[test_it.turn]]\nrequests = [["from there"]]\n')
+    evals.run("--kiro-scenarios=../scripts/deep").assert_outcomes(passed=1)
+    evals.run(f"--kiro-scenarios={evals.path / 'scripts/deep'}").assert_outcomes(passed=1)
+
+
+# -- which CLI
+
+HELLO = "def test_it(kiro):\n    assert kiro.run('Hello.').text == 'Hi.'\n"
+
+
+def program(evals: Evals, text: str, *, mode: int = 0o755, name: str = "bin/kiro-cli") -> Path:
+    file = evals.path / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(f"#!/bin/sh\n{text}\n")
+    file.chmod(mode)
+    return file
+
+
+def stand_in(*before: str) -> str:
+    return "\n".join([*before, f'exec {sys.executable} -I -S {STAND_IN} "$@"'])
+
+
+PLAIN_VERSION = 'if [ "$1" = --version ]; then echo "kiro-cli 2.30.1"; exit; fi'
+
+
+def test_a_path_that_is_no_cli(evals: Evals) -> None:
+    evals.write("test_it.py", HELLO)
+    missing = evals.path / "bin/nothing"
+    cases = {
+        missing: "E *InstallError: */bin/nothing --version exited with 127, not found and printed no kiro-cli version",
+        program(evals, "true", mode=0o644): "E *InstallError: */kiro-cli --version exited with 126, could not be exec*",
+        program(
+            evals, "echo some-cli 1.0", name="bin/other"
+        ): "E *InstallError: */other --version exited with 0, ended*",
+        program(
+            evals, "echo kiro-cli 2.1.0; exit 1", name="bin/sick"
+        ): "E *InstallError: */sick --version exited with 1*",
+        evals.path: "E *InstallError: * --version exited with 126, could not be executed and printed no kiro-*",
+    }
+    for path, said in cases.items():
+        result = evals.run(f"--kiro-cli={path}")
+        result.assert_outcomes(errors=1)
+        result.stdout.fnmatch_lines(
+            [said, "E *--kiro-cli takes official, scripted, or the absolute path of an executable kiro-cli in the san*"]
+        )
+    program(evals, "echo working; sleep 600", name="bin/slow")
+    result = evals.run(f"--kiro-cli={evals.path}/bin/slow", "--kiro-setup-timeout=0.3")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["E *InstallError: */bin/slow --version did not answer within 0.3 s", "E *| working"])
+
+
+def test_a_path(evals: Evals) -> None:
+    evals.write("test_it.py", HELLO, {"test_it": ["Hi."]})
+    path = program(evals, stand_in(), name="bin/my-kiro")
+    result = evals.run(f"--kiro-cli={path}")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines([f"kiro: *kiro-cli {path}, not isolated*", "scripted: the stand-in answered; nothing*"])
+
+
+def test_official_is_the_one_on_the_path(evals: Evals, monkeypatch: pytest.MonkeyPatch) -> None:
+    evals.write("test_it.py", HELLO, {"test_it": ["Hi."]})
+    path = program(evals, stand_in())
+    monkeypatch.setenv("PATH", f"{path.parent}:{os.environ['PATH']}")
+    result = evals.run("--kiro-cli=official")
+    result.assert_outcomes(passed=1)
+    # Named, and yet scripted: its version says that it is the stand-in.
+    result.stdout.fnmatch_lines([f"kiro: sandbox local, kiro-cli official ({path}), not isolated: Kiro works on this*"])
+    result.stdout.fnmatch_lines(["scripted: the stand-in answered; nothing above was said by Kiro"])
+
+    evals.write("replies.json", '[["Hi."]]')
+    program(evals, stand_in(PLAIN_VERSION, f"export KIRO_MOCK_CHAT_RESPONSE={evals.path}/replies.json"))
+    (evals.path / "scenarios/test_it.toml").unlink()
+    monkeypatch.setenv("KIRO_API_KEY", "ksk_very_secret")
+    result = evals.run("--kiro-cli=official", "-vv", "--setup-show")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines([f"kiro: sandbox local, kiro-cli official ({path}), not isolated: Kiro works on this*"])
+    result.stdout.fnmatch_lines(["turns: 1, 1 completed"])
+    assert "scripted" not in result.stdout.str()
+    assert "ksk_very_secret" not in result.stdout.str()
+
+
+def test_official_without_one(evals: Evals, monkeypatch: pytest.MonkeyPatch) -> None:
+    evals.write("test_it.py", HELLO)
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    result = evals.run("--kiro-cli=official")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(
+        ["E *InstallError: --kiro-cli=official: there is no kiro-cli on your PATH, and nothing*"]
+    )
+    assert result.stdout.str().count("kiro: sandbox local, kiro-cli official") == 1
+
+
+# -- who is logged in
+
+
+def test_login(evals: Evals, monkeypatch: pytest.MonkeyPatch) -> None:
+    evals.write(
+        "test_it.py",
+        """
+        def test_it(kiro, kiro_login):
+            assert kiro.identity is kiro_login and kiro_login.how == "api key"
+            assert "ksk" not in repr(kiro_login)
+            assert "KIRO_API_KEY" not in kiro.workspace.exec("env").output
+            turn = kiro.run("Hello.", check=False)
+            assert turn.status == "failed" and "ksk" not in turn.detail
+            assert False, kiro_login
+        """,
+    )
+    cli = program(evals, stand_in(PLAIN_VERSION))
+    for how in ("auto", "api-key"):
+        result = evals.run(f"--kiro-cli={cli}", f"--kiro-login={how}")
+        result.assert_outcomes(errors=1)
+        result.stdout.fnmatch_lines(["E *LoginError: *KIRO_API_KEY is not set", "E *remedies: set KIRO_API_KEY*"])
+    monkeypatch.setenv("KIRO_API_KEY", "ksk_very_secret")
+    for how in ("auto", "api-key"):
+        result = evals.run(f"--kiro-cli={cli}", f"--kiro-login={how}", "-vv", "-l", "--full-trace", "--setup-show")
+        result.assert_outcomes(failed=1)
+        result.stdout.fnmatch_lines(["E *Identity(how='api key', who='ApiKey')*", "turns: 1, 1 failed (crash: infra*"])
+        assert "ksk_very_secret" not in result.stdout.str() + result.stderr.str()
+    # A key that does not help is not shown either, whatever is asked for.
+    program(evals, stand_in(PLAIN_VERSION, """if [ "$1" = whoami ]; then echo '{"account":null}'; exit; fi"""))
+    for how in ("auto", "api-key"):
+        result = evals.run(f"--kiro-cli={cli}", f"--kiro-login={how}", "-vv", "-l", "--full-trace")
+        result.assert_outcomes(errors=1)
+        result.stdout.fnmatch_lines(["E *LoginError: kiro-cli 2.30.1 does not count itself as logged in although*"])
+        assert "ksk_very_secret" not in result.stdout.str() + result.stderr.str()
+
+
+def test_login_is_not_waited_for(evals: Evals) -> None:
+    evals.write("test_it.py", HELLO)
+    cli = program(evals, stand_in(PLAIN_VERSION, 'if [ "$1" = whoami ]; then echo "Open this URL"; sleep 600; fi'))
+    result = evals.run(f"--kiro-cli={cli}", "--kiro-setup-timeout=0.5")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["E *LoginError: * whoami * did not answer within 0.5 s; it seems to wait for a login"])
+
+
+def test_login_none_does_not_look(evals: Evals) -> None:
+    evals.write("test_it.py", "def test_it(kiro):\n    assert kiro.identity.how == 'unknown'\n", {"test_it": []})
+    program(evals, 'if [ "$1" = --version ]; then echo "kiro-cli 2.30.1"; exit; fi; touch looked')
+    evals.run(f"--kiro-cli={evals.path}/bin/kiro-cli", "--kiro-login=none").assert_outcomes(passed=1)
+
+
+# -- what pytest shows of them
+
+
+def test_pytest_knows_them(evals: Evals) -> None:
+    evals.write("test_it.py", "import pytest\n\n@pytest.mark.kiro(timeout=5)\ndef test_it(): pass\n")
+    evals.run("--strict-markers", "--strict-config").assert_outcomes(passed=1)
+    markers = evals.run("--markers").stdout
+    markers.fnmatch_lines(["@pytest.mark.kiro([*], workspace=None, agent=None, model=None, effort=None, timeout=None*"])
+    shown = " ".join(evals.run("--help").stdout.str().split())
+    for row in TABLE:
+        assert f"{row.option}={row.metavar}" in shown
+        assert f"ini {row.ini}; {row.variable}" in shown
+        assert f"(default: {row.shown_default or row.default};" in shown
+    fixtures = evals.run("--fixtures").stdout.str()
+    assert "kiro [session scope]" in fixtures
+    assert "Kiro, installed, logged in, ready" in fixtures
+
+
+def test_a_written_workspace(evals: Evals) -> None:
+    """The marker's workspace reaches the first turn of every way to ask for one."""
+    evals.write("seed/a.txt", "a")
+    evals.passes(
+        """
+        import pytest
+
+        @pytest.mark.kiro(workspace="seed")
+        @pytest.mark.parametrize("ask", ["run", "stream", "workspace", "conversation"])
+        def test_it(kiro, ask):
+            if ask == "run":
+                workspace = kiro.run("Hello.").workspace
+            elif ask == "stream":
+                workspace = kiro.stream("Hello.").finish().workspace
+            elif ask == "workspace":
+                workspace = kiro.workspace
+            else:
+                workspace = kiro.conversation().workspace
+            assert "a.txt" in workspace.contents()
+        """,
+        {"test_it": [turn([write("b.txt", "b")], ["OK"])]},
+    )
