@@ -127,13 +127,12 @@ class Conversation:
             self._check_usable()
             return self._start(prompt, data, merged, check)
         except BaseException:
-            self._flight.release()
+            self._break_off()
             raise
 
     def end(self) -> None:
         """End a turn in flight and remove the workspace; idempotent."""
-        if self._live is not None:
-            self._live.abort()
+        self._break_off()
         if self._workspace is not None:
             self._workspace.remove()
         self._on_end(self)
@@ -178,12 +177,13 @@ class Conversation:
             observers=kiro.observers,
             complete=lambda live: self._complete(live, pty, launch),
             abandon=lambda: self._abandon(launch),
-            release=self._flight.release,
+            release=self._land,
         )
         try:
             for observer in kiro.observers:
                 observer.started(self, prompt)
         except BaseException:
+            self._live = None  # nobody has seen it: the conversation may go on
             pty.close()
             self._clear(launch)
             raise
@@ -240,7 +240,17 @@ class Conversation:
         self._broken = "a turn of it was broken off"
         self._clear(launch)
         self._live = None
-        self._flight.release()
+        self._land()
+
+    def _break_off(self) -> None:
+        """End a turn in flight, wherever Ctrl-C found it; idempotent."""
+        if self._live is not None:
+            self._live.abort()
+        self._land()
+
+    def _land(self) -> None:
+        with suppress(RuntimeError):  # it has landed already
+            self._flight.release()
 
     def _collect(self, pty: Attached, launch: Launch) -> tuple[Outcome | None, str]:
         """Return what the launch script wrote down; when Kiro was killed first, let it be written now."""

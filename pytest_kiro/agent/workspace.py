@@ -222,7 +222,8 @@ def _read_seed(folder: Path) -> tuple[dict[str, tuple[bytes, int]], list[str]]:
             target = Path(os.path.realpath(path))
             if not target.is_relative_to(inside) or path.readlink().is_absolute():
                 raise SettingsError(
-                    f"seed {folder}: the link {name} leads to {path.readlink()}, which is not in it; copy that into the seed"
+                    f"seed {folder}: the link {name} leads to {path.readlink()}, which is not in it; "
+                    "copy that into the seed"
                 )
             above, leads_to = shlex.quote(str(PurePosixPath(name).parent)), shlex.quote(str(path.readlink()))
             extras.append(f"mkdir -p -- {above} && ln -sfn -- {leads_to} {shlex.quote(name)}")

@@ -232,12 +232,7 @@ class LocalPty:
             warnings.filterwarnings("ignore", ".*multi-threaded.*fork.*", DeprecationWarning)
             try:
                 child = pexpect.spawn(
-                    argv[0],
-                    list(argv[1:]),
-                    env=env,
-                    dimensions=(size[1], size[0]),
-                    timeout=None,
-                    preexec_fn=prepare,
+                    argv[0], list(argv[1:]), env=env, dimensions=(size[1], size[0]), timeout=None, preexec_fn=prepare
                 )
             except (pexpect.ExceptionPexpect, OSError) as error:
                 raise _no_start("terminal", cwd, error) from error

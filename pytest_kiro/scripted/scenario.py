@@ -161,9 +161,11 @@ def _load(file: Path) -> dict[str, list[_Turn]]:
             "The stand-in answers from it: write one, or let a model answer (--kiro-cli=official)."
         ) from None
     except OSError as error:
-        raise SettingsError(f"the scenario file {file} cannot be read: {error.strerror}.") from None
+        raise SettingsError(
+            f"the scenario file {file} cannot be read: {error.strerror}; look at its permissions."
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{file} is not TOML: {error}.") from None
+        raise SettingsError(f"{file} is not TOML: {error}; docs/scenarios.md shows one.") from None
     scenario = {name: _table(file, name, value) for name, value in document.items()}
     _parsed[file] = (version, scenario)
     return scenario

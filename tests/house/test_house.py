@@ -270,7 +270,7 @@ def raised(path: Path) -> Iterator[tuple[int, str, str]]:
 
 #: What a message's advice is told by: a second half, or the names that would be right.
 ADVICE = re.compile(
-    r"advice=|must be|needs|_REMEDIES|;|known:|wanted:|, but |, so | use | has: "
+    r"advice=|must be|needs|_REMEDIES|;|known:|wanted:|, but |, so | use | has: |such as"
     r"|\btext\b|: a relative path|\.(\\n| )[A-Z]|\{how\}"
 )
 #: Errors that say what is over, where nothing is to be done.
