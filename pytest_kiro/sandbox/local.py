@@ -8,31 +8,19 @@ from __future__ import annotations
 import itertools
 import os
 import select
-import signal
 import subprocess
 import tempfile
-import threading
 import time
-import warnings
 import weakref
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-import pexpect
-
-from pytest_kiro.errors import PtyClosed, SandboxClosed, SandboxError, SandboxTimeout, SettingsError, message
+from pytest_kiro.errors import SandboxClosed, SandboxError, SandboxTimeout, SettingsError, message
 from pytest_kiro.sandbox import environment, files, leases, processes
+from pytest_kiro.sandbox.local_pty import LocalPty, no_start
 from pytest_kiro.sandbox.protocol import EXEC_TIMEOUT, ExecResult, SandboxSpec
 from pytest_kiro.settings import Settings
-
-_READ_AT_ONCE = 256 * 1024
-#: What a terminal can still hold when its program has ended; more comes from children that go on printing.
-_READ_AFTER_END = 1024 * 1024
-_WRITE_TIMEOUT = 10.0
-#: The filters of warnings are the whole process's: two threads that change them at once would leave them changed.
-_FORK = threading.Lock()
 
 
 class LocalProvider:
@@ -87,6 +75,7 @@ class LocalSandbox:
             for folder in (self._home, self._tmp):
                 folder.mkdir(exist_ok=True)
         self._env = environment.make(self.home, str(self._tmp)) | dict(env or {})
+        self._commands = dict[str, Path]()  # where commands were executed, by their tag
         self._ptys = weakref.WeakSet[LocalPty]()
         self._leaders = set[int]()  # of commands whose background children may live on
 
@@ -111,18 +100,19 @@ class LocalSandbox:
     ) -> ExecResult:
         self._check()
         limit = EXEC_TIMEOUT if timeout is None else timeout
-        tag = self._tag()
+        tag, folder = self._tag(), self._folder(cwd)
+        self._commands[tag] = folder
         started = time.monotonic()
         # A file, not a pipe: a background child that keeps it open holds nobody up (contract S14).
         with tempfile.TemporaryFile() as output:
-            process = self._popen(command, self._folder(cwd), self._environment(env, tag), output)
+            process = self._popen(command, folder, self._environment(env, tag), output)
             waiter = processes.Waiter(process.wait)
             try:
                 ended = waiter.wait(limit)
             finally:
                 if not waiter.ended:  # out of time, or Ctrl-C
-                    processes.end(tag=tag, sessions=[process.pid])
-                    waiter.wait(None)
+                    processes.end(tags=[tag], sessions=[process.pid])
+                    waiter.wait_after_kill()
                 self._leaders.update(processes.left_by(process.pid))
             duration = time.monotonic() - started
             output.seek(0)
@@ -144,7 +134,7 @@ class LocalSandbox:
                 start_new_session=True,
             )
         except OSError as error:
-            raise _no_start("command", folder, error) from error
+            raise no_start("command", folder, error) from error
 
     def open_pty(
         self,
@@ -181,7 +171,13 @@ class LocalSandbox:
 
     def remove(self, path: str) -> None:
         self._check()
-        files.remove(self._resolve(path))
+        target = self._resolve(path)
+        if tags := [tag for tag, folder in self._commands.items() if folder.is_relative_to(target)]:
+            # A server that an eval started would hold its port against the next one.
+            processes.end(tags=tags)
+            for tag in tags:
+                del self._commands[tag]
+        files.remove(target)
 
     def close(self) -> None:
         self._closed = True
@@ -211,116 +207,3 @@ class LocalSandbox:
         if not folder.is_dir():
             os.scandir(folder)  # raises what is true, before a process is started for nothing
         return folder
-
-
-class LocalPty:
-    """A terminal of this machine (contract P), opened by pexpect."""
-
-    def __init__(self, argv: tuple[str, ...], cwd: Path, env: dict[str, str], size: tuple[int, int], tag: str) -> None:
-        self._tag, self._closed, self._ended, self._left = tag, False, False, _READ_AFTER_END
-
-        def prepare() -> None:  # in the child
-            os.chdir(cwd)  # pexpect's own would, when it fails, leave a copy of this process running
-            # What is ignored stays so through exec: Python ignores these, and a script's background job is started
-            # with SIGINT and SIGQUIT ignored, which a shell in it could then not even trap.
-            for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGQUIT):
-                signal.signal(number, signal.SIG_DFL)
-
-        with _FORK, warnings.catch_warnings():
-            # Python >= 3.12 warns of any fork beside threads. Under xdist every process has some; the child
-            # calls exec at once and takes no lock of theirs.
-            warnings.filterwarnings("ignore", ".*multi-threaded.*fork.*", DeprecationWarning)
-            try:
-                child = pexpect.spawn(
-                    argv[0], list(argv[1:]), env=env, dimensions=(size[1], size[0]), timeout=None, preexec_fn=prepare
-                )
-            except (pexpect.ExceptionPexpect, OSError) as error:
-                raise _no_start("terminal", cwd, error) from error
-        # Its built-in pauses, about 150 ms a turn, are for typing at programs that are not ready.
-        child.delaybeforesend = None
-        child.delayafterclose = child.delayafterterminate = 0
-        child.ptyproc.delayafterclose = child.ptyproc.delayafterterminate = 0
-        self._child, self._fd, self._pid = child, child.child_fd, child.pid
-        os.set_blocking(self._fd, False)
-        self._bell, bell = os.pipe()
-        self._waiter = processes.Waiter(self._reap, lambda: os.close(bell))
-
-    def _reap(self) -> int:
-        self._child.wait()
-        number = self._child.signalstatus
-        return int(self._child.exitstatus) if number is None else 128 + int(number)
-
-    def read(self, timeout: float) -> bytes:
-        deadline = time.monotonic() + timeout
-        while not self._ended:
-            over = self._waiter.ended  # asked before the drain: what was written before the exit is in it
-            if data := self._drain():
-                if over:
-                    self._left -= len(data)
-                    self._ended = self._left <= 0
-                return data
-            if over or self._ended:
-                break
-            left = deadline - time.monotonic()
-            if left <= 0 or not select.select([self._fd, self._bell], [], [], left)[0]:
-                raise TimeoutError(f"nothing was printed for {timeout:g} s")
-        self._ended = True
-        return b""
-
-    def _drain(self) -> bytes:
-        """Read what is there: a terminal hands out 4 KiB at a time, so one read a call would cost the most."""
-        if self._closed:
-            return b""
-        chunks, size = list[bytes](), 0
-        try:
-            while size < _READ_AT_ONCE and (data := os.read(self._fd, _READ_AT_ONCE)):
-                chunks.append(data)
-                size += len(data)
-        except BlockingIOError:
-            pass
-        except OSError:  # EIO: nobody has the terminal open any more
-            self._ended = not chunks
-        return b"".join(chunks)
-
-    def write(self, data: bytes) -> None:
-        deadline = time.monotonic() + _WRITE_TIMEOUT
-        rest = memoryview(data)
-        while rest:
-            if self._closed or self._waiter.ended:
-                raise PtyClosed("the program in this terminal has ended; nothing can be typed")
-            left = deadline - time.monotonic()
-            if left <= 0 or not select.select([], [self._fd], [], left)[1]:
-                raise SandboxTimeout(f"the program did not read {len(rest)} typed bytes within {_WRITE_TIMEOUT:g} s")
-            try:
-                rest = rest[os.write(self._fd, rest) :]
-            except BlockingIOError:
-                continue
-            except OSError as error:
-                raise PtyClosed("the program in this terminal has ended; nothing can be typed") from error
-
-    def resize(self, size: tuple[int, int]) -> None:
-        if not self._closed:
-            with suppress(OSError):  # the program may just have ended
-                self._child.setwinsize(size[1], size[0])
-
-    def wait(self, timeout: float) -> int | None:
-        if not self._waiter.wait(timeout):
-            raise TimeoutError(f"the program still runs after {timeout:g} s")
-        return self._waiter.status
-
-    def close(self) -> None:
-        if self._closed:
-            return
-        sessions = processes.left_by(self._pid) if self._waiter.ended else [self._pid]
-        processes.end(tag=self._tag, sessions=sessions)
-        self._waiter.wait(None)
-        self._closed = True
-        self._child.close(force=True)
-        os.close(self._bell)
-
-
-def _no_start(what: str, folder: Path, error: Exception) -> SandboxError:
-    return SandboxError(
-        f"no {what} can be started in {folder}: {error}; look at the folder's permissions and at the machine's limits "
-        "of processes and terminals"
-    )

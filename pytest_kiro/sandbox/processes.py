@@ -16,6 +16,8 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from pytest_kiro.errors import SandboxError
+
 #: Seconds for which killing is repeated: a process may fork while we look, or take its time to die.
 _KILL_TIMEOUT = 5.0
 #: The variable by which we know our processes again. It names no product: the agent can read it.
@@ -42,10 +44,18 @@ class Waiter:
     def ended(self) -> bool:
         return self.status is not None
 
-    def wait(self, timeout: float | None) -> bool:
+    def wait(self, timeout: float) -> bool:
         """Return whether the child ended within `timeout` seconds."""
         self._thread.join(timeout)
         return not self._thread.is_alive()
+
+    def wait_after_kill(self) -> None:
+        """Wait for a child that was killed; `SandboxError` for one that even SIGKILL does not end."""
+        if not self.wait(_KILL_TIMEOUT):
+            raise SandboxError(
+                f"a process did not end within {_KILL_TIMEOUT:g} s after SIGKILL; it may wait for a device or a "
+                "network file system; look at it with ps"
+            )
 
 
 def shell_status(returncode: int) -> int:
@@ -53,13 +63,13 @@ def shell_status(returncode: int) -> int:
     return 128 - returncode if returncode < 0 else returncode
 
 
-def end(*, tag: str, sessions: Collection[int] = ()) -> None:
-    """Kill these sessions and every process whose tag begins with `tag`, until none is left."""
+def end(*, tags: Collection[str], sessions: Collection[int] = ()) -> None:
+    """Kill these sessions and every process whose tag begins with one of `tags`, until none is left."""
     deadline = time.monotonic() + _KILL_TIMEOUT
     while True:
         for session in sessions:
             _kill(os.killpg, session)
-        dying = [pid for pid in _ours(tag, sessions) if _kill(os.kill, pid)]
+        dying = [pid for pid in _ours(tags, sessions) if _kill(os.kill, pid)]
         if not dying or time.monotonic() > deadline:
             return
 
@@ -91,10 +101,10 @@ def _is_there(how: Callable[[int, int], None], number: int) -> bool:
     return True
 
 
-def _ours(tag: str, sessions: Collection[int]) -> Iterator[int]:
-    mark = b"\0" + f"{TAG}={tag}".encode()
+def _ours(tags: Collection[str], sessions: Collection[int]) -> Iterator[int]:
+    marks = [b"\0" + f"{TAG}={tag}".encode() for tag in tags]
     for pid, environ in _environments():
-        if pid != os.getpid() and (mark in b"\0" + environ or _in_session(pid, sessions)):
+        if pid != os.getpid() and (any(mark in b"\0" + environ for mark in marks) or _in_session(pid, sessions)):
             yield pid
 
 

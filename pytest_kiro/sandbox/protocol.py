@@ -11,6 +11,7 @@ S10 "The machine is gone" is `SandboxError`, distinct from any exec result.
 S11 A command never reads the harness's stdin.
 S12 Every call is bounded in time.           S13 A command is a POSIX `sh` line.
 S14 `exec` returns when its shell ends: background children do not hold it.
+S15 Removing a folder ends what commands that were executed in it left running.
 
 P1  Bytes arrive in order and unchanged.     P2  All output written before the exit is readable before b"".
 P3  After b"", always b"".                   P4  `wait` gives the status, or None: the link was lost, never a pass.
@@ -169,7 +170,7 @@ class Sandbox(Protocol):
         ...
 
     def remove(self, path: str) -> None:
-        """Remove a file or a whole folder; one that is not there is no error."""
+        """Remove a file or a whole folder, and end what was executed in it; one that is not there is no error."""
         ...
 
     def close(self) -> None:

@@ -462,7 +462,7 @@ def test_a_session_whose_number_was_given_away_is_left_alone() -> None:
     leader.wait(30)
     leader.stdout.close()
     assert processes.left_by(leader.pid) == [leader.pid]
-    processes.end(tag="nobody has this.", sessions=[leader.pid])
+    processes.end(tags=["nobody has this."], sessions=[leader.pid])
     assert wait_until(lambda: not is_alive(child))
     assert somebody.poll() is None
     somebody.send_signal(signal.SIGKILL)

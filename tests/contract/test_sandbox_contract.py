@@ -332,3 +332,17 @@ def test_sandboxes_are_apart(machines: Machines, sandbox: Sandbox) -> None:
     with_other.close()
     assert sandbox.list_files("") == ["mine"]
     assert wait_until(lambda: sandbox.exec("true").ok)
+
+
+def test_s15_removing_a_folder_ends_what_was_executed_in_it(sandbox: Sandbox) -> None:
+    """A server of one workspace would hold its port against the next; what runs elsewhere goes on."""
+    sandbox.exec("mkdir -p one/inner two")
+    servers = "setsid sh -c 'echo $$ >pid; exec sleep 1000' & while ! [ -s pid ]; do :; done"
+    for folder in ("one", "one/inner", "two"):
+        sandbox.exec(servers, cwd=folder).check()
+    running = {folder: int(sandbox.read_file(f"{folder}/pid")) for folder in ("one", "one/inner", "two")}
+
+    sandbox.remove("one")
+
+    wait_until(lambda: sandbox.exec(f"kill -0 {running['one']} || kill -0 {running['one/inner']}").exit_code)
+    assert sandbox.exec(f"kill -0 {running['two']}").ok

@@ -47,7 +47,7 @@ OUTSIDE = {
     "_pytest": lambda _: False,
     "pluggy": lambda path: path.name in ("plugin.py", "hookspecs.py"),
     "daytona": lambda path: path.is_relative_to(ROOT / "sandbox" / "daytona"),
-    "pexpect": lambda path: path in (ROOT / "sandbox" / "local.py", ROOT / "terminal" / "expect.py"),
+    "pexpect": lambda path: path in (ROOT / "sandbox" / "local_pty.py", ROOT / "terminal" / "expect.py"),
     "ptyprocess": lambda _: False,
 }
 
