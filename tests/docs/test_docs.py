@@ -41,7 +41,10 @@ def _blocks(language: str) -> list[str]:
 
 def _run_eval(pytester: pytest.Pytester, source: str) -> None:
     """Run an example as an eval, beside the scenario and the project that the examples speak of."""
-    pytester.makepyfile(conftest=SHOP, test_example=source)
+    if source.startswith("# conftest.py\n"):
+        pytester.makepyfile(conftest=source, test_example="def test_hello(kiro):\n    kiro.run('Say hello.')")
+    else:
+        pytester.makepyfile(conftest=SHOP, test_example=source)
     scenarios = pytester.mkdir("scenarios")
     for name in ("test_example", "conftest"):
         (scenarios / f"{name}.toml").write_text(SCENARIO)
@@ -78,7 +81,7 @@ def _without_what_varies(output: str) -> list[str]:
 @needs_papers
 def test_readme_shows_what_the_evals_print() -> None:
     shown = _blocks("console")[0]
-    shown = shown.partition("$ uv run pytest evals\n")[2].partition("$ ")[0]
+    shown = shown.partition("$ uv run pytest evals\n")[2].partition("\n$ ")[0]
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "evals"]
     env = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COVERAGE_"))}
     env |= {"COLUMNS": "80"}
