@@ -38,6 +38,9 @@ class KiroError(Exception):
 HIDE_FRAMES = operator.methodcaller("errisinstance", KiroError)
 
 
+_LONGEST_LINE = 500
+
+
 def message(what: str, *, output: str = "", advice: str = "", lines: int = 10) -> str:
     """Put an error's text together: what happened, the last lines of output, what to do.
 
@@ -47,7 +50,8 @@ def message(what: str, *, output: str = "", advice: str = "", lines: int = 10) -
     install node
     """
     tail = output.rstrip().splitlines()[-lines:]
-    return "\n".join([what, *(f"  | {line}" for line in tail), *([advice] if advice else [])])
+    shown = [f"  | {line if len(line) <= _LONGEST_LINE else line[:_LONGEST_LINE] + '…'}" for line in tail]
+    return "\n".join([what, *shown, *([advice] if advice else [])])
 
 
 class SettingsError(KiroError):

@@ -74,7 +74,8 @@ def _cli(value: str) -> str:
 def parse_trust(value: str) -> str:
     """Normalise what Kiro may use without asking: `all`, `none`, or names joined by commas."""
     names = [name.strip() for name in value.split(",")]
-    if not all(names) or any(re.search(r"\s", name) for name in names):
+    alone = len(names) == 1 or not {"all", "none"}.intersection(names)
+    if not alone or not all(names) or any(re.search(r"\s", name) for name in names):
         raise ValueError("all, none, or tool names joined by commas, such as read,write")
     return ",".join(names)
 

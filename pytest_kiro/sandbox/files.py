@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 from pathlib import Path
+from typing import IO
 
 from pytest_kiro.errors import SandboxError
 from pytest_kiro.sandbox.leases import remove_tree
@@ -60,3 +61,14 @@ def remove(path: Path) -> None:
         remove_tree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def read_ends(file: IO[bytes], cap: int) -> bytes:
+    """Return a file's bytes; beyond the cap its start and its end, with a line between them that says so."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    if size <= cap:
+        return file.read()
+    start = file.read(cap // 2)
+    file.seek(size - cap // 2)
+    return start + b"\n[... %d bytes in the middle were not kept ...]\n" % (size - cap) + file.read(cap // 2)

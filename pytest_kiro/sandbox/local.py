@@ -19,7 +19,7 @@ from typing import IO
 from pytest_kiro.errors import SandboxClosed, SandboxError, SandboxTimeout, SettingsError, message
 from pytest_kiro.sandbox import environment, files, leases, processes
 from pytest_kiro.sandbox.local_pty import LocalPty, no_start
-from pytest_kiro.sandbox.protocol import EXEC_TIMEOUT, ExecResult, SandboxSpec
+from pytest_kiro.sandbox.protocol import EXEC_TIMEOUT, OUTPUT_KEPT, ExecResult, SandboxSpec
 from pytest_kiro.settings import Settings
 
 
@@ -115,8 +115,7 @@ class LocalSandbox:
                     waiter.wait_after_kill()
                 self._leaders.update(processes.left_by(process.pid))
             duration = time.monotonic() - started
-            output.seek(0)
-            text = output.read().decode("utf-8", "replace")
+            text = files.read_ends(output, OUTPUT_KEPT).decode("utf-8", "replace")
         if not ended:
             what = f"the command did not end within {limit:g} s and was killed: {command}"
             raise SandboxTimeout(message(what, output=text, advice="give exec a longer timeout"), text)

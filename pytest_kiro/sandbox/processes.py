@@ -20,6 +20,8 @@ from pytest_kiro.errors import SandboxError
 
 #: Seconds for which killing is repeated: a process may fork while we look, or take its time to die.
 _KILL_TIMEOUT = 5.0
+#: Seconds for which a process may be just starting another program.
+_START_TIMEOUT = 1.0
 #: The variable by which we know our processes again. It names no product: the agent can read it.
 TAG = "SANDBOX_TASK"
 
@@ -65,12 +67,14 @@ def shell_status(returncode: int) -> int:
 
 def end(*, tags: Collection[str], sessions: Collection[int] = ()) -> None:
     """Kill these sessions and every process whose tag begins with one of `tags`, until none is left."""
-    deadline = time.monotonic() + _KILL_TIMEOUT
+    begun = time.monotonic()
     while True:
         for session in sessions:
             _kill(os.killpg, session)
-        dying = [pid for pid in _ours(tags, sessions) if _kill(os.kill, pid)]
-        if not dying or time.monotonic() > deadline:
+        found = list(_ours(tags, sessions))
+        dying = [pid for pid, sure in found if sure and _kill(os.kill, pid)]
+        limit = _KILL_TIMEOUT if dying else _START_TIMEOUT if found else 0
+        if time.monotonic() >= begun + limit:
             return
 
 
@@ -101,11 +105,16 @@ def _is_there(how: Callable[[int, int], None], number: int) -> bool:
     return True
 
 
-def _ours(tags: Collection[str], sessions: Collection[int]) -> Iterator[int]:
+def _ours(tags: Collection[str], sessions: Collection[int]) -> Iterator[tuple[int, bool]]:
+    """Yield our processes, and with False those of which it cannot be said yet."""
     marks = [b"\0" + f"{TAG}={tag}".encode() for tag in tags]
     for pid, environ in _environments():
-        if pid != os.getpid() and (any(mark in b"\0" + environ for mark in marks) or _in_session(pid, sessions)):
-            yield pid
+        if pid == os.getpid():
+            continue
+        if any(mark in b"\0" + environ for mark in marks) or _in_session(pid, sessions):
+            yield pid, True
+        elif not environ and _is_starting(pid):
+            yield pid, False
 
 
 def _in_session(pid: int, sessions: Collection[int]) -> bool:
@@ -118,8 +127,24 @@ def _is_zombie(pid: int) -> bool:
     """Whether a process is dead and only waits to be reaped: killing it again would never end."""
     if not sys.platform.startswith("linux"):
         return False
-    state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0]
-    return state in (b"Z", b"X")
+    return _stat(pid)[0] in (b"Z", b"X")
+
+
+def _is_starting(pid: int) -> bool:
+    """Whether a process is just becoming another program: the kernel then shows no environment for a moment."""
+    if not sys.platform.startswith("linux"):
+        return False
+    with suppress(OSError, IndexError):
+        stat = _stat(pid)
+        size, begin, end = int(stat[20]), int(stat[47]), int(stat[48])
+        # It has memory, so it is neither dead nor the kernel's own; and its environment is not just an empty one.
+        return size > 0 and not 0 < begin == end
+    return False
+
+
+def _stat(pid: int) -> list[bytes]:
+    """Return the fields of /proc/PID/stat from the third, the state, on."""
+    return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
 
 
 def _environments() -> Iterator[tuple[int, bytes]]:

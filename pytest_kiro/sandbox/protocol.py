@@ -31,13 +31,16 @@ from pytest_kiro.errors import HIDE_FRAMES, CommandFailed
 __tracebackhide__ = HIDE_FRAMES
 #: Seconds that a command may take when nobody says otherwise (contract S12).
 EXEC_TIMEOUT = 600.0
+#: Bytes of a command's output that are kept; beyond it the middle is dropped, and a line says so.
+OUTPUT_KEPT = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True)
 class ExecResult:
     """What a command in the sandbox did.
 
-    `output` is stdout and stderr merged, decoded as UTF-8 (bad bytes replaced); `duration` is in seconds;
+    `output` is stdout and stderr merged, decoded as UTF-8 (bad bytes replaced), without its middle beyond
+    16 MiB; `duration` is in seconds;
     `exit_code` is the shell's, so 128 + n for a command that signal n ended.
 
     >>> ExecResult("true", 0, "", 0.01).check().ok

@@ -289,7 +289,9 @@ def _check_recalls(where: str, text: str) -> None:
         try:
             re.compile(regex)
         except re.error as error:
-            raise SettingsError(f"{where}: {regex!r} in a recall is no regular expression: {error}.") from None
+            raise SettingsError(
+                f"{where}: {regex!r} in a recall is no regular expression: {error}; escape what is meant literally."
+            ) from None
         at = text.find(RECALL, end)
 
 

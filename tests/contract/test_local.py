@@ -14,7 +14,7 @@ import pytest
 from helpers import is_alive, open_folder, run_python, wait_until
 
 from pytest_kiro.errors import SandboxError, SettingsError
-from pytest_kiro.sandbox import leases
+from pytest_kiro.sandbox import leases, processes
 from pytest_kiro.sandbox.local import LocalProvider, LocalSandbox
 from pytest_kiro.sandbox.protocol import SandboxSpec
 from pytest_kiro.settings import read
@@ -452,8 +452,6 @@ def test_no_descriptor_is_left_open(base: Path, provider: LocalProvider) -> None
 
 def test_a_session_whose_number_was_given_away_is_left_alone() -> None:
     """The number of a reaped leader that is somebody's again is not ours to kill."""
-    from pytest_kiro.sandbox import processes
-
     somebody = subprocess.Popen(["sleep", "1000"], start_new_session=True)
     assert processes.left_by(somebody.pid) == []
     leader = subprocess.Popen(["sh", "-c", "sleep 1000 & echo $!"], start_new_session=True, stdout=subprocess.PIPE)
@@ -467,6 +465,21 @@ def test_a_session_whose_number_was_given_away_is_left_alone() -> None:
     assert somebody.poll() is None
     somebody.send_signal(signal.SIGKILL)
     somebody.wait(30)
+
+
+def test_processes_that_are_just_starting_another_program_are_found(sandbox: LocalSandbox) -> None:
+    """In the midst of it the kernel shows no environment: what starts itself anew for ever is often seen without."""
+    sandbox.write_file("again", b"#!/bin/sh\necho $$ >>pids\nexec ./again\n", mode=0o755)
+
+    def started() -> set[int]:
+        return {int(line) for line in sandbox.read_file("pids").split(b"\n")[:-1]}
+
+    for _ in range(5):
+        sandbox.write_file("pids", b"")
+        sandbox.exec("for i in 1 2 3 4 5 6; do setsid ./again & done")
+        wait_until(lambda: len(started()) == 6)
+        processes.end(tags=[f"{sandbox.id}."])
+        assert wait_until(lambda: not any(map(is_alive, started())), 3) is True
 
 
 @pytest.mark.parametrize("version", ["3.11", "3.12", "3.13", "3.14"])

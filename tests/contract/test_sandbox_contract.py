@@ -15,7 +15,7 @@ from helpers import wait_until
 from machines import Machines
 
 from pytest_kiro.errors import CommandFailed, SandboxClosed, SandboxError, SandboxTimeout
-from pytest_kiro.sandbox.protocol import Provider, Pty, Sandbox, SandboxSpec
+from pytest_kiro.sandbox.protocol import OUTPUT_KEPT, Provider, Pty, Sandbox, SandboxSpec
 
 #: A child in each of the ways by which one leaves its parent behind; each writes its number to a file first.
 CHILDREN = {
@@ -72,6 +72,14 @@ def test_s2_a_non_zero_exit_is_a_result(sandbox: Sandbox, command: str, code: in
     result = sandbox.exec(command)
     assert result.exit_code == code
     assert result.ok is (code == 0)
+
+
+def test_s1_a_huge_output_loses_its_middle_and_says_so(sandbox: Sandbox) -> None:
+    output = sandbox.exec("echo start; head -c 40000000 /dev/zero | tr '\\0' x; echo end").output
+    assert output.startswith("start\nxxx")
+    assert output.endswith("xxxend\n")
+    assert "\n[... 23222794 bytes in the middle were not kept ...]\n" in output
+    assert len(output) < OUTPUT_KEPT + 100
 
 
 def test_s2_check_turns_a_failure_into_an_error(sandbox: Sandbox) -> None:

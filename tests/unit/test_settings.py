@@ -68,7 +68,7 @@ VALUES: dict[str, tuple[dict[str, object], list[str], str]] = {
     "effort": ({"low": "low", "max": "max"}, ["", "huge"], "one of low, medium, high, xhigh, max"),
     "trust": (
         {"all": "all", "none": "none", "read, write": "read,write", "@git/log": "@git/log"},
-        ["", ",", "read,", "read write", ",read"],
+        ["", ",", "read,", "read write", ",read", "all,read", "none,all"],
         "all, none, or tool names joined by commas, such as read,write",
     ),
     "timeout": (
