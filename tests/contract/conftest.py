@@ -41,7 +41,7 @@ def start(sandbox: Sandbox) -> Iterator[Callable[..., Pty]]:
 
     def _start(script: str, **options: object) -> Pty:
         sandbox.write_file("program", f"stty raw -echo\nprintf BEGIN\n{script}\n".encode())
-        pty = sandbox.open_pty(**options)  # type: ignore[arg-type]
+        pty = sandbox.open_pty(**options)
         opened.append(pty)
         pty.write(b' exec sh "$HOME"/program\n')
         return After(pty, read_until(pty, b"BEGIN").partition(b"BEGIN")[2])

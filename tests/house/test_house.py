@@ -221,8 +221,8 @@ def has_example(docstring: str | None) -> bool:
 
 def has_docstring(value: object) -> bool:
     """Of its own: a class without one is given one by dataclass or by its parent."""
-    tree = ast.parse(textwrap.dedent(inspect.getsource(value)))  # type: ignore[arg-type]
-    return bool(ast.get_docstring(tree.body[0]))  # type: ignore[arg-type]
+    tree = ast.parse(textwrap.dedent(inspect.getsource(value)))
+    return bool(ast.get_docstring(tree.body[0]))
 
 
 @pytest.mark.parametrize("name", pytest_kiro.__all__)

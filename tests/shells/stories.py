@@ -66,7 +66,7 @@ class Shell:
             folder=f".cache/{nonce}",
             nonce=nonce,
             stdin=stdin,
-            **options,  # type: ignore[arg-type]
+            **options,
         )
         return launch, attach(self.sandbox, launch)
 
@@ -74,7 +74,7 @@ class Shell:
         """Launch, read to the end and return what was shown and what was left."""
         launch, pty = self.launch(script, stdin, **options)
         try:
-            shown = read_all(pty)  # type: ignore[arg-type]
+            shown = read_all(pty)
             status = pty.wait(30)
         finally:
             pty.close()
@@ -113,7 +113,7 @@ def l2_a_failing_cd_does_not_reach_the_program(shell: Shell) -> None:
     shell.sandbox.remove("work")
     pty = attach(shell.sandbox, launch)
     with pytest.raises(LaunchError, match=r"(?s)did not start: its terminal ended first.*cd.*work/here"):
-        read_all(pty)  # type: ignore[arg-type]
+        read_all(pty)
     assert pty.wait(30) == 126
     pty.close()
     assert "it-ran" not in shell.sandbox.list_files("")
@@ -157,7 +157,7 @@ class Late:
         self.home, self.write_files, self._sandbox = sandbox.home, sandbox.write_files, sandbox
 
     def open_pty(self, **options: object) -> Pty:
-        pty = self._sandbox.open_pty(**options)  # type: ignore[arg-type]
+        pty = self._sandbox.open_pty(**options)
         pty.wait(30)
         return pty
 
@@ -166,7 +166,7 @@ def l5_a_shell_that_has_ended_before_anything_is_typed_is_told_too(shell: Shell)
     shell.rc("echo this machine is closed today\nexit 7\n")
     launch, pty = shell.launch("echo never")
     pty.close()
-    pty = attach(Late(shell.sandbox), launch)  # type: ignore[arg-type]
+    pty = attach(Late(shell.sandbox), launch)
     with pytest.raises(LaunchError, match="closed today"):
         pty.read(60)
     pty.close()
@@ -188,9 +188,9 @@ def l6_ctrl_c_interrupts_the_program_and_the_status_is_still_written(shell: Shel
     asked = "trap 'echo asked; exit 5' INT; echo made >made; echo up; sleep 1000 & wait"
     for program, status in (("echo made >made; echo up; exec sleep 1000", 130), (asked, 5)):
         launch, pty = shell.launch(program)
-        read_until(pty, b"up")  # type: ignore[arg-type]
+        read_until(pty, b"up")
         pty.write(b"\x03")
-        read_all(pty)  # type: ignore[arg-type]
+        read_all(pty)
         assert pty.wait(30) == status
         pty.close()
         outcome = shell.outcome(launch)
@@ -202,10 +202,10 @@ def l6_a_late_ctrl_c_does_not_cut_the_list_of_files_short(shell: Shell) -> None:
     """The second one comes while the script lists the files."""
     shell.sandbox.exec("mkdir -p work/here; cd work/here; for i in $(seq 400); do echo $i >$i; done").check()
     launch, pty = shell.launch("stty -echo </dev/tty; echo up; exec sleep 1000")
-    read_until(pty, b"up")  # type: ignore[arg-type]
+    read_until(pty, b"up")
     for _ in range(200):
         pty.write(b"\x03")
-    read_all(pty)  # type: ignore[arg-type]
+    read_all(pty)
     assert pty.wait(30) == 130
     pty.close()
     outcome = shell.outcome(launch)
@@ -215,9 +215,9 @@ def l6_a_late_ctrl_c_does_not_cut_the_list_of_files_short(shell: Shell) -> None:
 def l6_hanging_up_ends_the_program_too(shell: Shell) -> None:
     for number in (signal.SIGHUP, signal.SIGTERM):
         launch, pty = shell.launch("echo x >made; echo $$ $PPID; exec sleep 1000")
-        program, script = map(int, read_until(pty, b"\n").split())  # type: ignore[arg-type]
+        program, script = map(int, read_until(pty, b"\n").split())
         os.kill(script, number)
-        assert wait_until(lambda pid=program: not is_alive(pid))  # type: ignore[misc]
+        assert wait_until(lambda pid=program: not is_alive(pid))
         assert pty.wait(30) == 128 + number
         pty.close()
         with pytest.raises(FileNotFoundError):
@@ -229,7 +229,7 @@ def l6_hanging_up_ends_the_program_too(shell: Shell) -> None:
 
 def l6_a_closed_terminal_ends_the_program_and_what_ended_before_is_kept(shell: Shell) -> None:
     launch, pty = shell.launch("echo $$; exec sleep 1000")
-    program = int(read_until(pty, b"\n"))  # type: ignore[arg-type]
+    program = int(read_until(pty, b"\n"))
     pty.close()
     assert wait_until(lambda: not is_alive(program))
     launch, pty = shell.launch("exit 9")
@@ -276,7 +276,7 @@ def l7_the_prompt_arrives_byte_for_byte(shell: Shell) -> None:
 def nothing_of_the_launch_stays_in_the_home(shell: Shell) -> None:
     """Neither a history file nor what a menu for new users would have made."""
     launch, pty = shell.launch("echo hello")
-    read_all(pty)  # type: ignore[arg-type]
+    read_all(pty)
     pty.close()
     shell.sandbox.remove(launch.folder)
     assert shell.sandbox.list_files("") == [".cache/", "work/", "work/here/"]
@@ -284,8 +284,8 @@ def nothing_of_the_launch_stays_in_the_home(shell: Shell) -> None:
 
 def two_programs_at_once_keep_apart(shell: Shell) -> None:
     one, two = shell.launch("read x; cat; echo one"), shell.launch("cat; echo two")
-    assert read_all(two[1]) == b"two\r\n"  # type: ignore[arg-type]
-    assert read_all(one[1]) == b"one\r\n"  # type: ignore[arg-type]
+    assert read_all(two[1]) == b"two\r\n"
+    assert read_all(one[1]) == b"one\r\n"
     for _, pty in (one, two):
         pty.close()
 

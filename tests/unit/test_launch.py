@@ -24,7 +24,7 @@ MARKER = f"ready-{NONCE}"
 
 
 def make(*argv: str, workspace: str = "/w", stdin: bytes = b"", **options: object) -> Launch:
-    return Launch(argv, workspace=workspace, folder=f".cache/{NONCE}", nonce=NONCE, stdin=stdin, **options)  # type: ignore[arg-type]
+    return Launch(argv, workspace=workspace, folder=f".cache/{NONCE}", nonce=NONCE, stdin=stdin, **options)
 
 
 # -- L1
@@ -129,7 +129,7 @@ def home(tmp_path: Path) -> Path:
 
 def run(home: Path, *argv: str, **options: object) -> tuple[bytes, Outcome]:
     """Run the script as its line would, without a terminal; return what follows the marker, and the outcome."""
-    launch = make(*argv, workspace=str(home / "w"), **options)  # type: ignore[arg-type]
+    launch = make(*argv, workspace=str(home / "w"), **options)
     folder = home / launch.folder
     folder.mkdir(parents=True, exist_ok=True)
     for name, data in launch.contents().items():

@@ -171,7 +171,7 @@ def test_the_markdown_table_has_a_row_a_setting() -> None:
 
 def test_settings_never_change() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
-        read().timeout = 5  # type: ignore[misc]
+        read().timeout = 5
 
 
 @pytest.mark.parametrize(("word", "said"), [("locl", ", did you mean local?"), ("zzz", ""), ("", "")])
