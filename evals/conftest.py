@@ -7,5 +7,5 @@ collect_ignore = ["checks", "projects"]  # their tests are Kiro's to pass, in a 
 
 @pytest.fixture(scope="session")
 def kiro_run_args():
-    """Python leaves no __pycache__ behind while Kiro works, so `changes` has Kiro's own files only."""
+    """Python keeps no bytecode while Kiro works: of a module changed within a second it would run the old one."""
     return {"env": {"PYTHONDONTWRITEBYTECODE": "1"}}

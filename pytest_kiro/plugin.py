@@ -154,6 +154,8 @@ def kiro_sandbox(
         raise SetupError(f"pytest-kiro runs on Linux and macOS; this is {sys.platform}; use WSL there")
     from pytest_kiro.sandbox.protocol import SandboxSpec
 
+    if not isinstance(kiro_sandbox_args, dict):
+        raise SettingsError(f"the fixture kiro_sandbox_args is {kiro_sandbox_args!r}; wanted: a dict")
     known = [spec.name for spec in fields(SandboxSpec)]
     for name in kiro_sandbox_args:
         if name not in known:
@@ -215,17 +217,19 @@ def kiro(request: pytest.FixtureRequest) -> Iterator[Kiro]:
 
 @contextmanager
 def _terminated_gently() -> Iterator[None]:
-    """Let SIGTERM end the run as Ctrl-C does, so that the sandbox is closed, while there is one."""
+    """Let SIGTERM, and SIGHUP of a closed terminal, end the run as Ctrl-C does: the sandbox is closed."""
 
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a second one ends at once
-        pytest.exit("terminated by SIGTERM; sandboxes are closed", returncode=128 + signal.SIGTERM)
+    def stop(number: int, _frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)  # a second one ends at once
+        pytest.exit(f"terminated by {signal.Signals(number).name}; sandboxes are closed", returncode=128 + number)
 
-    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    if ours:
-        signal.signal(signal.SIGTERM, stop)
+    ours: list[signal.Signals] = []
+    if threading.current_thread() is threading.main_thread():
+        ours = [s for s in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(s) is signal.SIG_DFL]
+    for number in ours:
+        signal.signal(number, stop)
     try:
         yield
     finally:
-        if ours:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)

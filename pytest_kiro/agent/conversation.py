@@ -7,10 +7,10 @@ import secrets
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
 
 from pytest_kiro.agent.live import LiveTurn
-from pytest_kiro.agent.options import RunOptions
+from pytest_kiro.agent.options import RunArguments, RunOptions
 from pytest_kiro.agent.owner import Owner
 from pytest_kiro.agent.turn import Turn
 from pytest_kiro.agent.workspace import Workspace
@@ -27,17 +27,6 @@ if TYPE_CHECKING:
 
 __tracebackhide__ = HIDE_FRAMES
 _COLLECT_TIMEOUT = 60.0
-
-
-class RunArguments(TypedDict, total=False):
-    """What one turn, or one conversation, may be told; None leaves what the marker and the settings say."""
-
-    timeout: float | None
-    agent: str | None
-    model: str | None
-    effort: str | None
-    trust: str | list[str] | None
-    env: Mapping[str, str] | None
 
 
 class _Resume(NamedTuple):
@@ -74,11 +63,13 @@ class Conversation:
         self._resume = _Resume()
         self._broken: str | None = None
         self._flight = threading.Lock()
+        self._making = threading.Lock()
         self._live: LiveTurn | None = None
         self._on_end = on_end
 
     def __repr__(self) -> str:
-        return f"<Conversation {self._number} of {self._owner.name}, {len(self.turns)} turns>"
+        turns = len(self.turns)
+        return f"<Conversation {self._number} of {self._owner.name}, {turns} turn{'s' * (turns != 1)}>"
 
     @property
     def kiro(self) -> Kiro:
@@ -93,18 +84,12 @@ class Conversation:
     @property
     def workspace(self) -> Workspace:
         """The folder that its turns work in; made, and seeded, when first asked for."""
-        if self._workspace is None:
-            self._check_usable()
-            made = Workspace(self._kiro.sandbox, self._owner.file.parent)
-            seed = self._seed if self._seed is not None else self._owner.marker().get("workspace")
-            try:
-                if seed is not None:
-                    made.seed(seed)
-            except BaseException:
-                made.remove()
-                raise
-            self._workspace = made
-        return self._workspace
+        with self._making:
+            if self._workspace is None:
+                self._check_usable()
+                seed = self._seed if self._seed is not None else self._owner.marker().get("workspace")
+                self._workspace = Workspace.seeded(self._kiro.sandbox, self._owner.file.parent, seed)
+            return self._workspace
 
     def run(self, prompt: str, *, check: bool = True, **options: Unpack[RunArguments]) -> Turn:
         """Run one prompt in this conversation; see `Kiro.run`."""
@@ -193,7 +178,7 @@ class Conversation:
         kiro = self._kiro
         nonce = secrets.token_hex(8)
         folder = f".local/state/{nonce}"  # not a cache: an agent may clear those
-        env = {"PATH": kiro.path, **commands.QUIET, **kiro.identity.env, **options.env}
+        env = {"PATH": kiro.path, **commands.QUIET, **options.env}
         files: dict[str, bytes] = {}
         if kiro.installation.scripted:
             reply = self._reply()
@@ -215,6 +200,7 @@ class Conversation:
             nonce=nonce,
             stdin=stdin,
             env=env,
+            secrets=kiro.identity.env,
             stores=(commands.SESSIONS,),
             files=files,
         )
@@ -222,7 +208,8 @@ class Conversation:
     def _reply(self) -> scenario.Reply:
         owner = self._owner
         file = owner.file.parent / self._kiro.settings.scenarios / f"{owner.file.stem}.toml"
-        return scenario.find(file, owner.tables, conversation=self._number, turn=len(self.turns) + 1)
+        # A test without trials is its own first one.
+        return scenario.find(file, owner.tables, conversation=self._number, turn=len(self.turns) + 1, trial=1)
 
     def _complete(self, live: LiveTurn, pty: Attached, launch: Launch) -> Turn:
         """Collect what the turn left and make it a value."""
@@ -273,6 +260,7 @@ class Conversation:
         transcript = sessions.read(
             outcome.stores if outcome else {},
             cwd=workspace.path,
+            prompt=live.prompt,
             session_id=resume.session_id,
             prompts=resume.prompts,
             turns=resume.turns,
@@ -325,5 +313,7 @@ class Conversation:
             self._resume = _Resume(transcript.session_id, transcript.prompts, transcript.turns)
 
     def _clear(self, launch: Launch) -> None:
-        with suppress(SandboxError):  # a sandbox that is gone has taken it along
+        with suppress(
+            SandboxError, OSError
+        ):  # a sandbox that is gone has taken it along; an agent may stand in the way
             self._kiro.sandbox.remove(launch.folder)

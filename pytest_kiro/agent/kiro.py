@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Unpack
 
-from pytest_kiro.agent.conversation import Conversation, RunArguments
+from pytest_kiro.agent.conversation import Conversation
 from pytest_kiro.agent.live import LiveTurn, Observer
+from pytest_kiro.agent.options import RunArguments
 from pytest_kiro.agent.owner import Owners
 from pytest_kiro.agent.turn import Turn
 from pytest_kiro.agent.workspace import Workspace
@@ -49,6 +51,7 @@ class Kiro:
         self.observers = observers
         self._owners = owners
         self._open: set[Conversation] = set()
+        self._first = threading.Lock()
         # A login shell sets PATH anew, so the launch script exports it whole; only the machine knows it.
         path = sandbox.exec('printf %s "$PATH"').check().output
         self.path = ":".join(dict.fromkeys([f"{sandbox.home}/.local/bin", installation.folder, *path.split(":")]))
@@ -113,6 +116,7 @@ class Kiro:
 
     def _main(self) -> Conversation:
         owner = self._owners.current()
-        if owner.main is None:
-            owner.main = self.conversation()
+        with self._first:  # two threads that begin at once mean the same conversation
+            if owner.main is None:
+                owner.main = self.conversation()
         return owner.main

@@ -21,7 +21,7 @@ from pytest_kiro.errors import (
     message,
 )
 from pytest_kiro.sandbox.protocol import Pty
-from pytest_kiro.terminal.text import Kept, Plain, fold, tail
+from pytest_kiro.terminal.text import Kept, Plain, fold
 
 if TYPE_CHECKING:
     from pytest_kiro.agent.conversation import Conversation
@@ -193,11 +193,10 @@ class LiveTurn:
         turn = self.turn
         if not self._check or turn.status in ("completed", "stopped"):
             return
-        text = message(
-            f"{self.name}: {turn.summary}: {turn.detail}",
-            output=tail(turn.output, 10),
-            advice="kiro.run(..., check=False) returns such a turn instead of raising",
-        )
+        advice = "kiro.run(..., check=False) returns such a turn instead of raising"
+        if turn.cause and turn.cause.advice:
+            advice = f"{turn.cause.advice}; {advice}"
+        text = message(f"{self.name}: {turn.summary}: {turn.detail}", output=turn.output, advice=advice)
         raise (TurnTimeout if turn.status == "timed_out" else TurnFailed)(text, turn)
 
     def _read(self) -> Iterator[str]:

@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, TypedDict
 
-from pytest_kiro.errors import SettingsError
+from pytest_kiro.errors import HIDE_FRAMES, SettingsError
+from pytest_kiro.sandbox.protocol import check_env
 from pytest_kiro.settings import EFFORTS, Settings, did_you_mean, parse_trust
+
+__tracebackhide__ = HIDE_FRAMES
+
+
+class RunArguments(TypedDict, total=False):
+    """What one turn, or one conversation, may be told; None leaves what the marker and the settings say."""
+
+    timeout: float | None
+    agent: str | None
+    model: str | None
+    effort: str | None
+    trust: str | list[str] | None
+    env: Mapping[str, str] | None
 
 
 @dataclass(frozen=True)
@@ -32,6 +46,8 @@ class RunOptions:
 
         None leaves the value below as it is; `env` is merged variable by variable.
         """
+        if not isinstance(over, Mapping):
+            raise SettingsError(f"{where} is {over!r}; wanted: a dict")
         known = [f.name for f in fields(self)]
         given = {name: value for name, value in over.items() if value is not None}
         for name, value in given.items():
@@ -41,7 +57,8 @@ class RunOptions:
             try:
                 given[name] = _CHECKS[name](value)
             except (TypeError, ValueError) as error:
-                raise SettingsError(f"{where}: {name}={value!r} is not right; wanted: {error}") from None
+                shown = name if name == "env" else f"{name}={value!r}"  # which may have a secret in it
+                raise SettingsError(f"{where}: {shown} is not right; wanted: {error}") from None
         if "env" in given:
             given["env"] = {**self.env, **given["env"]}
         return replace(self, **given)
@@ -68,10 +85,13 @@ def _effort(value: Any) -> str:
 def _env(value: Any) -> dict[str, str]:
     if not isinstance(value, Mapping) or not all(isinstance(part, str) for pair in value.items() for part in pair):
         raise ValueError("a dict of str to str")
+    check_env(value)
     return dict(value)
 
 
 def _trust(value: Any) -> str:
+    if not isinstance(value, str | Iterable) or not all(isinstance(name, str) for name in value):
+        raise TypeError("all, none, or tool names, as one str or a list of them")
     return parse_trust(value if isinstance(value, str) else ",".join(value))
 
 

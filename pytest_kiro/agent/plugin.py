@@ -125,11 +125,20 @@ def _owner_of_fixture(fixturedef: pytest.FixtureDef[Any], request: pytest.Fixtur
     return Owner(
         name=named,
         tables=tuple(dict.fromkeys([named, name])),
-        file=Path(inspect.getfile(inspect.unwrap(fixturedef.func))),
+        file=_file_of(fixturedef.func) or node.path,
         marker=lambda: marker_words(node),
         run_args=cache(lambda: request.getfixturevalue("kiro_run_args")),
         wide=True,
     )
+
+
+def _file_of(function: Any) -> Path | None:
+    """Return the file that defines a fixture; None for what Python cannot tell, such as a compiled function."""
+    with suppress(TypeError):
+        return Path(inspect.getfile(inspect.unwrap(function)))
+    with suppress(TypeError):
+        return Path(inspect.getfile(type(function)))  # a callable object
+    return None
 
 
 def _parameter_id(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) -> str | None:

@@ -95,7 +95,7 @@ class Turn:
     @property
     def summary(self) -> str:
         """One line: how it ended, how long it took, what it used."""
-        ending = self.status if self.cause is None else f"{self.status} ({self.kind})"
+        ending = self.status if self.kind in ("", self.status) else f"{self.status} ({self.kind})"
         spent = "" if self.credits is None else f", {self.credits:.2f} credits"
         used = len(self.tool_calls)
         calls = f", {used} tool call{'s' * (used > 1)}" if used else ""

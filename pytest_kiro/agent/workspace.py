@@ -7,6 +7,7 @@ import secrets
 import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from pytest_kiro.agent.changes import Changes, Ledger
 from pytest_kiro.errors import HIDE_FRAMES, SandboxError, SettingsError
@@ -36,6 +37,20 @@ class Workspace:
         self.path = sandbox.exec(f"mkdir -p {folder} && cd {folder} && pwd -P").check().output.removesuffix("\n")
         self.ledger = Ledger()
         self._origin = origin
+
+    @classmethod
+    def seeded(cls, sandbox: Sandbox, origin: Path, seed: Any) -> Workspace:
+        """Make a workspace from a folder below `origin`; nothing is left of it when the seed is wrong."""
+        if seed is not None and not (isinstance(seed, str | os.PathLike) and os.fspath(seed).strip(" ./")):
+            raise SettingsError(f"workspace={seed!r} is not right; wanted: the name of a folder beside the test's file")
+        made = cls(sandbox, origin)
+        try:
+            if seed is not None:
+                made.seed(seed)
+        except BaseException:
+            made.remove()
+            raise
+        return made
 
     def __repr__(self) -> str:
         return f"<Workspace {self.path}>"

@@ -41,6 +41,21 @@ class Cause(StrEnum):
         """Whether nothing was learnt about the agent."""
         return self not in (Cause.GAVE_UP, Cause.OUT_OF_TIME, Cause.STALLED, Cause.STOPPED)
 
+    @property
+    def advice(self) -> str:
+        """What to do about it, empty where only the transcript can tell."""
+        return _ADVICE.get(self, "")
+
+
+_ADVICE = {
+    Cause.AUTH: "log kiro-cli in, or set a valid KIRO_API_KEY",
+    Cause.THROTTLED: "run it again later, or fewer turns at once",
+    Cause.USAGE_LIMIT: "wait for the plan's next month, or use another account",
+    Cause.REFUSED: "look at the agent, the model and the other options of this turn",
+    Cause.OUT_OF_TIME: "give it more time: kiro.run(..., timeout=...), mark.kiro, or --kiro-timeout",
+    Cause.STALLED: "give it more silence: --kiro-stall-timeout",
+}
+
 
 @dataclass(frozen=True)
 class Ending:

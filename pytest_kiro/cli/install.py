@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from pytest_kiro.cli import commands
-from pytest_kiro.errors import InstallError, SandboxTimeout, message
+from pytest_kiro.errors import HIDE_FRAMES, InstallError, SandboxTimeout, message
 from pytest_kiro.sandbox.protocol import Sandbox
+
+__tracebackhide__ = HIDE_FRAMES
 
 _STAND_IN = Path(__file__).parents[1] / "scripted" / "kiro_cli"
 

@@ -11,8 +11,10 @@ from typing import Any, Literal
 from pytest_kiro.cli import commands
 from pytest_kiro.cli.evidence import waits_for_login
 from pytest_kiro.cli.install import Installation
-from pytest_kiro.errors import LoginError, SandboxTimeout, message
+from pytest_kiro.errors import HIDE_FRAMES, LoginError, SandboxTimeout, message
 from pytest_kiro.sandbox.protocol import Sandbox
+
+__tracebackhide__ = HIDE_FRAMES
 
 How = Literal["stored login", "api key", "scripted", "unknown"]
 

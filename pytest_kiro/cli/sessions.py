@@ -29,14 +29,21 @@ class _Session(NamedTuple):
 
 
 def read(
-    files: Mapping[str, bytes], *, cwd: str, session_id: str | None = None, prompts: int = 0, turns: int = 0
+    files: Mapping[str, bytes],
+    *,
+    cwd: str,
+    prompt: str | None = None,
+    session_id: str | None = None,
+    prompts: int = 0,
+    turns: int = 0,
 ) -> Transcript | None:
     """Return the latest turn from a store's files, None when no session of ours is among them.
 
-    `files` maps paths to contents; the session is `session_id`, or the newest of the folder `cwd`; `prompts`
+    `files` maps paths to contents; the session is `session_id`, or the newest of the folder `cwd` whose last
+    prompt is `prompt` (sub-agents and whatever else Kiro starts have sessions there as well); `prompts`
     and `turns` say how many it had before, so that an old turn is never taken for the new one.
     """
-    session = _find(files, cwd, session_id)
+    session = _find(files, cwd, prompt, session_id)
     if session is None:
         return None
     begun = [index for index, (kind, _) in enumerate(session.records) if kind == "Prompt"]
@@ -59,7 +66,7 @@ def read(
     return _with_end(transcript, metadata[-1])
 
 
-def _find(files: Mapping[str, bytes], cwd: str, session_id: str | None) -> _Session | None:
+def _find(files: Mapping[str, bytes], cwd: str, prompt: str | None, session_id: str | None) -> _Session | None:
     found: list[tuple[str, _Session]] = []
     for path in files:
         if not path.endswith(".json"):
@@ -72,8 +79,17 @@ def _find(files: Mapping[str, bytes], cwd: str, session_id: str | None) -> _Sess
             continue
         log = str(PurePosixPath(path).with_suffix(".jsonl"))
         records, warnings = _records(log, files.get(log, b""))
+        if session_id is None and prompt is not None and _last_prompt(records) not in (prompt.strip(), None):
+            continue
         found.append((str(sidecar.get("updated_at", "")), _Session(name, sidecar, records, warnings)))
     return max(found, key=lambda pair: pair[0])[1] if found else None
+
+
+def _last_prompt(records: Sequence[tuple[str, Mapping[str, Any]]]) -> str | None:
+    for kind, content in reversed(records):
+        if kind == "Prompt":
+            return "".join(str(data) for what, data in _parts(content) if what == "text").strip()
+    return None
 
 
 def _records(path: str, data: bytes) -> tuple[list[tuple[str, Mapping[str, Any]]], tuple[str, ...]]:

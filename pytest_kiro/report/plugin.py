@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _EVAL_FIXTURES = frozenset({"kiro", "kiro_sandbox", "kiro_cli", "kiro_login"})
 _TRANSCRIPT_LINES = 40
+_SCRIPTED = ("kiro", "scripted: the stand-in answered")
 _ENDED_BY_ITSELF = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
 
 
@@ -30,7 +31,8 @@ class Report:
     def __init__(self, config: pytest.Config, session: KiroSession) -> None:
         self._config, self._session = config, session
         self._worker = hasattr(config, "workerinput")
-        self._told = False
+        self._told: str | None = None
+        self._died = 0
         self._turns: list[dict[str, Any]] = []
         self._unsent: list[dict[str, Any]] = []
         self._sandboxes: Counter[str] = Counter()
@@ -55,7 +57,6 @@ class Report:
         return [self._header()] if wanted else []
 
     def _header(self) -> str:
-        self._told = True
         isolated = self._session.provider.isolated
         cli = self._session.cli(isolated=isolated)
         parts = [f"kiro: sandbox {self._session.settings.sandbox}"]
@@ -66,7 +67,22 @@ class Report:
             parts.append(f"kiro-cli {cli}{where}")
             if not isolated:
                 parts.append("not isolated: Kiro works on this machine")
+        self._told = cli
         return ", ".join(parts)
+
+    def _correct(self, turns: Sequence[dict[str, Any]]) -> None:
+        """Say who answers when it is not whom the header announced: only the CLI's own version tells."""
+        for turn in turns:
+            answers = "scripted" if turn["scripted"] else "official"
+            if (self._told == "scripted") is not turn["scripted"] and self._told != answers:
+                self._told = answers
+                who = "the stand-in answers, Kiro is not asked" if turn["scripted"] else "Kiro answers, no stand-in"
+                self._write_line(f"kiro: kiro-cli {turn['version']}: {who}")
+
+    def _write_line(self, line: str) -> None:
+        if terminal := self._config.pluginmanager.getplugin("terminalreporter"):
+            terminal.ensure_newline()
+            terminal.write_line(line)
 
     # -- each test
 
@@ -77,7 +93,10 @@ class Report:
         report = yield
         if self._unsent or is_eval(item):
             # On the report, as plain values, since under xdist it is what reaches the controller.
-            vars(report)["kiro"] = list(self._unsent)
+            vars(report)["kiro"] = [dict(turn) for turn in self._unsent]
+            if any(turn["scripted"] for turn in self._unsent) and _SCRIPTED not in item.user_properties:
+                item.user_properties.append(_SCRIPTED)  # JUnit files say so as well
+                report.user_properties.append(_SCRIPTED)
             self._unsent.clear()
         if report.failed and (text := _turns_of(item)):
             report.sections.append(("kiro turns", text))
@@ -93,10 +112,8 @@ class Report:
             self._session.used = True
         self._turns += turns
         if not self._told:  # an xdist controller collects nothing, so the first eval's report is its first chance
-            header = self._header()
-            if terminal := self._config.pluginmanager.getplugin("terminalreporter"):
-                terminal.ensure_newline()
-                terminal.write_line(header)
+            self._write_line(self._header())
+        self._correct(turns)
 
     # -- after
 
@@ -109,6 +126,7 @@ class Report:
             self._config.workeroutput["kiro_sandboxes"] = counts  # type: ignore[attr-defined] # xdist's own
         else:
             self._sandboxes.update(counts)
+            self._turns += self._unsent  # Ctrl-C leaves no report that could have brought them
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any, error: object) -> None:
@@ -118,14 +136,17 @@ class Report:
         self._sandboxes.update(output.get("kiro_sandboxes", {}))
         if error:  # it died, perhaps with a sandbox
             self._session.used = True
+            self._died += 1
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        if not self._turns and not self._sandboxes["created"]:
+        if not self._turns and not self._sandboxes["created"] and not (self._died and self._told):
             return
         created, deleted = self._sandboxes["created"], self._sandboxes["deleted"]
         terminalreporter.write_sep("-", "kiro")
         terminalreporter.write_line(turns_line(self._turns))
         terminalreporter.write_line(f"sandboxes: created {created}, deleted {deleted}, leaked {created - deleted}")
+        if self._died:
+            terminalreporter.write_line(f"workers that died: {self._died}, not counted; what they left is cleared away")
         for line in shared_lines(self._turns):
             terminalreporter.write_line(line)
         if any(turn["scripted"] for turn in self._turns):
@@ -201,8 +222,21 @@ class _Hooks:
 
     def __init__(self, config: pytest.Config, unsent: list[dict[str, Any]]) -> None:
         self._hook, self._unsent = config.hook, unsent
+        self._running: dict[Conversation, dict[str, Any]] = {}
 
     def started(self, conversation: Conversation, prompt: str) -> None:
+        kiro, owner = conversation.kiro, conversation.owner
+        self._unsent.append(
+            {
+                "status": "broken off",
+                "kind": "",
+                "scripted": kiro.installation.scripted,
+                "version": kiro.version,
+                "fixture": owner.name if owner.wide else None,
+                "worker": kiro.settings.worker,
+            }
+        )
+        self._running[conversation] = self._unsent[-1]
         self._hook.pytest_kiro_turn_started(kiro=conversation.kiro, prompt=prompt)
 
     def printed(self, live: LiveTurn, text: str) -> None:
@@ -210,15 +244,5 @@ class _Hooks:
 
     def finished(self, turn: Turn) -> None:
         kiro = turn.conversation.kiro
-        scripted = kiro.installation.scripted
-        owner = turn.conversation.owner
-        self._unsent.append(
-            {
-                "status": turn.status,
-                "kind": turn.kind,
-                "scripted": scripted,
-                "fixture": owner.name if owner.wide else None,
-                "worker": kiro.settings.worker,
-            }
-        )
+        self._running.pop(turn.conversation).update(status=turn.status, kind=turn.kind)
         self._hook.pytest_kiro_turn_finished(kiro=kiro, turn=turn)

@@ -36,7 +36,7 @@ class Lease:
             return
         descriptor, self._descriptor = self._descriptor, -1
         try:
-            processes.end(tags=[f"{self.id}."], sessions=sessions)
+            processes.end(tags=[f"{self.id}."], sessions=sessions, below=self.path)
             remove_tree(self.path)
             _lock_file(self.path).unlink(missing_ok=True)
         finally:

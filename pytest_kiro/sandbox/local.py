@@ -19,7 +19,7 @@ from typing import IO
 from pytest_kiro.errors import SandboxClosed, SandboxError, SandboxTimeout, SettingsError, message
 from pytest_kiro.sandbox import environment, files, leases, processes
 from pytest_kiro.sandbox.local_pty import LocalPty, no_start
-from pytest_kiro.sandbox.protocol import EXEC_TIMEOUT, OUTPUT_KEPT, ExecResult, SandboxSpec
+from pytest_kiro.sandbox.protocol import EXEC_TIMEOUT, OUTPUT_KEPT, ExecResult, SandboxSpec, check_env
 from pytest_kiro.settings import Settings
 
 
@@ -99,6 +99,7 @@ class LocalSandbox:
         timeout: float | None = None,
     ) -> ExecResult:
         self._check()
+        check_env(env or {})
         limit = EXEC_TIMEOUT if timeout is None else timeout
         tag, folder = self._tag(), self._folder(cwd)
         self._commands[tag] = folder

@@ -65,13 +65,17 @@ def shell_status(returncode: int) -> int:
     return 128 - returncode if returncode < 0 else returncode
 
 
-def end(*, tags: Collection[str], sessions: Collection[int] = ()) -> None:
-    """Kill these sessions and every process whose tag begins with one of `tags`, until none is left."""
+def end(*, tags: Collection[str], sessions: Collection[int] = (), below: Path | None = None) -> None:
+    """Kill these sessions and every process whose tag begins with one of `tags`, until none is left.
+
+    Also those that work in a folder `below`, on Linux: a program that writes its title overwrites its
+    environment, and with `setsid` it has left its session too.
+    """
     begun = time.monotonic()
     while True:
         for session in sessions:
             _kill(os.killpg, session)
-        found = list(_ours(tags, sessions))
+        found = list(_ours(tags, sessions, below))
         dying = [pid for pid, sure in found if sure and _kill(os.kill, pid)]
         limit = _KILL_TIMEOUT if dying else _START_TIMEOUT if found else 0
         if time.monotonic() >= begun + limit:
@@ -105,13 +109,13 @@ def _is_there(how: Callable[[int, int], None], number: int) -> bool:
     return True
 
 
-def _ours(tags: Collection[str], sessions: Collection[int]) -> Iterator[tuple[int, bool]]:
+def _ours(tags: Collection[str], sessions: Collection[int], below: Path | None) -> Iterator[tuple[int, bool]]:
     """Yield our processes, and with False those of which it cannot be said yet."""
     marks = [b"\0" + f"{TAG}={tag}".encode() for tag in tags]
     for pid, environ in _environments():
         if pid == os.getpid():
             continue
-        if any(mark in b"\0" + environ for mark in marks) or _in_session(pid, sessions):
+        if any(mark in b"\0" + environ for mark in marks) or _in_session(pid, sessions) or _works_in(pid, below):
             yield pid, True
         elif not environ and _is_starting(pid):
             yield pid, False
@@ -120,6 +124,12 @@ def _ours(tags: Collection[str], sessions: Collection[int]) -> Iterator[tuple[in
 def _in_session(pid: int, sessions: Collection[int]) -> bool:
     with suppress(OSError):
         return bool(sessions) and os.getsid(pid) in sessions and not _is_zombie(pid)
+    return False
+
+
+def _works_in(pid: int, folder: Path | None) -> bool:
+    with suppress(OSError):
+        return folder is not None and Path(f"/proc/{pid}/cwd").readlink().is_relative_to(folder)
     return False
 
 

@@ -22,9 +22,10 @@ P8  It is pulled: `read(timeout)`; callbacks and threads stay inside the provide
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from pytest_kiro.errors import HIDE_FRAMES, CommandFailed
 
@@ -69,9 +70,21 @@ class ExecResult:
         return f"<ExecResult {self.command!r} exit_code={self.exit_code} output={shown!r}>"
 
 
+def check_env(env: Mapping[Any, Any]) -> None:
+    """Raise `ValueError` for what no environment can hold; values are not shown, they may be secret."""
+    for name, value in env.items():
+        if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            raise ValueError(f"environment variable {name!r} cannot be set: letters, digits and _")
+        if not isinstance(value, str) or "\0" in value or re.search("[\ud800-\udfff]", value):
+            raise ValueError(f"environment variable {name!r} cannot be set: a str without NUL and lone surrogates")
+
+
 @dataclass(frozen=True)
 class SandboxSpec:
     """What a sandbox shall be; a provider refuses what it cannot give.
+
+    `env` are variables for all that runs in it; `image` and `snapshot` name what it is made from; `resources`
+    (by name) and `labels` are the provider's own.
 
     >>> SandboxSpec(env={"HTTPS_PROXY": "http://proxy.example:3128"}).image is None
     True
@@ -82,6 +95,9 @@ class SandboxSpec:
     snapshot: str | None = None
     resources: Mapping[str, int] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_env(self.env)
 
 
 @runtime_checkable

@@ -119,15 +119,12 @@ def find(file: Path, tables: Sequence[str], *, conversation: int, turn: int, tri
     The first of `tables` that the file has is taken. A trial that has turns of its own for this conversation
     gets these, any other the turns that name no trial.
     """
-    scenario = _load(file)
+    scenario = _load(file, tables[0])
     name = next((table for table in tables if table in scenario), None)
     if name is None:
         wanted = " or ".join(_header(table) for table in tables)
         there = ", ".join(_header(table) for table in scenario) or "none"
-        example = _header(f"{tables[0]}").replace("[", "[[", 1)[:-1] + ".turn]]"
-        raise SettingsError(
-            f'{file} has no table {wanted}. Tables there are: {there}.\nAdd {example} with requests = [["a text"]].'
-        )
+        raise SettingsError(f"{file} has no table {wanted}. Tables there are: {there}. Add:\n{_example(tables[0])}")
     turns = [entry for entry in scenario[name] if entry.conversation == conversation]
     own = [entry for entry in turns if entry.trial is not None and entry.trial == trial]
     turns = own or [entry for entry in turns if entry.trial is None]
@@ -146,7 +143,11 @@ def _header(table: str) -> str:
     return f"[{table}]" if bare else f"[{json.dumps(table, ensure_ascii=False)}]"
 
 
-def _load(file: Path) -> dict[str, list[_Turn]]:
+def _example(table: str) -> str:
+    return f'[{_header(table)[:-1]}.turn]]\nrequests = [["a text"]]'
+
+
+def _load(file: Path, table: str) -> dict[str, list[_Turn]]:
     """Read and check a whole file, once for each of its versions."""
     try:
         status = os.stat(file)  # noqa: PTH116 - one call for both, also in the error
@@ -157,8 +158,9 @@ def _load(file: Path) -> dict[str, list[_Turn]]:
         document = tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise SettingsError(
-            f"there is no scenario file {file}.\n"
-            "The stand-in answers from it: write one, or let a model answer (--kiro-cli=official)."
+            f"there is no scenario file {file}, from which the stand-in answers. Write it:\n"
+            f"{_example(table)}\n"
+            "or let a model answer (--kiro-cli=official)."
         ) from None
     except OSError as error:
         raise SettingsError(
@@ -176,8 +178,7 @@ def _table(file: Path, name: str, value: object) -> list[_Turn]:
     if not isinstance(value, dict) or set(value) != {"turn"}:
         extra = sorted(set(value) - {"turn"}) if isinstance(value, dict) else []
         what = f"the unknown key {extra[0]!r}" if extra else "no turn"
-        example = _header(name).replace("[", "[[", 1)[:-1] + ".turn]]"
-        raise SettingsError(f"{where} has {what}. A table consists of its turns: {example}.")
+        raise SettingsError(f"{where} has {what}. A table consists of its turns:\n{_example(name)}")
     turns = value["turn"]
     if not isinstance(turns, list) or not all(isinstance(entry, dict) for entry in turns):
         raise SettingsError(f"{where}: turn must be an array of tables, [[….turn]].")

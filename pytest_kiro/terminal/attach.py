@@ -28,7 +28,7 @@ def attach(
     folder = f"{sandbox.home}/{launch.folder}"
     sandbox.write_files({f"{folder}/{name}": (data, 0o600) for name, data in launch.contents().items()})
     # The typed line is harmless, yet a history file in HOME is something that the agent would see.
-    pty = sandbox.open_pty(env={"HISTFILE": "/dev/null"}, size=size)
+    pty = sandbox.open_pty(env={"HISTFILE": "/dev/null", **launch.secrets}, size=size)
     try:
         with suppress(PtyClosed):  # the shell has ended already; what it said is read first, and then told
             pty.write(launch.line().encode("ascii"))

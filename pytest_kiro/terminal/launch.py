@@ -15,25 +15,27 @@ from dataclasses import dataclass, field
 #: How much of what a shell says is kept while its marker is awaited, in bytes.
 _KEPT_WHILE_WAITING = 64 * 1024
 
+# Its own names are long, since a variable of the sandbox with the same name would be overwritten for the program;
+# what the user exports is for the program alone, since a PATH or IFS of theirs must not change what is found here.
 _SCRIPT = r"""
-D={folder}
-W={workspace}
-N={nonce}
-{exports}
-if command -v sha256sum >/dev/null 2>&1; then sum=sha256sum; else sum='shasum -a 256'; fi
-frame() {{ printf '\n%s %s\n' "$N" "$1"; }}
+unset IFS
+launch_folder={folder}
+launch_workspace={workspace}
+launch_nonce={nonce}
+if command -v sha256sum >/dev/null 2>&1; then launch_sum=sha256sum; else launch_sum='shasum -a 256'; fi
+frame() {{ printf '\n%s %s\n' "$launch_nonce" "$1"; }}
 # git rewrites its index, and Python its caches, while they only read.
 snapshot() {{
   frame "$1-files"
-  find . \( -name .git -o -name __pycache__ \) -prune -o -type f -perm -u=r -exec $sum {{}} +
+  find . \( -name .git -o -name __pycache__ \) -prune -o -type f -perm -u=r -exec $launch_sum {{}} +
   frame "$1-others"
   find . \( -name .git -o -name __pycache__ \) -prune -o \( -type l -o -type f ! -perm -u=r \) -exec sh -c '
     for name do printf "%s\0" "$name"; readlink "$name" || echo unreadable; printf "\0"; done' sh {{}} +
 }}
 collect() {{
   {{
-    cat "$D/before"
-    ( cd "$W" && snapshot after )
+    cat "$launch_folder/before"
+    ( cd "$launch_workspace" && snapshot after )
     # Not older, rather than newer: the clock of files is coarse.
     for store in {stores}; do
       [ -d "$HOME/$store" ] && find "$HOME/$store" -type f -exec sh -c '
@@ -41,27 +43,30 @@ collect() {{
         shift
         for name do
           [ "$begun" -nt "$name" ] || {{ printf "\n%s %s\n" "$nonce" "store $name"; cat "$name"; }}
-        done' "$N" "$D/before" {{}} +
+        done' "$launch_nonce" "$launch_folder/before" {{}} +
     done
     frame status
     printf '%s' "$1"
     frame end
-  }} >"$D/outcome.part" 2>/dev/null
-  mv "$D/outcome.part" "$D/outcome"
+  }} >"$launch_folder/outcome.part" 2>/dev/null
+  mv "$launch_folder/outcome.part" "$launch_folder/outcome"
 }}
 if [ "${{1-}}" = collect ]; then collect killed; exit; fi
 trap 'exit 130' INT
-cd "$W" || exit 126
-snapshot before >"$D/before" 2>/dev/null
+cd "$launch_workspace" || exit 126
+snapshot before >"$launch_folder/before" 2>/dev/null
 # Ctrl-C is for the program: without the trap this shell would die of it and no status would be written.
 # HUP and TERM end both, or a closed terminal would leave the program running.
 trap : INT
 printf '\n%s\n' {marker}
-{command} <"$D/stdin"
-status=$?
+(
+{exports}
+exec {command}
+) <"$launch_folder/stdin"
+launch_status=$?
 trap '' INT # a late one would cut the list of files short, and files would seem to be deleted
-collect "$status" 2>/dev/null
-exit "$status"
+collect "$launch_status" 2>/dev/null
+exit "$launch_status"
 """
 
 
@@ -69,8 +74,9 @@ exit "$status"
 class Launch:
     """One program to start.
 
-    `folder` is where our files for it live, relative to HOME and never inside the workspace; `stores` are
-    folders relative to HOME whose files are brought back when the program touched them.
+    `env` is exported by the script, which is a file; `secrets` are given to the terminal instead, so that they
+    are on no disk. `folder` is where our files for it live, relative to HOME and never inside the workspace;
+    `stores` are folders relative to HOME whose files are brought back when the program touched them.
     """
 
     argv: tuple[str, ...]
@@ -79,6 +85,7 @@ class Launch:
     nonce: str
     stdin: bytes = b""
     env: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     stores: tuple[str, ...] = ()
     files: Mapping[str, bytes] = field(default_factory=dict)
 
@@ -158,7 +165,7 @@ def read_outcome(data: bytes, nonce: str) -> Outcome:
     frames: dict[str, bytes] = {}
     for part in data.split(b"\n" + nonce.encode() + b" ")[1:]:
         name, _, content = part.partition(b"\n")
-        frames[name.decode("utf-8", "surrogateescape")] = content
+        frames.setdefault(name.decode("utf-8", "surrogateescape"), content)  # a later one stands in a store's file
     if "end" not in frames:
         raise ValueError("the outcome file ends too early")
     status = frames["status"].decode()

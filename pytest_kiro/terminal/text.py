@@ -71,11 +71,6 @@ def fold(text: str) -> str:
     return "\n".join(line.rstrip("\r").rpartition("\r")[2] if "\r" in line else line for line in lines)
 
 
-def tail(text: str, lines: int) -> str:
-    """Return the last lines of a text, without the blank ones at its end."""
-    return "\n".join(text.rstrip().splitlines()[-lines:])
-
-
 class Kept(Generic[AnyStr]):
     """Bytes or text up to a cap; beyond it the middle goes, since the start and the end say the most.
 

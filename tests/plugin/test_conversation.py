@@ -100,7 +100,7 @@ def test_what_cannot_go_on(evals: Evals) -> None:
             for run in (kiro.run, kiro.stream):
                 with pytest.raises(ConversationError) as caught:
                     run("Go on.")
-                assert "1 turns> cannot go on: turn 1 timed_out (out of time) in " in str(caught.value)
+                assert "1 turn> cannot go on: turn 1 timed_out (out of time) in " in str(caught.value)
                 assert "its time of 0.3 s was over; begin another kiro.conversation()" in str(caught.value)
             assert kiro.workspace.contents() == {}  # what it left can be looked at
             assert kiro.conversation().run("Go on.").text == "unknown"
@@ -243,12 +243,12 @@ def test_nobody_can_take_the_turn(evals: Evals) -> None:
     )
     evals.run().assert_outcomes(passed=1)
     nobody = "no test and no fixture is running, so no conversation can take this turn; call kiro.run in a test or in"
-    in_flight = "<Conversation 1 of test_it.py::test_one, {} turns> already has a turn in flight; wait for it"
+    in_flight = "<Conversation 1 of test_it.py::test_one, {}> already has a turn in flight; wait for it"
     wanted = [
-        f"turn_started: {in_flight.format(0)}",
-        f"turn_finished: {in_flight.format(1)}",
-        f"turn_started: {in_flight.format(1)}",
-        f"turn_finished: {in_flight.format(2)}",
+        f"turn_started: {in_flight.format('0 turns')}",
+        f"turn_finished: {in_flight.format('1 turn')}",
+        f"turn_started: {in_flight.format('1 turn')}",
+        f"turn_finished: {in_flight.format('2 turns')}",
         f"logfinish: {nobody}",
         f"sessionfinish: {nobody}",
     ]

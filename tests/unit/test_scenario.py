@@ -180,7 +180,7 @@ def test_a_recall_with_a_wrong_regex_is_an_error(tmp_path: Path) -> None:
 
 
 def test_no_file_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"no scenario file .*gone\.toml\.\nThe stand-in answers from it"):
+    with pytest.raises(SettingsError, match=r"no scenario file .*gone\.toml, .* Write it:\n\[\[test_x\.turn"):
         find(tmp_path / "gone.toml", ["test_x"], conversation=1, turn=1)
 
 
@@ -208,13 +208,13 @@ def test_a_missing_table_names_those_that_there_are(tmp_path: Path) -> None:
         find(file, ["test_x[2]", "test_x"], conversation=1, turn=1)
 
     assert str(raised.value) == (
-        f'{file} has no table ["test_x[2]"] or [test_x]. Tables there are: [test_a], ["test_b[1]"].\n'
-        'Add [["test_x[2]".turn]] with requests = [["a text"]].'
+        f'{file} has no table ["test_x[2]"] or [test_x]. Tables there are: [test_a], ["test_b[1]"]. Add:\n'
+        '[["test_x[2]".turn]]\nrequests = [["a text"]]'
     )
 
 
 def test_an_empty_file_has_no_tables(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"has no table \[test_x\]. Tables there are: none.\nAdd \[\[test_x"):
+    with pytest.raises(SettingsError, match=r"has no table \[test_x\]. Tables there are: none. Add:\n\[\[test_x"):
         find(write(tmp_path, ""), ["test_x"], conversation=1, turn=1)
 
 
@@ -235,7 +235,7 @@ def test_no_turn_left_says_how_many_there_are(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ("a = 1", "[a] has no turn. A table consists of its turns: [[a.turn]]."),
+        ("a = 1", "[a] has no turn. A table consists of its turns:\n[[a.turn]]"),
         ("[a]", "[a] has no turn"),
         ("[a]\nturns = 1", "[a] has the unknown key 'turns'"),
         ("[a]\nturn = 1", "[a]: turn must be an array of tables"),

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pytest_kiro.terminal.text import Kept, Plain, fold, tail
+from pytest_kiro.terminal.text import Kept, Plain, fold
 
 #: What a terminal's stream is made of, whole and broken.
 PIECES = [
@@ -109,7 +109,7 @@ def test_memory_is_bounded_whatever_comes(data: bytes) -> None:
     assert peak < 1_500_000, "3 MB came in"
 
 
-# -- fold and tail
+# -- fold
 
 
 @pytest.mark.parametrize(
@@ -142,12 +142,6 @@ def test_a_long_line_is_folded_in_no_time() -> None:
     started = time.monotonic()
     assert fold(text) == "done\n" + "x" * 2_000_000
     assert time.monotonic() - started < 5
-
-
-def test_tail_is_the_last_lines_without_the_blank_ones() -> None:
-    assert tail("a\nb\nc\n\n  \n", 2) == "b\nc"
-    assert tail("a", 10) == "a"
-    assert tail("", 10) == ""
 
 
 # -- Kept
