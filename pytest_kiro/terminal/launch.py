@@ -12,6 +12,8 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from pytest_kiro.sandbox.protocol import check_env
+
 #: How much of what a shell says is kept while its marker is awaited, in bytes.
 _KEPT_WHILE_WAITING = 64 * 1024
 
@@ -36,6 +38,9 @@ collect() {{
   {{
     cat "$launch_folder/before"
     ( cd "$launch_workspace" && snapshot after )
+    # What is ours comes first: the stores are Kiro's to write, and a frame that stands in one of them is not heard.
+    frame status
+    printf '%s' "$1"
     # Not older, rather than newer: the clock of files is coarse.
     for store in {stores}; do
       [ -d "$HOME/$store" ] && find "$HOME/$store" -type f -exec sh -c '
@@ -45,8 +50,6 @@ collect() {{
           [ "$begun" -nt "$name" ] || {{ printf "\n%s %s\n" "$nonce" "store $name"; cat "$name"; }}
         done' "$launch_nonce" "$launch_folder/before" {{}} +
     done
-    frame status
-    printf '%s' "$1"
     frame end
   }} >"$launch_folder/outcome.part" 2>/dev/null
   mv "$launch_folder/outcome.part" "$launch_folder/outcome"
@@ -108,9 +111,7 @@ class Launch:
 
     def script(self) -> str:
         """Return the script that the line runs."""
-        for name, value in self.env.items():
-            if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) or "\0" in value:
-                raise ValueError(f"environment variable {name!r} cannot be set: letters, digits and _, no NUL")
+        check_env(self.env)
         return _SCRIPT.format(
             folder=f'"$HOME"/{self.folder}',
             workspace=shlex.quote(self.workspace),

@@ -515,3 +515,17 @@ def _python(version: str) -> str:
         if found and subprocess.run([found, "-c", ""], capture_output=True, check=False).returncode == 0:
             return found
     pytest.skip(f"no Python {version} on this machine")
+
+
+def test_a_daemon_that_has_shed_session_and_environment_ends_with_the_sandbox(sandbox: LocalSandbox) -> None:
+    """As of a server that writes its title over its environment; it still works in a folder of ours."""
+    if not sys.platform.startswith("linux"):
+        pytest.skip("only Linux tells where a process works")
+    pid = int(
+        sandbox.exec(
+            "env -i setsid sh -c 'echo $$ >pid; exec sleep 1000' & while ! [ -s pid ]; do :; done; cat pid"
+        ).output
+    )
+    assert is_alive(pid)
+    sandbox.close()
+    assert wait_until(lambda: not is_alive(pid))

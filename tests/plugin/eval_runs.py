@@ -17,9 +17,12 @@ from typing import Any
 import pexpect
 import pytest
 
+import pytest_kiro
+
 DEADLINE = 60.0
 #: A reply that only a conversation in which "the word is …" was said can give.
 RECALL = r"{recall:word is (\w+)|unknown}"
+STAND_IN = Path(pytest_kiro.__file__).parent / "scripted" / "kiro_cli" / "__main__.py"
 #: Plugins of the outer environment that an inner run is faster or calmer without.
 QUIET = ("-p", "no:randomly", "-p", "no:hypothesispytest", "-W", "error")
 
@@ -169,3 +172,15 @@ class Evals:
     def nothing_is_left(self) -> None:
         assert self.processes == []
         assert self.sandboxes == []
+
+
+def program(evals: Evals, text: str, *, mode: int = 0o755, name: str = "bin/kiro-cli") -> Path:
+    file = evals.path / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(f"#!/bin/sh\n{text}\n")
+    file.chmod(mode)
+    return file
+
+
+def stand_in(*before: str) -> str:
+    return "\n".join([*before, f'exec {sys.executable} -I -S {STAND_IN} "$@"'])

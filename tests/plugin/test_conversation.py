@@ -260,3 +260,38 @@ def test_at_import_there_is_no_kiro(evals: Evals) -> None:
     result = evals.run()
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["E   AttributeError: module 'pytest_kiro' has no attribute 'kiro'*"])
+
+
+def test_threads_that_begin_at_once(evals: Evals) -> None:
+    """Whoever is first makes the conversation and the workspace; nobody makes another one."""
+    evals.passes(
+        """
+        import sys
+        from concurrent.futures import ThreadPoolExecutor
+        from threading import Barrier
+        from pytest_kiro import ConversationError
+
+        def at_once(*acts):
+            barrier, interval = Barrier(len(acts)), sys.getswitchinterval()
+            sys.setswitchinterval(1e-6)
+            try:
+                with ThreadPoolExecutor(len(acts)) as pool:
+                    return list(pool.map(lambda act: (barrier.wait(30), act())[1], acts))
+            finally:
+                sys.setswitchinterval(interval)
+
+        def test_workspace(kiro):
+            spaces = at_once(*[lambda: kiro.workspace] * 8)
+            assert len(set(map(id, spaces))) == 1
+
+        def test_run(kiro):
+            def run():
+                try:
+                    return kiro.run("Hello.").text
+                except ConversationError:
+                    return "refused"
+            assert sorted(at_once(*[run] * 8)) == ["OK"] + ["refused"] * 7
+            assert len(kiro._owners.current().conversations) == 1
+        """,
+        {"test_run": [turn(["OK"], misbehave={"silent": 1})]},
+    )

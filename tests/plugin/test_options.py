@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
-from eval_runs import Evals, shell, turn, write
+from eval_runs import Evals, program, shell, stand_in, turn, write
 
-import pytest_kiro.scripted
 from pytest_kiro.settings import TABLE, Setting
 
-STAND_IN = Path(pytest_kiro.scripted.__file__).parent / "kiro_cli" / "__main__.py"
 #: Three values of each setting, as they are written and as they are read.
 VALUES: dict[str, list[tuple[str, Any]]] = {
     "sandbox": [("local", "local")] * 3,
@@ -357,18 +353,6 @@ def test_scenarios_are_where_the_option_says(evals: Evals) -> None:
 # -- which CLI
 
 HELLO = "def test_it(kiro):\n    assert kiro.run('Hello.').text == 'Hi.'\n"
-
-
-def program(evals: Evals, text: str, *, mode: int = 0o755, name: str = "bin/kiro-cli") -> Path:
-    file = evals.path / name
-    file.parent.mkdir(exist_ok=True)
-    file.write_text(f"#!/bin/sh\n{text}\n")
-    file.chmod(mode)
-    return file
-
-
-def stand_in(*before: str) -> str:
-    return "\n".join([*before, f'exec {sys.executable} -I -S {STAND_IN} "$@"'])
 
 
 PLAIN_VERSION = 'if [ "$1" = --version ]; then echo "kiro-cli 2.30.1"; exit; fi'

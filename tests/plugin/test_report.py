@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from eval_runs import DEADLINE, QUIET, Evals, shell, turn, wait_until
+from eval_runs import DEADLINE, QUIET, Evals, program, shell, stand_in, turn, wait_until
 
 HEADER = "kiro: sandbox local, kiro-cli scripted: the stand-in answers, Kiro is not asked"
 SCRIPTED = "scripted: the stand-in answered; nothing above was said by Kiro"
@@ -312,3 +312,63 @@ def test_terminals(evals: Evals, monkeypatch: pytest.MonkeyPatch) -> None:
     closed = ["sh", "-c", 'exec "$@" </dev/null >/dev/null 2>&1', "sh", *command]
     ended = subprocess.run(closed, cwd=evals.path, start_new_session=True, timeout=DEADLINE, check=False)
     assert ended.returncode == 0
+
+
+def test_who_answers_is_corrected_when_the_version_tells_otherwise(evals: Evals) -> None:
+    """A path says nothing of what is there, so the header cannot know; nobody gets a scripted green by accident."""
+    program(evals, stand_in())
+    evals.write("test_it.py", "def test_it(kiro): kiro.run('Hello.')", {"test_it": ["OK"]})
+    for extra in ((), ("-n1",)):
+        result = evals.process(f"--kiro-cli={evals.path}/bin/kiro-cli", *extra)
+        result.assert_outcomes(passed=1)
+        result.stdout.fnmatch_lines(
+            ["kiro: kiro-cli 2.29.0: the stand-in answers, Kiro is not asked", "scripted: the stand-in answered*"]
+        )
+
+
+def test_a_junit_file_says_that_it_was_scripted(evals: Evals) -> None:
+    evals.write("test_it.py", "def test_it(kiro): kiro.run('Hello.')\ndef test_no(): pass", {"test_it": ["OK"]})
+    evals.run("--junitxml=report.xml").assert_outcomes(passed=2)
+    text = (evals.path / "report.xml").read_text()
+    assert text.count('<property name="kiro" value="scripted: the stand-in answered"') == 1
+
+
+def test_a_turn_that_was_broken_off_is_counted(evals: Evals) -> None:
+    evals.write("test_it.py", "def test_it(kiro): kiro.run('Hello.')", {"test_it": [turn(misbehave="silent")]})
+    evals.write(
+        "conftest.py",
+        "def pytest_kiro_turn_started(kiro, prompt):\n    raise KeyboardInterrupt",
+    )
+    result = evals.process()
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    result.stdout.fnmatch_lines(["turns: 1, 1 broken off", "sandboxes: created 1, deleted 1, leaked 0", "scripted: *"])
+
+
+def test_a_worker_that_died_is_named(evals: Evals) -> None:
+    evals.write(
+        "test_it.py",
+        "import os\ndef test_a(kiro): kiro.run('Hello.')\ndef test_b(kiro): os._exit(3)",
+        {"test_a": ["OK"]},
+    )
+    result = evals.process("-n1", "--max-worker-restart=0")
+    result.stdout.fnmatch_lines(["workers that died: 1, not counted; what they left is cleared away"])
+
+
+def test_a_fixture_that_is_a_callable_object_is_left_alone(evals: Evals) -> None:
+    evals.passes(
+        """
+        import pytest
+
+        class Four:
+            __name__ = "four"
+
+            def __call__(self):
+                return 4
+
+        four = pytest.fixture(scope="module", name="four")(Four())
+
+        def test_four(four):
+            assert four == 4
+        """,
+        {},
+    )

@@ -194,6 +194,15 @@ def test_a_session_is_found_by_id_or_by_folder_and_the_newest_wins() -> None:
     assert sessions.read({}, cwd="/w") is None
 
 
+def test_a_session_with_another_prompt_proves_nothing() -> None:
+    """A sub-agent has a session in the same folder, and it may have ended well where ours did not."""
+    newer = {**SIDECAR, "updated_at": "2027-01-02T00:00:00Z"}
+    theirs = store(line("Prompt", ("text", "Help.")), sidecar=newer, name="sub")
+    files = store(line("Prompt", ("text", "Build it."))) | theirs
+    assert read(files, prompt=" Build it.\n").session_id == "s1"
+    assert sessions.read(theirs, cwd="/w", prompt="Build it.") is None
+
+
 def test_an_old_turn_is_never_taken_for_the_new_one() -> None:
     files = store(line("Prompt"), line("AssistantMessage", ("text", "old")))
     transcript = read(files, prompts=1, turns=1)
