@@ -15,11 +15,12 @@ if TYPE_CHECKING:
 
 
 @pytest.hookspec
-def pytest_kiro_register_providers(register: Callable[[str, Callable[[Settings], Provider]], None]) -> None:
+def pytest_kiro_register_providers(register: Callable[..., None]) -> None:
     """Offer a provider of sandboxes under a name for `--kiro-sandbox`; called before anything starts.
 
-    To be implemented in a plugin or in the rootdir's conftest. `register` takes the name and a callable
-    that is given the settings and returns the `Provider`; import what is heavy inside of `create`.
+    To be implemented in a plugin or in the rootdir's conftest. `register(name, make, isolated=True)` takes the
+    name, a callable that is given the settings and returns the `Provider`, and whether its sandboxes keep Kiro
+    off this machine, which makes the official CLI the default. Import what is heavy inside of `make`.
 
     >>> def pytest_kiro_register_providers(register):
     ...     register("mycloud", lambda settings: MyCloud(settings))

@@ -27,6 +27,9 @@ class Kiro:
     a test together with its function-scoped fixtures, or to one instance of a wider fixture. Its turns
     remember each other; another owner gets a fresh workspace and a fresh conversation.
 
+    `sandbox` is where it works, `installation` which kiro-cli answers, `identity` who is logged in, `settings` what
+    was asked for, `path` the PATH of its process.
+
     >>> def test_remembers(kiro):
     ...     kiro.run("My name is Ada. Answer OK.")
     ...     assert "Ada" in kiro.run("What is my name?").text
@@ -74,9 +77,9 @@ class Kiro:
         """Run one prompt and wait for its end.
 
         `prompt` is given byte for byte. `check` (default True): raise `TurnFailed` or `TurnTimeout`, with the
-        turn attached, instead of returning a turn that did not complete. `timeout` is in seconds (default
-        600); `agent`, `model`, `effort` are Kiro's own; `trust` is `all` (default), `none` or tool names;
-        `env` a dict for Kiro's process. Raises `ConversationError`, `LaunchError`, `SandboxError` too, and
+        turn attached, instead of returning a turn that did not complete. `timeout` is in seconds (default: what
+        marker, fixture or option say, else 600); `agent`, `model`, `effort` are Kiro's own; `trust` is `all` (default), `none` or tool names;
+        `env` a dict for Kiro's process. Raises `ConversationError`, `LaunchError`, `SandboxError`, `SettingsError` too, and
         `ValueError` for a prompt that is blank or has NUL or lone surrogates.
 
         >>> def test_hello(kiro):
@@ -98,6 +101,8 @@ class Kiro:
         """Begin one more conversation of whoever asks, with a workspace of its own.
 
         `workspace` is the folder to seed it with (default: the marker's); the options hold for all its turns.
+        Raises `ConversationError` outside of tests and fixtures; a wrong option or a missing folder is a
+        `SettingsError` at the first turn.
 
         >>> def test_apart(kiro):
         ...     kiro.conversation().run("My name is Ada.")

@@ -29,6 +29,8 @@ class Turn:
       the session store. On engine V2 no tool output is printed, so it is in `tool_calls`, not in `output`.
     - `status`: completed, failed, timed_out, stopped or lost. `proof` says what proves a completed turn
       (`session`), since exit code 0 proves nothing; `cause` and `detail` say why another one is not.
+    - `number` counts from 1 in its `conversation`; `exit_code` is the CLI's, None when it was killed; `engine`,
+      `version`, `model` (None where it is not said) and `session_id` say who answered.
     - `duration` and `first_output_after` are in seconds, the latter None when nothing was printed; `credits`
       is None where nothing was metered.
     - `changes`: what this turn changed in `workspace`, by content.

@@ -20,6 +20,14 @@ How = Literal["stored login", "api key", "scripted", "unknown"]
 
 #: whoami asks no server and answers within a second; more is a CLI that waits for a human.
 _WHOAMI_TIMEOUT = 15.0
+#: Runs a command and ends it at the last line of a device login, which would wait for a human.
+_WATCHED = """sh -c 'echo $$; exec "$@"' sh {command} 2>&1 | {{
+  read -r pid
+  while IFS= read -r line || [ -n "$line" ]; do
+    printf '%s\\n' "$line"
+    case $line in 'Open this URL:'*) kill -9 "$pid"; break ;; esac
+  done
+}}"""
 _REMEDIES = (
     "remedies: set KIRO_API_KEY (plans Pro and above; --kiro-login=api-key), "
     "bring a sandbox in which kiro-cli is logged in already (override kiro_sandbox), "
@@ -74,18 +82,18 @@ def whoami(
     """Ask kiro-cli who is logged in; None when nobody is, whatever the exit code says.
 
     Some builds exit with 0 while logged out, others with 1, so only the JSON counts; its first line, since
-    text may follow. A CLI that answers by waiting for a login is ended after 15 s, or `timeout` if that is less;
-    one that shows the code of a device login says thereby that nobody is logged in.
+    text may follow. A CLI that shows the code of a device login says thereby that nobody is logged in, and is
+    ended, not waited for; one that waits without a word is given 15 s, or `timeout` if that is less.
     """
     command = shlex.join([cli.path, *commands.whoami()])
     timeout = min(timeout, _WHOAMI_TIMEOUT)
     try:
-        result = sandbox.exec(command, env={**commands.QUIET, **(env or {})}, timeout=timeout)
+        result = sandbox.exec(_WATCHED.format(command=command), env={**commands.QUIET, **(env or {})}, timeout=timeout)
     except SandboxTimeout as error:
-        if waits_for_login(error.output):
-            return None
         what = f"{command} did not answer within {timeout:g} s; it seems to wait for a login"
         raise LoginError(message(what, output=_hidden(error.output, env), advice=_REMEDIES)) from None
+    if waits_for_login(result.output):
+        return None
     for line in result.output.splitlines():
         if line.startswith("{"):
             try:
@@ -96,7 +104,7 @@ def whoami(
             return account if isinstance(account, dict) and account else None
     if "not logged in" in result.output.lower():
         return None
-    what = f"{command} exited with {commands.exit_name(result.exit_code)} and said nothing that is JSON"
+    what = f"{command} said nothing that is JSON"
     raise LoginError(message(what, output=_hidden(result.output, env), advice=_REMEDIES))
 
 

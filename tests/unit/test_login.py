@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 
 import pytest
@@ -66,9 +65,7 @@ def test_logged_in(sandbox: LocalSandbox, script: str) -> None:
 
 @pytest.mark.parametrize("script", ["true", "echo hello", "echo '{broken'; exit 3", "exit 127"])
 def test_an_answer_that_is_no_answer_is_told(sandbox: LocalSandbox, script: str) -> None:
-    with pytest.raises(
-        LoginError, match=f"(?s)whoami --format json exited with .* said nothing that is JSON.*{REMEDIES}"
-    ):
+    with pytest.raises(LoginError, match=f"(?s)whoami --format json said nothing that is JSON.*{REMEDIES}"):
         ask(sandbox, script)
 
 
@@ -78,9 +75,8 @@ def test_an_answer_that_never_comes_is_told(sandbox: LocalSandbox) -> None:
 
 
 def test_a_device_login_says_that_nobody_is_in(sandbox: LocalSandbox) -> None:
-    started = time.monotonic()
-    assert ask(sandbox, DEVICE, timeout=0.3) is None
-    assert time.monotonic() - started < 10
+    """It is ended at once, not at its limit, which is an error of its own."""
+    assert ask(sandbox, DEVICE, timeout=5) is None
 
 
 def test_whoami_is_asked_quietly(sandbox: LocalSandbox) -> None:
@@ -101,7 +97,7 @@ def test_auto_takes_the_key_when_nobody_is_in(sandbox: LocalSandbox) -> None:
 
 def test_auto_takes_the_key_when_the_cli_would_wait_for_a_human(sandbox: LocalSandbox) -> None:
     script = f"""[ -n "$KIRO_API_KEY" ] && {{ {IN}; exit; }}; {DEVICE}"""
-    assert enter(sandbox, script, key="ksk_1", timeout=0.7).how == "api key"
+    assert enter(sandbox, script, key="ksk_1", timeout=5).how == "api key"
 
 
 def test_auto_without_a_key_names_the_remedies(sandbox: LocalSandbox) -> None:
