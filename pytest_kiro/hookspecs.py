@@ -10,7 +10,7 @@ import pytest
 if TYPE_CHECKING:
     from pytest_kiro.agent.kiro import Kiro
     from pytest_kiro.agent.turn import Turn
-    from pytest_kiro.sandbox.protocol import Provider, Sandbox
+    from pytest_kiro.sandbox.protocol import Sandbox
     from pytest_kiro.settings import Settings
 
 

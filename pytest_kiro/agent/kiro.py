@@ -78,9 +78,10 @@ class Kiro:
 
         `prompt` is given byte for byte. `check` (default True): raise `TurnFailed` or `TurnTimeout`, with the
         turn attached, instead of returning a turn that did not complete. `timeout` is in seconds (default: what
-        marker, fixture or option say, else 600); `agent`, `model`, `effort` are Kiro's own; `trust` is `all` (default), `none` or tool names;
-        `env` a dict for Kiro's process. Raises `ConversationError`, `LaunchError`, `SandboxError`, `SettingsError` too, and
-        `ValueError` for a prompt that is blank or has NUL or lone surrogates.
+        marker, fixture or option say, else 600); `agent`, `model`, `effort` are Kiro's own; `trust` is `all`
+        (default), `none` or tool names; `env` a dict for Kiro's process. Raises `ConversationError`,
+        `LaunchError`, `SandboxError`, `SettingsError` too, and `ValueError` for a prompt that is blank or has
+        NUL or lone surrogates.
 
         >>> def test_hello(kiro):
         ...     assert "hello" in kiro.run("Say hello.").text.lower()
