@@ -167,6 +167,7 @@ def kiro_sandbox(
         sandbox = session.provider.make(kiro_settings).create(SandboxSpec(**kiro_sandbox_args))
         session.created += 1
         try:
+            _check_isolation(kiro_settings.sandbox, session.provider.isolated, sandbox.isolated)
             pytestconfig.hook.pytest_kiro_sandbox_ready(sandbox=sandbox, settings=kiro_settings)
             yield sandbox
         finally:
@@ -213,6 +214,15 @@ def kiro(request: pytest.FixtureRequest) -> Iterator[Kiro]:
             yield kiro
     finally:
         kiro.close()
+
+
+def _check_isolation(name: str, registered: bool, found: bool) -> None:
+    """Refuse a provider that contradicts itself: which CLI answers depends on it, and the header has said so."""
+    if registered is not found:
+        raise SettingsError(
+            f"the sandbox provider {name} is registered with isolated={registered}, but its sandbox says {found}; "
+            "say the same in pytest_kiro_register_providers and in the sandbox"
+        )
 
 
 @contextmanager

@@ -138,3 +138,16 @@ def test_a_hook_with_a_wrong_name_or_argument(evals: Evals) -> None:
     assert "Argument(s) {'trun'} are declared in the hookimpl but can not be found in the hookspec" in (
         result.stdout.str() + result.stderr.str()
     )
+
+
+def test_a_provider_that_contradicts_itself_is_refused(evals: Evals) -> None:
+    """Else the header would name one CLI, and the other would answer."""
+    evals.note()
+    evals.write(
+        "conftest.py",
+        f"{TOY}\n    def pytest_kiro_register_providers(register):\n        register('toy', MyCloud, isolated=False)",
+    )
+    evals.write("test_it.py", "def test_it(kiro): pass")
+    result = evals.run("--kiro-sandbox=toy")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["E *SettingsError: the sandbox provider toy is registered with isolated=False, but *"])
