@@ -310,3 +310,11 @@ def test_the_package_loads_nothing_until_a_name_is_used() -> None:
 def test_every_file_can_be_the_first_that_is_imported(path: Path) -> None:
     """In one process each would be slow; the order in which a fresh interpreter meets them is what circles hide in."""
     importlib.import_module(module_of(path))
+
+
+def test_no_two_test_files_have_one_name() -> None:
+    """Without our ini file pytest imports them by their bare names, in one process."""
+    root = Path(__file__).parents[2]
+    files = [*(root / "tests").glob("**/test_*.py"), *(root / "evals").glob("test_*.py")]
+    names = [file.name for file in files]
+    assert sorted(names) == sorted({*names})
