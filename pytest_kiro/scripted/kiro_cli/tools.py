@@ -53,11 +53,11 @@ class Call:
         if self.tool in ("read", "write"):
             from . import files as module
         elif self.tool == "shell":
-            from . import shell as module  # type: ignore[no-redef]
+            from . import shell as module  # type: ignore[no-redef] # one of four, each loaded when used
         elif self.tool == "todo_list":
-            from . import todo as module  # type: ignore[no-redef]
+            from . import todo as module  # type: ignore[no-redef] # one of four, each loaded when used
         else:
-            from . import search as module  # type: ignore[no-redef]
+            from . import search as module  # type: ignore[no-redef] # one of four, each loaded when used
         self.module = module
         args = {name: value for name, value in self.input.items() if name != PURPOSE}
         self.kind = module.parse(self.tool, args)
