@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import zipfile
 from io import BytesIO
@@ -102,9 +103,29 @@ def isolated(sandbox: LocalSandbox) -> Isolated:
     return Isolated(sandbox._lease)
 
 
-def test_official_in_an_isolated_sandbox_is_for_its_image(isolated: Isolated) -> None:
-    with pytest.raises(InstallError, match="bring an image with kiro-cli in it and give its absolute path"):
-        install(isolated, "official", timeout=30)
+@pytest.mark.parametrize("what", ["path", "scripted", "official"])
+def test_another_version_than_the_one_asked_for_is_refused(
+    sandbox: LocalSandbox, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = cli(sandbox, "exit 1")
+    Path(path).with_name("kiro-cli").symlink_to(path)
+    monkeypatch.setenv("PATH", f"{sandbox.home}/bin:/usr/bin:/bin")
+    what = path if what == "path" else what
+    found = install(sandbox, what, timeout=30)
+    assert install(sandbox, what, timeout=30, version=found.version) == found
+    with pytest.raises(InstallError) as caught:
+        install(sandbox, what, timeout=30, version="2.24.1")
+    said = str(caught.value)
+    assert said.startswith(f"{found.path} is version {found.version}, but --kiro-cli-version asks for 2.24.1; leave it")
+    assert f"ask for {found.version}, or use --kiro-cli=official" in said
+
+
+def test_the_siblings_of_a_cli_are_on_its_path_and_it_is_kept_quiet(sandbox: LocalSandbox) -> None:
+    """kiro-cli starts them by name, and an update in the middle of a run would change what is evaluated."""
+    path = raw(sandbox, '#!/bin/sh\nexec sibling "$KIRO_NO_AUTO_UPDATE$KIRO_DISABLE_TELEMETRY"\n')
+    sibling = str(Path(path).with_name("sibling"))
+    sandbox.write_file(sibling, b'#!/bin/sh\necho "kiro-cli 2.29.$1"\n', mode=0o755)
+    assert install(sandbox, path, timeout=30).version == "2.29.11"
 
 
 def test_the_stand_in_is_put_on_path(sandbox: LocalSandbox) -> None:
@@ -115,12 +136,76 @@ def test_the_stand_in_is_put_on_path(sandbox: LocalSandbox) -> None:
     assert installed.version in sandbox.exec("kiro-cli --version").output
 
 
-@pytest.mark.skipif(not shutil.which("python3"), reason="an isolated sandbox's stand-in runs by its python3")
+needs_python3 = pytest.mark.skipif(
+    not shutil.which("python3"), reason="an isolated sandbox's stand-in runs by its python3"
+)
+
+
+class Counting(Isolated):
+    """It remembers what was sent to it, and may do something else first."""
+
+    def __init__(self, sandbox: LocalSandbox) -> None:
+        super().__init__(sandbox._lease)
+        self.sent: list[str] = []
+
+    def write_file(self, path: str, data: bytes, *, mode: int = 0o644) -> None:
+        self.sent.append(path)
+        super().write_file(path, data, mode=mode)
+
+
+def pyz(sandbox: LocalSandbox) -> list[str]:
+    return [path for path in sandbox.list_files(".") if "pyz" in path]
+
+
+@needs_python3
 def test_the_stand_in_is_sent_elsewhere_as_one_archive(isolated: Isolated) -> None:
     installed = install(isolated, "scripted", timeout=60)
     assert installed.scripted
-    archive = isolated.read_file(".local/share/kiro-cli.pyz")
-    names = zipfile.ZipFile(BytesIO(archive)).namelist()
+    (archive,) = pyz(isolated)
+    entries = zipfile.ZipFile(BytesIO(isolated.read_file(archive))).infolist()
+    names = [entry.filename for entry in entries]
     assert "kiro_cli/app.py" in names
+    assert {entry.date_time[0] for entry in entries} == {1980}, "its bytes, so its name, depend on its content only"
     assert not [name for name in names if "__pycache__" in name]
     assert "pytest_kiro" not in isolated.read_file(installed.path).decode()
+
+
+@needs_python3
+def test_the_stand_in_is_sent_once(sandbox: LocalSandbox) -> None:
+    """Another worker that shares the sandbox comes later, and may be executing it already."""
+    counting = Counting(sandbox)
+    first = install(counting, "scripted", timeout=60)
+    before = Path(pyz(counting)[0]).name, os.stat(f"{counting.home}/{pyz(counting)[0]}").st_ino
+    assert len(counting.sent) == 1
+    assert first.path not in counting.sent, "nothing that is executed is written in place"
+    assert counting.sent[0].rpartition("/")[2] != before[0]
+
+    assert install(counting, "scripted", timeout=60) == first
+    assert len(counting.sent) == 1
+    assert (Path(pyz(counting)[0]).name, os.stat(f"{counting.home}/{pyz(counting)[0]}").st_ino) == before
+    assert sorted(os.listdir(Path(first.path).parent)) == ["kiro-cli"], "nothing temporary is left"
+    assert len(pyz(counting)) == 1
+
+
+@needs_python3
+def test_two_workers_send_the_stand_in_at_once(sandbox: LocalSandbox) -> None:
+    class Raced(Counting):
+        def write_file(self, path: str, data: bytes, *, mode: int = 0o644) -> None:
+            if not self.sent:  # the other one is quicker, from its first step to its last
+                self.sent.append("the other's")
+                assert install(self, "scripted", timeout=60).scripted
+            super().write_file(path, data, mode=mode)
+
+    raced = Raced(sandbox)
+    assert install(raced, "scripted", timeout=60).scripted
+    assert len(raced.sent) == 3
+    assert len(pyz(raced)) == 1
+    assert os.listdir(f"{raced.home}/.local/bin") == ["kiro-cli"]
+
+
+def test_a_stand_in_that_cannot_be_written_says_so(isolated: Isolated) -> None:
+    isolated.write_file(".local/bin", b"a file where the folder would be")
+    with pytest.raises(
+        InstallError, match=r"(?s)could not be written to .*kiro-cli: exit code 1.*\| .*is its disk full"
+    ):
+        install(isolated, "scripted", timeout=60)
