@@ -18,6 +18,7 @@ from pytest_kiro.errors import SettingsError
 EFFORTS = ("low", "medium", "high", "xhigh", "max")
 LOGINS = ("auto", "api-key", "none")
 STREAMS = ("auto", "on", "off")
+KEEPS = ("never", "on-failure", "always")
 
 
 class Secret(str):
@@ -63,6 +64,18 @@ def _seconds_or_off(value: str) -> float | None:
         return None if value == "off" else _seconds(value)
     except ValueError:
         raise ValueError("a number of seconds above 0, or off") from None
+
+
+def _count(value: str) -> int:
+    if not re.fullmatch(r"[1-9]\d{0,5}", value):
+        raise ValueError("a whole number above 0")
+    return int(value)
+
+
+def _version(value: str) -> str:
+    if not re.fullmatch(r"\d+\.\d+\.\d+[\w.+-]*", value):
+        raise ValueError("a full version, such as 2.29.0")
+    return value
 
 
 def _cli(value: str) -> str:
@@ -112,7 +125,9 @@ class Setting:
 
 
 TABLE = (
-    Setting("sandbox", "NAME", "local", _text, "where Kiro works: local, or a provider that a plugin registered"),
+    Setting(
+        "sandbox", "NAME", "local", _text, "where Kiro works: local, daytona, or a provider that a plugin registered"
+    ),
     Setting(
         "cli",
         "WHAT",
@@ -120,6 +135,14 @@ TABLE = (
         _cli,
         "official, scripted, or an absolute path in the sandbox; official on local is the kiro-cli of your PATH",
         "scripted on local, official elsewhere",
+    ),
+    Setting(
+        "cli_version",
+        "VERSION",
+        None,
+        _version,
+        "the version of kiro-cli that must answer: official installs exactly this one, any other is refused",
+        "any",
     ),
     Setting("scenarios", "DIR", "scenarios", _text, "folder of the stand-in's scripts, beside the tests"),
     Setting(
@@ -154,6 +177,29 @@ TABLE = (
         _seconds,
         "how long each step of installing and logging in may take",
     ),
+    Setting(
+        "keep_sandbox",
+        "WHEN",
+        "never",
+        _one_of(*KEEPS),
+        "leave the sandbox after the run and print how to get back to it: never, on-failure, always",
+    ),
+    Setting(
+        "snapshot",
+        "WHAT",
+        "none",
+        _text,
+        "Daytona: what sandboxes are made from: none (its default image), auto (built once with kiro-cli and node "
+        "in it, reused afterwards), or a snapshot's name",
+    ),
+    Setting(
+        "max_sandboxes",
+        "N",
+        None,
+        _count,
+        "Daytona: at most so many sandboxes in this run; further xdist workers share them",
+        "one for each worker",
+    ),
     Setting("terminal", "COLSxROWS", "120x30", _size, "size of the terminal that Kiro sees"),
     Setting(
         "stream",
@@ -170,7 +216,8 @@ class Settings:
     """What was asked for, after options, environment and ini files were read; nothing changes it later.
 
     `timeout`, `stall_timeout` and `setup_timeout` are seconds; `stall_timeout` is None when off; `cli`,
-    `agent`, `model` and `effort` are None when nobody said anything; `terminal` is (columns, rows).
+    `cli_version`, `max_sandboxes`, `agent`, `model` and `effort` are None when nobody said anything; `terminal` is
+    (columns, rows).
     `origins` says where each value came from; `run_id` and `worker` name this pytest run and its process.
 
     >>> read(option=lambda name: None, environ={}, ini=lambda name: None).timeout
@@ -179,6 +226,7 @@ class Settings:
 
     sandbox: str
     cli: str | None
+    cli_version: str | None
     scenarios: str
     login: str
     agent: str | None
@@ -188,6 +236,9 @@ class Settings:
     timeout: float
     stall_timeout: float | None
     setup_timeout: float
+    keep_sandbox: str
+    snapshot: str
+    max_sandboxes: int | None
     terminal: tuple[int, int]
     stream: str
     run_id: str = "run"

@@ -12,7 +12,7 @@ import secrets
 import shutil
 import stat
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -32,12 +32,19 @@ class Lease:
 
     def release(self, sessions: Collection[int] = ()) -> None:
         """End what runs in the sandbox (and in these sessions), remove its folder, give up the lock; idempotent."""
+        self._end(sessions, lambda: remove_tree(self.path))
+
+    def keep(self, sessions: Collection[int] = ()) -> None:
+        """Do all that `release` does but leave the folder; without a lock beside it no sweep will take it."""
+        self._end(sessions, lambda: None)
+
+    def _end(self, sessions: Collection[int], remove: Callable[[], None]) -> None:
         if self._descriptor < 0:
             return
         descriptor, self._descriptor = self._descriptor, -1
         try:
             processes.end(tags=[f"{self.id}."], sessions=sessions, below=self.path)
-            remove_tree(self.path)
+            remove()
             _lock_file(self.path).unlink(missing_ok=True)
         finally:
             os.close(descriptor)

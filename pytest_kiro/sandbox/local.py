@@ -8,11 +8,13 @@ from __future__ import annotations
 import itertools
 import os
 import select
+import shlex
 import subprocess
 import tempfile
 import time
 import weakref
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import IO
 
@@ -35,9 +37,9 @@ class LocalProvider:
 
     def create(self, spec: SandboxSpec) -> LocalSandbox:
         """Make a sandbox, after clearing away those whose run died."""
-        for field in ("image", "snapshot", "resources", "labels"):
-            if getattr(spec, field):
-                raise SettingsError(f"kiro_sandbox_args: the local sandbox has no {field}; it takes env only")
+        for field in fields(spec):
+            if field.name != "env" and getattr(spec, field.name):
+                raise SettingsError(f"kiro_sandbox_args: the local sandbox has no {field.name}; it takes env only")
         leases.sweep()
         lease = leases.acquire(self._run_id)
         try:
@@ -48,7 +50,7 @@ class LocalProvider:
         self._made.append(sandbox)
         return sandbox
 
-    def close(self) -> None:
+    def close(self) -> list[str]:
         """Close its sandboxes, and clear away what this run's dead processes left.
 
         Those that are just ending are waited for, at most 5 s.
@@ -58,12 +60,13 @@ class LocalProvider:
         deadline = time.monotonic() + 5
         while leases.sweep(self._run_id) and time.monotonic() < deadline:
             select.select([], [], [], 0.05)  # a lock has no file descriptor to wait on
+        return []
 
 
 class LocalSandbox:
     """A folder that plays the machine (contract S)."""
 
-    isolated = False
+    isolated = remote = joined = False
 
     def __init__(
         self, lease: leases.Lease, env: Mapping[str, str] | None = None, *, shell: tuple[str, ...] = ("/bin/sh",)
@@ -89,6 +92,9 @@ class LocalSandbox:
     @property
     def home(self) -> str:
         return str(self._home)
+
+    def keep_alive(self, seconds: float) -> None:
+        """Nothing ends it before its owner does."""
 
     def exec(
         self,
@@ -184,6 +190,14 @@ class LocalSandbox:
         for pty in list(self._ptys):
             pty.close()
         self._lease.release(processes.left_by(*self._leaders))
+
+    def keep(self) -> list[str]:
+        self._closed = True
+        for pty in list(self._ptys):
+            pty.close()
+        self._lease.keep(processes.left_by(*self._leaders))
+        path = shlex.quote(str(self._lease.path))
+        return [f"look at it: cd {shlex.quote(self.home)}", f"delete it: rm -rf {path}"]
 
     def _check(self) -> None:
         if self._closed:

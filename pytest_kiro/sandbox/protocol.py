@@ -23,7 +23,7 @@ P8  It is pulled: `read(timeout)`; callbacks and threads stay inside the provide
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -83,8 +83,9 @@ def check_env(env: Mapping[Any, Any]) -> None:
 class SandboxSpec:
     """What a sandbox shall be; a provider refuses what it cannot give.
 
-    `env` are variables for all that runs in it; `image` and `snapshot` name what it is made from; `resources`
-    (by name) and `labels` are the provider's own.
+    `env` are variables for all that runs in it; `image` and `snapshot` name what it is made from; `region` where it
+    stands; `network_allow_list` (CIDR blocks) or `domain_allow_list` what it may reach; `resources` (by name) and
+    `labels` are the provider's own.
 
     >>> SandboxSpec(env={"HTTPS_PROXY": "http://proxy.example:3128"}).image is None
     True
@@ -93,11 +94,18 @@ class SandboxSpec:
     env: Mapping[str, str] = field(default_factory=dict)
     image: str | None = None
     snapshot: str | None = None
+    region: str | None = None
+    network_allow_list: Sequence[str] = ()
+    domain_allow_list: Sequence[str] = ()
     resources: Mapping[str, int] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_env(self.env)
+        for name in ("network_allow_list", "domain_allow_list"):
+            value = getattr(self, name)
+            if isinstance(value, str) or not all(isinstance(entry, str) for entry in value):
+                raise TypeError(f"{name}={value!r} is not right; wanted: a list of texts")
 
 
 @runtime_checkable
@@ -145,6 +153,20 @@ class Sandbox(Protocol):
     @property
     def isolated(self) -> bool:
         """Whether what runs in it is kept away from the developer's machine."""
+        ...
+
+    @property
+    def remote(self) -> bool:
+        """Whether a link that can be lost lies between us and its terminals."""
+        ...
+
+    @property
+    def joined(self) -> bool:
+        """Whether another process of this run made it and counts it."""
+        ...
+
+    def keep_alive(self, seconds: float) -> None:
+        """See to it that no time limit of its own ends it within so many seconds."""
         ...
 
     def exec(
@@ -196,6 +218,10 @@ class Sandbox(Protocol):
         """End everything in it and remove it; idempotent."""
         ...
 
+    def keep(self) -> list[str]:
+        """Close it without removing it; return the lines that tell how to get back to it, and how to delete it."""
+        ...
+
 
 @runtime_checkable
 class Provider(Protocol):
@@ -215,6 +241,6 @@ class Provider(Protocol):
         """Make a sandbox, or raise `SandboxError`."""
         ...
 
-    def close(self) -> None:
-        """Remove what is left of this run; idempotent."""
+    def close(self) -> list[str]:
+        """Remove what is left of this run, on all its workers; return a line on each that could not be; idempotent."""
         ...
