@@ -9,24 +9,23 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
 
+from pytest_kiro.agent.collect import Left, clear, collect, settle
 from pytest_kiro.agent.live import LiveTurn
 from pytest_kiro.agent.options import RunArguments, RunOptions
 from pytest_kiro.agent.owner import Owner
 from pytest_kiro.agent.turn import Turn
 from pytest_kiro.agent.workspace import Workspace
 from pytest_kiro.cli import commands, sessions
-from pytest_kiro.cli.evidence import Cause, Ending, judge
 from pytest_kiro.cli.transcript import Transcript
-from pytest_kiro.errors import HIDE_FRAMES, ConversationError, SandboxError
+from pytest_kiro.errors import HIDE_FRAMES, ConversationError
 from pytest_kiro.scripted import scenario
 from pytest_kiro.terminal.attach import Attached, attach
-from pytest_kiro.terminal.launch import Launch, Outcome, read_outcome
+from pytest_kiro.terminal.launch import Launch
 
 if TYPE_CHECKING:
     from pytest_kiro.agent.kiro import Kiro
 
 __tracebackhide__ = HIDE_FRAMES
-_COLLECT_TIMEOUT = 60.0
 
 
 class _Resume(NamedTuple):
@@ -83,12 +82,13 @@ class Conversation:
 
     @property
     def workspace(self) -> Workspace:
-        """The folder that its turns work in; made, and seeded, when first asked for."""
+        """The folder that its turns work in; seeded when first asked for, and made when first used."""
         with self._making:
             if self._workspace is None:
                 self._check_usable()
                 seed = self._seed if self._seed is not None else self._owner.marker().get("workspace")
-                self._workspace = Workspace.seeded(self._kiro.sandbox, self._owner.file.parent, seed)
+                kiro = self._kiro
+                self._workspace = Workspace.seeded(kiro.sandbox, kiro.work, self._owner.file.parent, seed)
             return self._workspace
 
     def run(self, prompt: str, *, check: bool = True, **options: Unpack[RunArguments]) -> Turn:
@@ -147,10 +147,11 @@ class Conversation:
     def _start(self, prompt: str, data: bytes, options: RunOptions, check: bool) -> LiveTurn:
         kiro, settings = self._kiro, self._kiro.settings
         launch = self._launch(data, options)
+        kiro.sandbox.keep_alive(options.timeout)
         try:
             pty = attach(kiro.sandbox, launch, size=settings.terminal)
         except BaseException:
-            self._clear(launch)
+            clear(kiro.sandbox, launch)
             raise
         self._live = live = LiveTurn(
             pty,
@@ -170,7 +171,7 @@ class Conversation:
         except BaseException:
             self._live = None  # nobody has seen it: the conversation may go on
             pty.close()
-            self._clear(launch)
+            clear(kiro.sandbox, launch)
             raise
         return live
 
@@ -193,9 +194,10 @@ class Conversation:
             effort=options.effort,
             trust=options.trust,
         )
+        workspace, make = self.workspace.for_launch()
         return Launch(
             argv=(kiro.installation.path, *words),
-            workspace=self.workspace.path,
+            workspace=workspace,
             folder=folder,
             nonce=nonce,
             stdin=stdin,
@@ -203,6 +205,8 @@ class Conversation:
             secrets=kiro.identity.env,
             stores=(commands.SESSIONS,),
             files=files,
+            make=make,
+            durable=kiro.sandbox.remote,
         )
 
     def _reply(self) -> scenario.Reply:
@@ -213,19 +217,20 @@ class Conversation:
 
     def _complete(self, live: LiveTurn, pty: Attached, launch: Launch) -> Turn:
         """Collect what the turn left and make it a value."""
+        self.workspace.made |= pty.started
         try:
-            outcome, trouble = self._collect(pty, launch)
-            turn, transcript = self._turn(live, outcome, trouble)
+            left = collect(self._kiro.sandbox, pty, launch)
+            turn, transcript = self._turn(live, pty, launch, left)
             self.turns.append(turn)
             self._remember(turn, transcript)
             return turn
         finally:
-            self._clear(launch)
+            clear(self._kiro.sandbox, launch)
             self._live = None
 
     def _abandon(self, launch: Launch) -> None:
         self._broken = "a turn of it was broken off"
-        self._clear(launch)
+        clear(self._kiro.sandbox, launch)
         self._live = None
         self._land()
 
@@ -239,44 +244,24 @@ class Conversation:
         with suppress(RuntimeError):  # it has landed already
             self._flight.release()
 
-    def _collect(self, pty: Attached, launch: Launch) -> tuple[Outcome | None, str]:
-        """Return what the launch script wrote down; when Kiro was killed first, let it be written now."""
-        sandbox = self._kiro.sandbox
-        name = f"{sandbox.home}/{launch.folder}/outcome"
-        if not pty.started:
-            return None, "it was ended before it began"
-        try:
-            try:
-                data = sandbox.read_file(name)
-            except FileNotFoundError:
-                sandbox.exec(f'sh "$HOME"/{launch.folder}/launch collect', timeout=_COLLECT_TIMEOUT)
-                data = sandbox.read_file(name)
-            return read_outcome(data, launch.nonce), ""
-        except (SandboxError, OSError, ValueError) as error:
-            return None, f"what it left could not be read: {error}"
-
-    def _turn(self, live: LiveTurn, outcome: Outcome | None, trouble: str) -> tuple[Turn, Transcript | None]:
-        workspace, resume = self.workspace, self._resume
+    def _turn(self, live: LiveTurn, pty: Attached, launch: Launch, left: Left) -> tuple[Turn, Transcript | None]:
+        workspace, resume, outcome = self.workspace, self._resume, left.outcome
         transcript = sessions.read(
             outcome.stores if outcome else {},
-            cwd=workspace.path,
+            cwd=launch.workspace,
             prompt=live.prompt,
             session_id=resume.session_id,
             prompts=resume.prompts,
             turns=resume.turns,
         )
-        exit_code = outcome.status if outcome and outcome.status is not None else live.exit_code
-        output = live.output
-        ending = live.ending or judge(exit_code, transcript, output)
-        if outcome is None and ending.status == "failed" and ending.cause is Cause.CRASH:
-            ending = Ending("lost", Cause.CONNECTION, detail=trouble)
+        exit_code, ending = settle(live, left, transcript, lost=bool(pty.warnings))
         told = transcript or Transcript("")
         turn = Turn(
             prompt=live.prompt,
             number=len(self.turns) + 1,
-            output=output,
+            output=live.output,
             raw=live.raw,
-            truncated=live.truncated,
+            truncated=live.truncated or pty.cut,
             exit_code=exit_code,
             status=ending.status,
             cause=ending.cause,
@@ -294,7 +279,7 @@ class Conversation:
             known_changes=workspace.ledger.record(outcome.before, outcome.after) if outcome else None,
             workspace=workspace,
             conversation=self,
-            warnings=(*self._forgotten(), *told.warnings),
+            warnings=(*self._forgotten(), *pty.warnings, *told.warnings),
         )
         if outcome is None:
             workspace.ledger.miss(turn.summary)
@@ -311,9 +296,3 @@ class Conversation:
             self._broken = f"{turn.summary}: {turn.detail}"
         if transcript and (turn.ok or transcript.session_id == self._resume.session_id):
             self._resume = _Resume(transcript.session_id, transcript.prompts, transcript.turns)
-
-    def _clear(self, launch: Launch) -> None:
-        with suppress(
-            SandboxError, OSError
-        ):  # a sandbox that is gone has taken it along; an agent may stand in the way
-            self._kiro.sandbox.remove(launch.folder)

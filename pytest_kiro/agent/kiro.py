@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import threading
 from typing import Unpack
 
@@ -28,7 +29,7 @@ class Kiro:
     remember each other; another owner gets a fresh workspace and a fresh conversation.
 
     `sandbox` is where it works, `installation` which kiro-cli answers, `identity` who is logged in, `settings` what
-    was asked for, `path` the PATH of its process.
+    was asked for, `path` the PATH of its process, `work` the folder of its workspaces.
 
     >>> def test_remembers(kiro):
     ...     kiro.run("My name is Ada. Answer OK.")
@@ -55,8 +56,11 @@ class Kiro:
         self._owners = owners
         self._open: set[Conversation] = set()
         self._first = threading.Lock()
-        # A login shell sets PATH anew, so the launch script exports it whole; only the machine knows it.
-        path = sandbox.exec('printf %s "$PATH"').check().output
+        # A login shell sets PATH anew, so the launch script exports it whole; only the machine knows it. `pwd -P`,
+        # since Kiro notes its folder without links in it, and a session is found by its folder.
+        work = shlex.quote(f"{sandbox.home}/work")
+        told = sandbox.exec(f'mkdir -p {work} && cd {work} && printf "%s\\n" "$PATH" && pwd -P').check().output
+        path, _, self.work = told.removesuffix("\n").partition("\n")
         self.path = ":".join(dict.fromkeys([f"{sandbox.home}/.local/bin", installation.folder, *path.split(":")]))
 
     def __repr__(self) -> str:
@@ -70,7 +74,7 @@ class Kiro:
 
     @property
     def workspace(self) -> Workspace:
-        """The workspace of whoever asks; made, and seeded, when first asked for."""
+        """The workspace of whoever asks; seeded when first asked for, and made when first used."""
         return self._main().workspace
 
     def run(self, prompt: str, *, check: bool = True, **options: Unpack[RunArguments]) -> Turn:

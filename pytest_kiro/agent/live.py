@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
@@ -15,7 +14,9 @@ from pytest_kiro.errors import (
     ConversationError,
     KiroError,
     LaunchError,
+    PtyClosed,
     SandboxError,
+    SandboxTimeout,
     TurnFailed,
     TurnTimeout,
     message,
@@ -174,8 +175,10 @@ class LiveTurn:
         """End the program without asking what it left; idempotent."""
         if not self._over:
             self._over = self._aborted = True
-            self._pty.close()
-            self._abandon()
+            try:
+                self._pty.close()
+            finally:
+                self._abandon()
 
     def _finish(self) -> None:
         if self._turn is not None or self._aborted:
@@ -216,7 +219,11 @@ class LiveTurn:
             self.abort()
             raise
         self._over = True
-        self._pty.close()
+        try:
+            self._pty.close()
+        except SandboxError as error:
+            if self.exit_code is None and (self.ending is None or self.ending.status != "lost"):
+                self._lose(f"the program could not be ended: {error}")
 
     def _look_for_login(self, text: str) -> None:
         """End a CLI that shows a device code and waits: nobody is there to approve it."""
@@ -246,10 +253,13 @@ class LiveTurn:
                         raise
                     return b""  # it was stopped before it began
                 except SandboxError as error:
-                    self.ending = Ending("lost", Cause.CONNECTION, detail=str(error))
+                    self._lose(str(error))
                     return b""
             if not self._out_of_patience():
                 return b""
+
+    def _lose(self, detail: str) -> None:
+        self.ending = Ending("lost", Cause.CONNECTION, detail=detail)
 
     def _left(self) -> float:
         now = time.monotonic()
@@ -274,8 +284,13 @@ class LiveTurn:
             return
         self.ending = ending
         self._grace = time.monotonic() + GRACE
-        with suppress(SandboxError):  # it has just ended by itself
+        try:
             self._pty.write(b"\x03")
+        except (PtyClosed, SandboxTimeout):
+            pass  # it has just ended by itself, or does not read what is typed
+        except SandboxError as error:
+            # What ran out may have been the sandbox's silence, and no time of the agent's.
+            self._lose(f"{ending.detail}, and the sandbox did not answer: {error}")
 
     def _wait(self) -> int | None:
         """Return the exit status; a program that closed its terminal and still runs is given its time."""
@@ -285,5 +300,7 @@ class LiveTurn:
             except TimeoutError:
                 if not self._out_of_patience():
                     return None
-            except KiroError:
+            except KiroError as error:
+                if self.ending is None:
+                    self._lose(str(error))
                 return None

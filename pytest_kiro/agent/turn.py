@@ -24,7 +24,7 @@ class Turn:
 
     - `output`: what a terminal showed, stdout and stderr merged, decoded, without ANSI sequences, CRLF as LF,
       a lone CR starting its line over. `raw`: the same as bytes. Both keep 16 MiB; beyond that the middle is
-      gone and `truncated` is True.
+      gone and `truncated` is True, as when the link to the sandbox was lost and the rest was not to be had.
     - `text`: the last assistant message; `messages`: all of them; `tool_calls`: what Kiro did. These come from
       the session store. On engine V2 no tool output is printed, so it is in `tool_calls`, not in `output`.
     - `status`: completed, failed, timed_out, stopped or lost. `proof` says what proves a completed turn

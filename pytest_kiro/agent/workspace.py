@@ -29,21 +29,21 @@ class Workspace:
     ...     assert (kiro.workspace / "donut.js").is_file()
     """
 
-    def __init__(self, sandbox: Sandbox, origin: Path) -> None:
+    def __init__(self, sandbox: Sandbox, work: str, origin: Path) -> None:
         self.sandbox = sandbox
-        # A neutral name: that of a test would tell the agent what is tested. `pwd -P`, since Kiro notes
-        # the folder without links in it, and a session is found by its folder.
-        folder = shlex.quote(f"{sandbox.home}/work/{secrets.token_hex(4)}")
-        self.path = sandbox.exec(f"mkdir -p {folder} && cd {folder} && pwd -P").check().output.removesuffix("\n")
         self.ledger = Ledger()
+        # A neutral name: that of a test would tell the agent what is tested.
+        self._path = f"{work}/{secrets.token_hex(4)}"
         self._origin = origin
+        #: Whether something has made the folder; the first turn's launch script can, which saves a request.
+        self.made = False
 
     @classmethod
-    def seeded(cls, sandbox: Sandbox, origin: Path, seed: Any) -> Workspace:
-        """Make a workspace from a folder below `origin`; nothing is left of it when the seed is wrong."""
+    def seeded(cls, sandbox: Sandbox, work: str, origin: Path, seed: Any) -> Workspace:
+        """Make a workspace in `work` from a folder below `origin`; nothing is left of it when the seed is wrong."""
         if seed is not None and not (isinstance(seed, str | os.PathLike) and os.fspath(seed).strip(" ./")):
             raise SettingsError(f"workspace={seed!r} is not right; wanted: the name of a folder beside the test's file")
-        made = cls(sandbox, origin)
+        made = cls(sandbox, work, origin)
         try:
             if seed is not None:
                 made.seed(seed)
@@ -53,7 +53,19 @@ class Workspace:
         return made
 
     def __repr__(self) -> str:
-        return f"<Workspace {self.path}>"
+        return f"<Workspace {self._path}>"
+
+    @property
+    def path(self) -> str:
+        """The absolute path; whoever asks for it finds the folder there."""
+        if not self.made:
+            self.sandbox.exec(f"mkdir -p -- {shlex.quote(self._path)}").check()
+            self.made = True
+        return self._path
+
+    def for_launch(self) -> tuple[str, bool]:
+        """Return the path, and whether a launch script shall make the folder."""
+        return self._path, not self.made
 
     def __truediv__(self, path: str) -> SandboxPath:
         return SandboxPath(self.sandbox, PurePosixPath(self.path) / path)
@@ -92,7 +104,8 @@ class Workspace:
             self.exec(" && ".join(extras)).check()
 
     def _write(self, files: Mapping[str, tuple[bytes, int]]) -> None:
-        self.sandbox.write_files({f"{self.path}/{path}": entry for path, entry in files.items()})
+        self.sandbox.write_files({f"{self._path}/{path}": entry for path, entry in files.items()})
+        self.made |= bool(files)
 
     def changes(self) -> Changes:
         """Return what Kiro's turns changed here so far; what the eval seeds or executes is not in it."""
@@ -123,7 +136,7 @@ class Workspace:
     def remove(self) -> None:
         """Remove the folder; a sandbox that is gone has taken it along."""
         try:
-            self.sandbox.remove(self.path)
+            self.sandbox.remove(self._path)
         except SandboxError:
             return
 

@@ -51,6 +51,7 @@ _ADVICE = {
     Cause.AUTH: "log kiro-cli in, or set a valid KIRO_API_KEY",
     Cause.THROTTLED: "run it again later, or fewer turns at once",
     Cause.USAGE_LIMIT: "wait for the plan's next month, or use another account",
+    Cause.CONNECTION: "run it again; look at the network, and at whether the sandbox is still there",
     Cause.REFUSED: "look at the agent, the model and the other options of this turn",
     Cause.OUT_OF_TIME: "give it more time: kiro.run(..., timeout=...), mark.kiro, or --kiro-timeout",
     Cause.STALLED: "give it more silence: --kiro-stall-timeout",

@@ -3,30 +3,45 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
-from pytest_kiro.errors import LaunchError, PtyClosed, message
+from pytest_kiro.errors import LaunchError, PtyClosed, SandboxError, message
 from pytest_kiro.sandbox.protocol import Pty, Sandbox
+from pytest_kiro.terminal import follow
 from pytest_kiro.terminal.launch import Filter, Launch
 from pytest_kiro.terminal.text import Plain, fold
 
 #: Seconds that a shell may take from its first byte to the marker; rc files can be slow.
 LAUNCH_TIMEOUT = 60.0
+#: Seconds that a terminal has, after its last byte, to say how its program ended.
+_SETTLE = 5.0
 
 
 def attach(
-    sandbox: Sandbox, launch: Launch, *, size: tuple[int, int] = (120, 30), timeout: float = LAUNCH_TIMEOUT
+    sandbox: Sandbox,
+    launch: Launch,
+    *,
+    size: tuple[int, int] = (120, 30),
+    timeout: float = LAUNCH_TIMEOUT,
+    pause: Callable[[float], object] = time.sleep,
 ) -> Attached:
     """Start `launch` in a new terminal of `sandbox`.
 
-    `size` is (columns, rows), `timeout` the seconds until the program must have begun. Returns at once; the
-    first `read` waits for the program and raises `LaunchError` with what the shell said when it never comes.
+    `size` is (columns, rows), `timeout` the seconds until the program must have begun; `pause` waits between two
+    questions when the link is lost. Returns at once; the first `read` waits for the program and raises `LaunchError`
+    with what the shell said when it never comes.
 
     >>> attach  # doctest: +ELLIPSIS
     <function attach at ...>
     """
     folder = f"{sandbox.home}/{launch.folder}"
-    sandbox.write_files({f"{folder}/{name}": (data, 0o600) for name, data in launch.contents().items()})
+    files = launch.contents()
+    if launch.durable:
+        files["link"] = follow.SCRIPT.encode()
+    # The usual mode, since another one is a request of its own over a network. There is no secret in them, and whoever
+    # may enter this HOME is its owner.
+    sandbox.write_files({f"{folder}/{name}": (data, 0o644) for name, data in files.items()})
     # The typed line is harmless, yet a history file in HOME is something that the agent would see.
     pty = sandbox.open_pty(env={"HISTFILE": "/dev/null", **launch.secrets}, size=size)
     try:
@@ -35,57 +50,165 @@ def attach(
     except BaseException:
         pty.close()
         raise
-    return Attached(pty, launch, timeout)
+    return Attached(pty, sandbox, launch, timeout, pause)
 
 
 class Attached:
-    """A Pty (contract P) from whose output the shell is gone."""
+    """A Pty (contract P) from whose output the shell is gone, and whose link may be lost: then the sandbox is asked."""
 
-    def __init__(self, pty: Pty, launch: Launch, timeout: float) -> None:
-        self._pty, self._timeout = pty, timeout
+    def __init__(
+        self, pty: Pty, sandbox: Sandbox, launch: Launch, timeout: float, pause: Callable[[float], object]
+    ) -> None:
+        self._pty, self._sandbox, self._launch, self._timeout, self._pause = pty, sandbox, launch, timeout, pause
         self._filter = Filter(launch.marker)
         self._deadline = time.monotonic() + timeout
+        self._given = 0
+        self._rest: follow.Follow | None = None
 
     @property
     def started(self) -> bool:
         """Whether the program has begun."""
-        return self._filter.opened
+        return self._filter.opened or (self._rest is not None and self._rest.started)
+
+    @property
+    def cut(self) -> bool:
+        """Whether something that the program printed is missing."""
+        return self._rest is not None and (self._rest.cut or not self._rest.ended)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader should know of the link."""
+        if self._rest is None:
+            return ()
+        if not self.cut:
+            rest = "the rest came from the log in the sandbox"
+        elif self._rest.has_log:
+            rest = "the rest came from the log in the sandbox, and some of it may be missing"
+        else:
+            rest = "no log of the rest is in the sandbox, which needs util-linux' `script` for one"
+        return (f"the link to its terminal was lost after {self._given} bytes of output; {rest}",)
 
     def read(self, timeout: float) -> bytes:
         end = time.monotonic() + timeout
-        while True:
-            if self.started:
-                return self._pty.read(max(0.0, end - time.monotonic()))
+        if self._rest is None:
+            data = self._from_link(timeout) if self.started else self._until_it_begins(timeout)
+            if data is not None:
+                self._given += len(data)
+                return data
+        return self._from_sandbox(max(0.0, end - time.monotonic()))
+
+    def _until_it_begins(self, timeout: float) -> bytes | None:
+        end = time.monotonic() + timeout
+        while not self.started:
             now = time.monotonic()
             if now > self._deadline:
-                raise self._never_came(f"did not start within {self._timeout:g} s")
+                raise self._never_came(f"did not start within {self._timeout:g} s", self._filter.said)
             try:
-                data = self._pty.read(max(0.0, min(end, self._deadline) - now))
+                data = self._from_link(max(0.0, min(end, self._deadline) - now))
             except TimeoutError:
                 if time.monotonic() < end:
                     continue  # the launch's deadline, not the caller's
                 raise
+            if data is None:
+                return None
             if not data:
-                raise self._never_came("did not start: its terminal ended first")
+                raise self._never_came("did not start: its terminal ended first", self._filter.said)
             if rest := self._filter.feed(data):
                 return rest
             if time.monotonic() >= end:  # the shell may talk on and on
-                raise TimeoutError(f"the program has not begun within {timeout:g} s")
+                raise TimeoutError(f"nothing was printed for {timeout:g} s")
+        return self._from_link(max(0.0, end - time.monotonic()))
 
-    def _never_came(self, what: str) -> LaunchError:
+    def _from_link(self, timeout: float) -> bytes | None:
+        """Return the next bytes, None when the link is lost."""
+        try:
+            data = self._pty.read(timeout)
+        except SandboxError:
+            if not self._launch.durable:
+                raise
+        else:
+            if data or not self._launch.durable or not self._is_lost(_SETTLE):
+                return data
+        self._lose()
+        return None
+
+    def _from_sandbox(self, timeout: float) -> bytes:
+        rest = self._lose()
+        data = rest.read(timeout)
+        if data or rest.started:
+            return data
+        raise self._never_came("did not start: its terminal ended first", self._filter.said or rest.said)
+
+    def _is_lost(self, timeout: float) -> bool:
+        try:
+            return self._pty.wait(timeout) is None
+        except TimeoutError:
+            return False  # it has closed its terminal, and goes on
+        except SandboxError:
+            return True
+
+    def _lose(self) -> follow.Follow:
+        if self._rest is None:
+            self._rest = follow.Follow(
+                self._sandbox,
+                self._launch,
+                given=self._given if self.started else None,
+                deadline=self._deadline,
+                pause=self._pause,
+            )
+        return self._rest
+
+    def _never_came(self, what: str, said: bytes) -> LaunchError:
         plain = Plain()
-        said = fold(plain.feed(self._filter.said, final=True))
+        output = fold(plain.feed(said, final=True))
         advice = "look at the shell's start-up files in the sandbox's HOME, and at whether its workspace is there"
-        return LaunchError(message(f"the program {what}; the shell said:", output=said, advice=advice))
+        return LaunchError(message(f"the program {what}; the shell said:", output=output, advice=advice))
 
     def write(self, data: bytes) -> None:
-        self._pty.write(data)
+        if self._rest is None:
+            try:
+                return self._pty.write(data)
+            except SandboxError:
+                if not (self._launch.durable and self._is_lost(0)):
+                    raise
+        return self._lose().write(data)
 
     def resize(self, size: tuple[int, int]) -> None:
-        self._pty.resize(size)
+        if self._rest is None:  # else nobody looks at it any more
+            self._pty.resize(size)
 
     def wait(self, timeout: float) -> int | None:
-        return self._pty.wait(timeout)
+        if self._rest is None:
+            try:
+                status = self._pty.wait(timeout)
+            except SandboxError:
+                if not self._launch.durable:
+                    raise
+                status = None
+            if status is not None or not self._launch.durable:
+                return status
+        return self._lose().wait(timeout)
 
     def close(self) -> None:
-        self._pty.close()
+        """End the program: by its terminal, and, where a link may be lost, by the numbers of its processes first."""
+        sure = self._launch.durable and (self._has_ended() or self._kill())
+        try:
+            self._pty.close()
+        except SandboxError:
+            if not sure:
+                raise
+
+    def _has_ended(self) -> bool:
+        if self._rest is not None:
+            return self._rest.ended
+        try:
+            return self._pty.wait(0) is not None
+        except (TimeoutError, SandboxError):
+            return False
+
+    def _kill(self) -> bool:
+        try:
+            follow.ask(self._sandbox, self._launch, "end")
+        except SandboxError:
+            return False
+        return True

@@ -52,16 +52,17 @@ collect() {{
     done
     frame end
   }} >"$launch_folder/outcome.part" 2>/dev/null
+  printf '%s' "$1" >"$launch_folder/status"
   mv "$launch_folder/outcome.part" "$launch_folder/outcome"
 }}
 if [ "${{1-}}" = collect ]; then collect killed; exit; fi
 trap 'exit 130' INT
-cd "$launch_workspace" || exit 126
+{durable}{make}cd "$launch_workspace" || exit 126
 snapshot before >"$launch_folder/before" 2>/dev/null
 # Ctrl-C is for the program: without the trap this shell would die of it and no status would be written.
 # HUP and TERM end both, or a closed terminal would leave the program running.
 trap : INT
-printf '\n%s\n' {marker}
+{begun}printf '\n%s\n' {marker}
 (
 {exports}
 exec {command}
@@ -72,6 +73,26 @@ collect "$launch_status" 2>/dev/null
 exit "$launch_status"
 """
 
+# `script` copies a terminal into a file and hands size, keys and status through (tried, on util-linux 2.38). It goes
+# around this whole script, so that in the inner terminal all is as it is without it: what a signal to this shell, a
+# hang-up and the end do. It blocks SIGHUP, so a link that is lost by hanging up does not end the program either; that
+# is what `close` is for. Other systems have a `script` of other words, so what is needed of it is tried.
+# It starts SHELL, which may be none and reads files of its own; and says its last words in the locale's language.
+_DURABLE = r"""
+if [ "${1-}" != inside ]; then
+  echo $$ >"$launch_folder/pid" # and of script, which takes the place of this shell
+  launch_again=$launch_folder/launch launch_shell=${SHELL+=$SHELL} launch_locale=${LC_ALL+=$LC_ALL}
+  SHELL=/bin/sh LC_ALL=C
+  export SHELL LC_ALL launch_again launch_shell launch_locale
+  if script -qefc 'exit 3' /dev/null </dev/null >/dev/null 2>&1; [ $? -eq 3 ]; then
+    exec script -qefc 'exec sh "$launch_again" inside' "$launch_folder/log"
+  fi
+fi
+case $launch_shell in =*) SHELL=${launch_shell#=} ;; *) unset SHELL ;; esac
+case $launch_locale in =*) LC_ALL=${launch_locale#=} ;; *) unset LC_ALL ;; esac
+unset launch_again launch_shell launch_locale
+"""
+
 
 @dataclass(frozen=True)
 class Launch:
@@ -79,7 +100,8 @@ class Launch:
 
     `env` is exported by the script, which is a file; `secrets` are given to the terminal instead, so that they
     are on no disk. `folder` is where our files for it live, relative to HOME and never inside the workspace;
-    `stores` are folders relative to HOME whose files are brought back when the program touched them.
+    `stores` are folders relative to HOME whose files are brought back when the program touched them. `make` has
+    the workspace made first; `durable` has the output kept in a log there, for a link that may be lost.
     """
 
     argv: tuple[str, ...]
@@ -91,6 +113,8 @@ class Launch:
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     stores: tuple[str, ...] = ()
     files: Mapping[str, bytes] = field(default_factory=dict)
+    make: bool = False
+    durable: bool = False
 
     @property
     def marker(self) -> str:
@@ -118,6 +142,9 @@ class Launch:
             nonce=self.nonce,
             exports="\n".join(f"export {name}={shlex.quote(value)}" for name, value in self.env.items()),
             stores=" ".join(map(shlex.quote, self.stores)) or "''",
+            durable=_DURABLE if self.durable else "",
+            make='mkdir -p -- "$launch_workspace" && ' if self.make else "",
+            begun='echo $$ >"$launch_folder/begun"\n' if self.durable else "",
             marker=self.marker,
             command=shlex.join(self.argv),
         )

@@ -111,7 +111,7 @@ def test_bad_seeds(evals: Evals) -> None:
             ("pipe", "seed .*pipe: fifo is neither a file nor a folder .a pipe, socket or device."),
         ])
         def test_folder(kiro, seed, words):
-            kiro.workspace
+            kiro.workspace.path  # made when first used
             with pytest.raises(SettingsError, match=words):
                 kiro.conversation(workspace=seed).workspace
             with pytest.raises(SettingsError, match=words):

@@ -51,6 +51,7 @@ class Shell:
 
     name: str
     sandbox: Sandbox
+    durable: bool
 
     def rc(self, text: str) -> None:
         """Make this what the shell reads when it starts."""
@@ -66,6 +67,7 @@ class Shell:
             folder=f".cache/{nonce}",
             nonce=nonce,
             stdin=stdin,
+            durable=self.durable,
             **options,
         )
         return launch, attach(self.sandbox, launch)
@@ -86,11 +88,12 @@ class Shell:
         return read_outcome(self.sandbox.read_file(f"{launch.folder}/outcome"), launch.nonce)
 
 
-def open_shell(name: str) -> Shell:
+def open_shell(name: str, *, durable: bool = False) -> Shell:
     """A sandbox with an empty HOME; a plain `sh` reads a file only when it is told which."""
     lease = leases.acquire("shells")
     home = f"{lease.path}/home"
-    return Shell(name, LocalSandbox(lease, {"ENV": f"{home}/.profile"} if name == "sh" else {}, shell=SHELLS[name]))
+    sandbox = LocalSandbox(lease, {"ENV": f"{home}/.profile"} if name == "sh" else {}, shell=SHELLS[name])
+    return Shell(name, sandbox, durable)
 
 
 def l2_the_program_starts_in_its_workspace_and_nothing_else_is_seen(shell: Shell) -> None:
@@ -182,6 +185,52 @@ def l6_the_status_survives(shell: Shell) -> None:
     for end, status in (("exit 0", 0), ("exit 255", 255), ("kill -9 $$", 137), ("kill -TERM $$", 143)):
         _, outcome = shell.run(end)
         assert outcome.status == status
+
+
+def l6_size_and_resizing_reach_the_program(shell: Shell) -> None:
+    _, pty = shell.launch("trap 'stty size </dev/tty; exit 4' WINCH; stty size </dev/tty; echo up; sleep 1000 & wait")
+    assert b"30 120\r\n" in read_until(pty, b"up")
+    pty.resize((90, 40))
+    assert b"40 90\r\n" in read_all(pty)
+    assert pty.wait(30) == 4
+    pty.close()
+
+
+def l6_a_child_that_keeps_the_terminal_does_not_keep_it_open(shell: Shell) -> None:
+    launch, pty = shell.launch("trap '' HUP; setsid sleep 1000 & (trap '' HUP; exec sleep 1001) & echo $!; exit 3")
+    started = time.monotonic()
+    pid = int(read_all(pty))
+    assert pty.wait(30) == 3
+    assert time.monotonic() - started < 20
+    pty.close()
+    assert not is_alive(pid)
+    assert shell.outcome(launch).status == 3
+
+
+def l6_the_log_has_what_was_shown(shell: Shell) -> None:
+    shell.rc(NOISY)
+    launch, pty = shell.launch("printf 'one\\ntwo'; exit 3")
+    shown = read_all(pty)
+    pty.close()
+    if not shell.durable:
+        assert not [name for name in shell.sandbox.list_files(launch.folder) if name in ("log", "link", "pid")]
+        return
+    log = shell.sandbox.read_file(f"{launch.folder}/log")
+    before, _, after = log.partition(f"\r\n{launch.marker}\r\n".encode())
+    assert before.startswith(b"Script started on ")
+    assert after.startswith(shown + b"\nScript done on ")
+
+
+def l2_a_log_changes_nothing_in_the_environment(shell: Shell) -> None:
+    shell.rc("export LC_ALL=C.UTF-8 SHELL=/bin/sh.of.mine; unset LANG\n")
+    script = "env | grep -v -e ^_= -e ^SANDBOX_TASK= | sort"
+    shown, _ = shell.run(script)
+    shell.durable = not shell.durable
+    assert shell.run(script)[0] == shown
+    assert b"launch_" not in shown
+    shell.rc("unset LC_ALL SHELL\n")
+    shown, _ = shell.run(script)
+    assert b"LC_ALL" not in shown
 
 
 def l6_ctrl_c_interrupts_the_program_and_the_status_is_still_written(shell: Shell) -> None:

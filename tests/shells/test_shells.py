@@ -19,12 +19,18 @@ def needs(name: str) -> None:
         pytest.skip(f"{program} is not installed")
 
 
+@pytest.fixture(params=[False, True], ids=["plain", "durable"])
+def durable(request: pytest.FixtureRequest) -> bool:
+    """Whether the output is kept in a log, with one more terminal between shell and program."""
+    return bool(request.param)
+
+
 @pytest.fixture(params=list(SHELLS))
-def shell(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shell]:
+def shell(request: pytest.FixtureRequest, durable: bool, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shell]:
     needs(request.param)
     with tempfile.TemporaryDirectory() as folder:
         monkeypatch.setattr("tempfile.tempdir", folder)
-        made = open_shell(request.param)
+        made = open_shell(request.param, durable=durable)
         yield made
         made.sandbox.close()
 
@@ -36,14 +42,14 @@ def test_shell(shell: Shell, story: str) -> None:
 
 ALL_STORIES = """
 import sys, tempfile, traceback
-sys.path[:0] = sys.argv[3:]
+sys.path[:0] = sys.argv[4:]
 from helpers import drop_root
 from stories import STORIES, open_shell
 import importlib.util
 drop_root()
 tempfile.tempdir = sys.argv[2]
 for name, story in STORIES.items():
-    shell = open_shell(sys.argv[1])
+    shell = open_shell(sys.argv[1], durable=sys.argv[3] == "durable")
     try:
         story(shell)
     except BaseException:
@@ -57,10 +63,11 @@ for name, story in STORIES.items():
 
 @pytest.mark.skipif(os.getuid() != 0, reason="not root: the stories above were told without it already")
 @pytest.mark.parametrize("name", SHELLS)
-def test_every_story_without_root(name: str) -> None:
+def test_every_story_without_root(name: str, durable: bool) -> None:
     needs(name)
     here = Path(__file__).parent
     with open_folder() as folder:
-        said = run_python(ALL_STORIES, name, folder, str(here), str(here.parent), cwd=Path("/"))
+        kind = "durable" if durable else "plain"
+        said = run_python(ALL_STORIES, name, folder, kind, str(here), str(here.parent), cwd=Path("/"))
         assert said.split() == list(STORIES)
         assert [path.name for path in Path(folder).rglob("*")] == [f"sandboxes-{NOBODY}"]

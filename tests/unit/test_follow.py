@@ -1,0 +1,367 @@
+"""A link that is lost, and what the sandbox then tells: real programs, real terminals, a real log."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers import is_alive, read_all, read_until, wait_until
+from links import Cut, LossySandbox, after, without_script
+
+from pytest_kiro.errors import LaunchError, PtyClosed, SandboxError
+from pytest_kiro.terminal import follow
+from pytest_kiro.terminal.attach import Attached, attach
+from pytest_kiro.terminal.launch import Launch, read_outcome
+
+pytestmark = pytest.mark.skipif(not shutil.which("script"), reason="util-linux' script is not installed")
+#: What a program of ours prints, with all that could be cut badly.
+SAYS = "grüß 🥊 one\ntwo\rthree\x1b[31m\nScript done on x\nend"
+#: The same as a terminal shows it.
+SHOWN = SAYS.replace("\n", "\r\n").encode()
+
+
+class Place:
+    """Sandboxes whose links are lost, and programs in them."""
+
+    def __init__(self, tmp_path: Path) -> None:
+        self.tmp_path = tmp_path
+        self.sandboxes: list[LossySandbox] = []
+        self.opened: list[Attached] = []
+
+    def sandbox(self, **options: Any) -> LossySandbox:
+        made = LossySandbox(**options)
+        self.sandboxes.append(made)
+        return made
+
+    def start(
+        self, script: str, cut: Cut | None = None, *, sandbox: LossySandbox | None = None, **options: Any
+    ) -> tuple[Launch, Attached, LossySandbox]:
+        """Start a script; the link is lost `cut` bytes after the marker, unless `cut` is a function."""
+        sandbox = sandbox or self.sandbox()
+        launch = make(sandbox, script)
+        if cut is not None:
+            sandbox.cut = cut
+        pty = attach(sandbox, launch, pause=options.pop("pause", lambda seconds: None), **options)
+        self.opened.append(pty)
+        return launch, pty, sandbox
+
+    def close(self) -> None:
+        for pty in self.opened:
+            pty.close()
+        for sandbox in self.sandboxes:
+            sandbox.close()
+
+
+def make(sandbox: LossySandbox, script: str) -> Launch:
+    nonce = secrets.token_hex(8)
+    return Launch(
+        ("/bin/sh", "-c", script),
+        workspace=f"{sandbox.home}/w",
+        folder=f".cache/{nonce}",
+        nonce=nonce,
+        make=True,
+        durable=True,
+    )
+
+
+def marked(launch_bytes: int) -> Cut:
+    """Lose the link so many bytes after the marker's line, minus for before."""
+
+    def cut(data: bytes) -> int | None:
+        at = data.find(b"\nready-")
+        end = data.find(b"\n", at + 1) + 1
+        if at < 0 or not end or len(data) < end + launch_bytes:
+            return None
+        return end + launch_bytes
+
+    return cut
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    made = Place(tmp_path)
+    yield made
+    made.close()
+
+
+def printed(text: str) -> str:
+    return "printf '%b' '" + "".join(f"\\0{byte:o}" for byte in text.encode()) + "'"
+
+
+# -- exactly the missing bytes
+
+
+@pytest.mark.parametrize("raises", [False, True], ids=["ends", "raises"])
+@pytest.mark.parametrize("cut", [-26, -20, -1, 0, 1, 3, 4, 8, 10, 11, len(SHOWN) - 30, len(SHOWN) - 4, len(SHOWN)])
+def test_every_cut_gives_exactly_the_rest(place: Place, cut: int, raises: bool) -> None:
+    sandbox = place.sandbox(raises=raises)
+    launch, pty, _ = place.start(f"{printed(SAYS)}; exit 3", marked(cut), sandbox=sandbox)
+    assert read_all(pty) == SHOWN
+    assert sandbox.links[0].lost
+    assert pty.started
+    assert not pty.cut
+    assert pty.read(1) == b""
+    assert pty.wait(30) == 3
+    lost_after = f"the link to its terminal was lost after {max(0, cut)} bytes of output; "
+    assert pty.warnings == (f"{lost_after}the rest came from the log in the sandbox",)
+    pty.close()
+    assert read_outcome(sandbox.read_file(f"{launch.folder}/outcome"), launch.nonce).status == 3
+
+
+def test_without_a_loss_nothing_is_asked_and_nothing_is_said(place: Place) -> None:
+    _, pty, sandbox = place.start(f"{printed(SAYS)}; exit 3")
+    assert read_all(pty) == SHOWN
+    assert pty.wait(30) == 3
+    pty.close()
+    assert (pty.warnings, pty.cut) == ((), False)
+    assert sandbox.calls == ["write_files", "open_pty", "write", "close"]
+
+
+def test_a_link_that_is_lost_after_the_last_byte(place: Place) -> None:
+    _, pty, _ = place.start("echo all; exit 5", sandbox=place.sandbox(at_end=True))
+    assert read_all(pty) == b"all\r\n"
+    assert pty.wait(30) == 5
+    assert not pty.cut
+
+
+def test_a_link_that_is_lost_while_its_end_is_waited_for(place: Place) -> None:
+    _, pty, sandbox = place.start("mkfifo fifo; echo all; read x <fifo; exit 5")
+    read_until(pty, b"all\r\n")
+    sandbox.links[0].lose()
+    sandbox.exec("echo go >w/fifo").check()
+    assert pty.wait(30) == 5
+
+
+def test_a_million_random_bytes_with_cuts_anywhere(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    sandbox = place.sandbox()
+    data = random.Random(7).randbytes(1_000_000)
+    sandbox.write_file("data", data)
+    script = 'stty raw -echo </dev/tty; cat "$HOME/data"'
+    _, pty, _ = place.start(script, sandbox=sandbox)
+    assert read_all(pty) == data
+    monkeypatch.setattr(follow, "SLICE", 100_000)
+    for cut in random.Random(8).sample(range(len(data)), 12):
+        _, pty, _ = place.start(script, marked(cut), sandbox=sandbox)
+        got = read_all(pty)
+        assert sandbox.links[-1].lost
+        assert len(got) == len(data)
+        assert got == data
+        assert not pty.cut
+        pty.close()
+
+
+# -- the program goes on
+
+
+def test_a_program_that_goes_on_is_followed_live(place: Place) -> None:
+    script = "mkfifo fifo; exec 3<>fifo; echo up; while read -r line <&3; do echo got $line; [ $line = end ] && exit 4; done"
+    _, pty, sandbox = place.start(script, after(b"up\r\n"))
+    read_until(pty, b"up\r\n")
+    for word in ("one", "two", "end"):
+        sandbox.exec(f"echo {word} >w/fifo").check()
+        read_until(pty, f"got {word}".encode())
+    assert read_all(pty).strip() == b""
+    assert pty.wait(30) == 4
+
+
+def test_questions_get_rarer_while_nothing_is_printed(place: Place) -> None:
+    pauses: list[float] = []
+    done: Callable[[], object]
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 8:
+            done()
+
+    _, pty, sandbox = place.start("mkfifo fifo; echo up; read x <fifo", after(b"up\r\n"), pause=pause)
+    done = lambda: sandbox.exec("echo go >w/fifo")  # noqa: E731
+    assert read_all(pty) == b"up\r\n"
+    assert pauses[:8] == [*follow.PAUSES, *[follow.PAUSES[-1]] * 3]
+
+
+def test_a_program_that_ended_while_nobody_looked(place: Place) -> None:
+    _, pty, sandbox = place.start("echo one; echo two; exit 6", after(b"one\r\n"))
+    read_until(pty, b"one\r\n")
+    wait_until(lambda: any(name.endswith("/outcome") for name in sandbox.list_files(".cache")))
+    assert read_all(pty) == b"two\r\n"
+    assert pty.wait(0) == 6
+
+
+def test_ctrl_c_reaches_the_program(place: Place) -> None:
+    for asked, status in (("exec sleep 1000", 130), ("trap 'echo asked; exit 5' INT; sleep 1000 & wait", 5)):
+        launch, pty, sandbox = place.start(f"echo made >made; echo up; {asked}", after(b"up\r\n"))
+        read_until(pty, b"up\r\n")
+        pty.write(b"\x03")
+        assert read_all(pty) == (b"asked\r\n" if status == 5 else b"")
+        assert pty.wait(30) == status
+        pty.close()
+        outcome = read_outcome(sandbox.read_file(f"{launch.folder}/outcome"), launch.nonce)
+        assert (outcome.status, list(outcome.after)) == (status, ["made"])
+
+
+def test_ctrl_c_reaches_who_has_the_terminal(place: Place) -> None:
+    """A shell with jobs of its own gives the terminal to one of them."""
+    script = "set -m; (trap 'exit 7' INT; echo up; sleep 1000 & wait); echo said $?"
+    _, pty, _ = place.start(script, after(b"up\r\n"))
+    read_until(pty, b"up\r\n")
+    pty.write(b"\x03")
+    assert read_all(pty) == b"said 7\r\n"
+
+
+def test_nothing_else_can_be_typed(place: Place) -> None:
+    _, pty, _ = place.start("echo up; exec sleep 1000", after(b"up\r\n"))
+    read_until(pty, b"up\r\n")
+    with pytest.raises(PtyClosed, match="nothing but Ctrl-C"):
+        pty.write(b"hello\n")
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_closing_kills_the_whole_tree(place: Place, lost: bool) -> None:
+    script = "trap '' HUP INT TERM; echo $$; (sleep 1000 & echo $!; setsid sleep 1001 & echo $!; wait) & "
+    script += "(sleep 1002 & echo $!); wait"  # whose parent is init
+    _, pty, sandbox = place.start(script)
+    pids = [int(word) for word in read_until_lines(pty, 4)]
+    sandbox.links[0]._pty.close = lambda: None  # the provider's own end may reach less far
+    if lost:
+        sandbox.links[0].lose()
+        with pytest.raises(TimeoutError):
+            pty.read(0)
+    pty.close()
+    assert not any(map(is_alive, pids))
+    del sandbox.links[0]._pty.close
+
+
+def read_until_lines(pty: Attached, count: int) -> list[bytes]:
+    data = b""
+    while data.count(b"\n") < count:
+        data += pty.read(30)
+    return data.split()
+
+
+# -- before it begins
+
+
+def test_a_launch_that_ended_before_it_began_says_why(place: Place) -> None:
+    launch = make(sandbox := place.sandbox(), "echo never")
+    launch = Launch(launch.argv, workspace="/no/such/place", folder=launch.folder, nonce=launch.nonce, durable=True)
+    sandbox.cut = lambda data: 0
+    pty = attach(sandbox, launch, pause=lambda seconds: None)
+    place.opened.append(pty)
+    with pytest.raises(LaunchError, match=r"(?s)its terminal ended first.*/no/such/place"):
+        read_all(pty)
+    assert not pty.started
+
+
+def test_a_line_that_never_arrived_is_the_links_fault(place: Place) -> None:
+    sandbox = place.sandbox(cut=lambda data: 0)
+    sandbox.write_file(".profile", b"read x\n")
+    sandbox._shell = ("/bin/sh", "-l")
+    _, pty, _ = place.start("echo never", sandbox=sandbox, timeout=0.2)
+    sandbox.links[0]._pty.write = lambda data: None
+    with pytest.raises(SandboxError, match="link to the terminal was lost before the program began"):
+        read_all(pty)
+    assert not pty.started
+    del sandbox.links[0]._pty.write
+
+
+# -- a sandbox that does not answer
+
+
+def test_a_sandbox_that_is_gone(place: Place) -> None:
+    pauses: list[float] = []
+    _, pty, sandbox = place.start("echo up; exec sleep 1000", after(b"up\r\n"), pause=pauses.append)
+    read_until(pty, b"up\r\n")
+    sandbox.destroy()
+    with pytest.raises(SandboxError, match=r"link to the terminal was lost; asked 20 times .* is gone"):
+        read_all(pty)
+    assert len(pauses) == follow.ATTEMPTS - 1
+    assert pty.cut
+    pty.close()
+
+
+def test_a_sandbox_that_is_closed_is_not_asked_again(place: Place) -> None:
+    _, pty, sandbox = place.start("echo up; exec sleep 1000", after(b"up\r\n"))
+    read_until(pty, b"up\r\n")
+    sandbox.close()
+    with pytest.raises(SandboxError, match=r"asked 1 time for .* is closed"):
+        pty.read(30)
+
+
+def test_a_few_silent_moments_are_borne(place: Place) -> None:
+    _, pty, sandbox = place.start("mkfifo fifo; echo up; read x <fifo; echo end; exit 2", after(b"up\r\n"))
+    read_until(pty, b"up\r\n")
+    asked = itertools.count(1)
+
+    def fail(command: str) -> None:
+        if " tell " not in command:
+            return
+        number = next(asked)
+        if number % follow.ATTEMPTS:  # as often in a row as can be borne
+            raise SandboxError("no route to host")
+        if number == 3 * follow.ATTEMPTS:
+            (Path(sandbox.home) / "w/fifo").write_bytes(b"go\n")
+
+    sandbox.on_exec = fail
+    assert read_all(pty) == b"end\r\n"
+    assert pty.wait(30) == 2
+
+
+# -- a log that is not there, or not whole
+
+
+def test_without_script_the_output_ends_where_the_link_ended(place: Place) -> None:
+    sandbox = place.sandbox(env=without_script(place.tmp_path / "bin"))
+    launch, pty, _ = place.start("echo one; echo two; echo x >made; exit 6", after(b"one\r\n"), sandbox=sandbox)
+    assert read_all(pty) == b"one\r\n"
+    assert pty.wait(30) == 6
+    assert pty.cut
+    assert pty.warnings == (
+        "the link to its terminal was lost after 5 bytes of output; "
+        "no log of the rest is in the sandbox, which needs util-linux' `script` for one",
+    )
+    assert list(read_outcome(sandbox.read_file(f"{launch.folder}/outcome"), launch.nonce).after) == ["made"]
+
+
+def test_without_script_a_link_that_is_lost_before_the_beginning(place: Place) -> None:
+    sandbox = place.sandbox(env=without_script(place.tmp_path / "bin"), cut=lambda data: 0)
+    _, pty, _ = place.start("echo one; exit 6", sandbox=sandbox)
+    assert read_all(pty) == b""
+    assert pty.started
+    assert pty.wait(30) == 6
+    assert pty.cut
+
+
+@pytest.mark.parametrize("script", ["exit 0", "echo 'script: illegal option -- q' >&2; exit 64"])
+def test_another_script_is_not_taken_for_ours(place: Place, script: str) -> None:
+    env = without_script(place.tmp_path / "bin")
+    fake = place.tmp_path / "bin" / "script"
+    fake.write_text(f"#!/bin/sh\n{script}\n")
+    fake.chmod(0o755)
+    _, pty, _ = place.start("echo one; exit 6", sandbox=place.sandbox(env=env))
+    assert read_all(pty) == b"one\r\n"
+    assert pty.wait(30) == 6
+
+
+@pytest.mark.parametrize("harm", ["rm -f", "truncate -s 0"])
+def test_a_log_that_was_harmed_is_told(place: Place, harm: str) -> None:
+    script = f'echo one; {harm} "$HOME"/.cache/*/log; echo two; exit 6'
+    _, pty, _ = place.start(script, after(b"one\r\n"))
+    read_all(pty)
+    assert pty.wait(30) == 6
+    assert pty.cut
+    assert "lost after 5 bytes" in pty.warnings[0]
+    assert "the rest came from the log in the sandbox" not in pty.warnings[0] or "may be missing" in pty.warnings[0]
+
+
+def test_a_killed_program_has_no_status_and_is_never_a_pass(place: Place) -> None:
+    script = 'echo up; kill -9 $(cat "$HOME"/.cache/*/pid) $PPID; exec sleep 1000'
+    _, pty, _ = place.start(script, after(b"up\r\n"))
+    assert read_all(pty) == b"up\r\n"
+    assert pty.wait(30) is None
