@@ -8,28 +8,25 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import threading
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_kiro import settings as table
-from pytest_kiro.errors import SettingsError, SetupError
+from pytest_kiro.errors import HIDE_FRAMES, KiroError, SettingsError, SetupError
 from pytest_kiro.session import KiroSession, Registered
 
 if TYPE_CHECKING:
-    from types import FrameType
-
     from pytest_kiro.agent.kiro import Kiro
     from pytest_kiro.cli.install import Installation
     from pytest_kiro.cli.login import Identity
-    from pytest_kiro.sandbox.protocol import Provider, Sandbox
+    from pytest_kiro.sandbox.protocol import Provider, Sandbox, SandboxSpec
     from pytest_kiro.settings import Settings
 
+__tracebackhide__ = HIDE_FRAMES
 _MARKER = (
     "kiro(*, workspace=None, agent=None, model=None, effort=None, timeout=None, trust=None, env=None): "
     "how Kiro runs in this test; workspace is a folder beside the test's file with which the workspace is seeded."
@@ -37,6 +34,8 @@ _MARKER = (
 
 
 SESSION = pytest.StashKey[KiroSession]()
+#: What only these providers have; with another one it would be accepted and ignored.
+_ONLY_OF = {"snapshot": ("daytona",), "max_sandboxes": ("daytona",)}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -74,13 +73,26 @@ def _read_settings(config: pytest.Config) -> Settings:
     # pytest only warns of an unknown key, and has no public way to ask for them.
     table.refuse_unknown_ini(getattr(config, "_get_unknown_ini_keys", list)())
     worker: dict[str, Any] = getattr(config, "workerinput", {})
-    return table.read(
+    settings = table.read(
         option=lambda name: config.getoption(f"kiro_{name}"),
         environ=os.environ,
         ini=lambda name: config.getini(name),
         run_id=worker.get("kiro_run_id") or uuid.uuid4().hex,
         worker=worker.get("workerid", "main"),
     )
+    _refuse_what_would_be_ignored(settings)
+    return settings
+
+
+def _refuse_what_would_be_ignored(settings: Settings) -> None:
+    """A project's ini file speaks for the provider that it means; a command line and an environment for this run."""
+    for row in table.TABLE:
+        providers, origin = _ONLY_OF.get(row.name), settings.origins[row.name]
+        if providers and origin in (row.option, row.variable) and settings.sandbox not in providers:
+            raise SettingsError(
+                f"{origin} is for --kiro-sandbox={' or '.join(providers)}, but this run's is {settings.sandbox}, which "
+                "would ignore it; leave it out, or choose that sandbox"
+            )
 
 
 def _registered(config: pytest.Config, name: str) -> Registered:
@@ -106,22 +118,53 @@ def pytest_kiro_register_providers(register: Callable[..., None]) -> None:
 
         return LocalProvider(settings)
 
+    def daytona(settings: Settings) -> Provider:
+        from pytest_kiro.cli.official import build_lines
+        from pytest_kiro.sandbox.daytona.provider import DaytonaProvider
+
+        # A snapshot has in it what would be installed into each sandbox.
+        recipe = build_lines(settings.cli_version) if settings.cli in (None, "official") else ()
+        return DaytonaProvider(settings, recipe=recipe)
+
     register("local", local, isolated=False)
+    register("daytona", daytona, isolated=True)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """Tell an xdist worker which run it belongs to: the controller clears away what a dead one leaves."""
     node.workerinput["kiro_run_id"] = node.config.stash[SESSION].settings.run_id
-    gently = ExitStack()
-    gently.enter_context(_terminated_gently())  # of no effect for the second node
-    node.config.add_cleanup(gently.close)
+    _stop_gently(node.config)
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)  # inside of whoever tells the results, outside of the last teardowns
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[None, None, None]:
+    """Remove what is left of the run, before the summary counts it: a dead or slow worker may have left something."""
+    kiro, report = session.config.stash[SESSION], session.config.pluginmanager.getplugin("kiro-report")
+    is_controller = session.config.pluginmanager.hasplugin("dsession")  # which has to end its workers all the same
+    try:
+        if is_controller or not kiro.leaving:
+            yield
+    except KeyboardInterrupt:
+        session.exitstatus = pytest.ExitCode.INTERRUPTED
+    report.gather()
+    try:
+        _close(session.config)
+    except KeyboardInterrupt:
+        session.exitstatus = pytest.ExitCode.INTERRUPTED
+        _close(session.config)  # unless it was the second one
+    if kiro.leaving:
+        pytest.exit(_LEFT_AT_ONCE, returncode=pytest.ExitCode.INTERRUPTED)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
+    _close(config)  # a session that never started has no end
+
+
+def _close(config: pytest.Config) -> None:
     session = config.stash.get(SESSION, None)
-    if session is not None and session.used and not hasattr(config, "workerinput"):
-        session.provider.make(session.settings).close()
+    if session is not None and not hasattr(config, "workerinput"):
+        session.close()
 
 
 # -- fixtures
@@ -135,7 +178,7 @@ def kiro_settings(pytestconfig: pytest.Config) -> Settings:
 
 @pytest.fixture(scope="session")
 def kiro_sandbox_args() -> dict[str, Any]:
-    """What the sandbox shall be (`SandboxSpec`): env, image, snapshot, resources, labels; override it to say more."""
+    """What the sandbox shall be (`SandboxSpec`): env, image, snapshot, region, …; override it to say more."""
     return {}
 
 
@@ -147,32 +190,23 @@ def kiro_run_args() -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def kiro_sandbox(
-    pytestconfig: pytest.Config, kiro_settings: Settings, kiro_sandbox_args: dict[str, Any]
+    request: pytest.FixtureRequest,
+    pytestconfig: pytest.Config,
+    kiro_settings: Settings,
+    kiro_sandbox_args: dict[str, Any],
 ) -> Iterator[Sandbox]:
     """The sandbox of this process; override it at the rootdir to bring your own."""
     if sys.platform not in ("linux", "darwin"):
         raise SetupError(f"pytest-kiro runs on Linux and macOS; this is {sys.platform}; use WSL there")
-    from pytest_kiro.sandbox.protocol import SandboxSpec
-
-    if not isinstance(kiro_sandbox_args, dict):
-        raise SettingsError(f"the fixture kiro_sandbox_args is {kiro_sandbox_args!r}; wanted: a dict")
-    known = [spec.name for spec in fields(SandboxSpec)]
-    for name in kiro_sandbox_args:
-        if name not in known:
-            hint = table.did_you_mean(name, known)
-            raise SettingsError(f"kiro_sandbox_args has no key {name!r}{hint}; known: {', '.join(known)}")
-    session = pytestconfig.stash[SESSION]
-    with _terminated_gently():
-        session.used = True
-        sandbox = session.provider.make(kiro_settings).create(SandboxSpec(**kiro_sandbox_args))
-        session.created += 1
-        try:
-            _check_isolation(kiro_settings.sandbox, session.provider.isolated, sandbox.isolated)
-            pytestconfig.hook.pytest_kiro_sandbox_ready(sandbox=sandbox, settings=kiro_settings)
-            yield sandbox
-        finally:
-            sandbox.close()
-            session.deleted += 1
+    session, spec = pytestconfig.stash[SESSION], _specification(kiro_sandbox_args)
+    _stop_gently(pytestconfig)
+    with (
+        _InFewWords(pytestconfig),
+        session.sandbox(spec, failed=lambda: bool(request.session.testsfailed)) as sandbox,
+    ):
+        _check_isolation(kiro_settings.sandbox, session.provider.isolated, sandbox.isolated)
+        pytestconfig.hook.pytest_kiro_sandbox_ready(sandbox=sandbox, settings=kiro_settings)
+        yield sandbox
 
 
 @pytest.fixture(scope="session")
@@ -181,18 +215,22 @@ def kiro_cli(pytestconfig: pytest.Config, kiro_settings: Settings, kiro_sandbox:
     from pytest_kiro.cli.install import install
 
     what = pytestconfig.stash[SESSION].cli(isolated=kiro_sandbox.isolated)
-    return install(kiro_sandbox, what, timeout=kiro_settings.setup_timeout)
+    with _InFewWords(pytestconfig):
+        return install(kiro_sandbox, what, timeout=kiro_settings.setup_timeout, version=kiro_settings.cli_version)
 
 
 @pytest.fixture(scope="session")
-def kiro_login(kiro_settings: Settings, kiro_sandbox: Sandbox, kiro_cli: Installation) -> Identity:
+def kiro_login(
+    pytestconfig: pytest.Config, kiro_settings: Settings, kiro_sandbox: Sandbox, kiro_cli: Installation
+) -> Identity:
     """Who is logged in, and how."""
     from pytest_kiro.cli import commands
     from pytest_kiro.cli.login import login
 
     environ = {commands.API_KEY: table.Secret(os.environ.get(commands.API_KEY, ""))}
     timeout = kiro_settings.setup_timeout
-    return login(kiro_sandbox, kiro_cli, kiro_settings.login, environ=environ, timeout=timeout)
+    with _InFewWords(pytestconfig):
+        return login(kiro_sandbox, kiro_cli, kiro_settings.login, environ=environ, timeout=timeout)
 
 
 @pytest.fixture(scope="session")
@@ -208,10 +246,11 @@ def kiro(request: pytest.FixtureRequest) -> Iterator[Kiro]:
     kiro_login: Identity = request.getfixturevalue("kiro_login")
     session = request.config.stash[SESSION]
     observers = tuple(session.observers)
-    kiro = Kiro(kiro_sandbox, kiro_cli, kiro_login, kiro_settings, owners=session.owners, observers=observers)
+    _stop_gently(request.config)  # again, for a sandbox of somebody's own
+    with _InFewWords(request.config):
+        kiro = Kiro(kiro_sandbox, kiro_cli, kiro_login, kiro_settings, owners=session.owners, observers=observers)
     try:
-        with _terminated_gently():  # again, for a sandbox of somebody's own
-            yield kiro
+        yield kiro
     finally:
         kiro.close()
 
@@ -225,21 +264,43 @@ def _check_isolation(name: str, registered: bool, found: bool) -> None:
         )
 
 
-@contextmanager
-def _terminated_gently() -> Iterator[None]:
-    """Let SIGTERM, and SIGHUP of a closed terminal, end the run as Ctrl-C does: the sandbox is closed."""
+def _specification(args: Any) -> SandboxSpec:
+    from pytest_kiro.sandbox.protocol import SandboxSpec
 
-    def stop(number: int, _frame: FrameType | None) -> None:
-        signal.signal(number, signal.SIG_DFL)  # a second one ends at once
-        pytest.exit(f"terminated by {signal.Signals(number).name}; sandboxes are closed", returncode=128 + number)
+    if not isinstance(args, dict):
+        raise SettingsError(f"the fixture kiro_sandbox_args is {args!r}; wanted: a dict")
+    known = [spec.name for spec in fields(SandboxSpec)]
+    for name in args:
+        if name not in known:
+            hint = table.did_you_mean(name, known)
+            raise SettingsError(f"kiro_sandbox_args has no key {name!r}{hint}; known: {', '.join(known)}")
+    return SandboxSpec(**args)
 
-    ours: list[signal.Signals] = []
-    if threading.current_thread() is threading.main_thread():
-        ours = [s for s in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(s) is signal.SIG_DFL]
-    for number in ours:
-        signal.signal(number, stop)
-    try:
-        yield
-    finally:
-        for number in ours:
-            signal.signal(number, signal.SIG_DFL)
+
+class _InFewWords:
+    """Lets an error of ours speak for itself, without the provider's frames and causes; --full-trace shows them."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._whole = bool(config.getoption("fulltrace", False))  # an option of the terminal's
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, KiroError) and not self._whole:
+            error.__cause__ = error.__traceback__ = None
+
+
+def _stop_gently(config: pytest.Config) -> None:
+    """From now on, let SIGTERM, and SIGHUP of a closed terminal, end the run as Ctrl-C does: the sandbox is closed."""
+
+    def end(number: signal.Signals) -> None:
+        pytest.exit(f"terminated by {number.name}; sandboxes are closed", returncode=128 + number)
+
+    config.add_cleanup(config.stash[SESSION].stop_gently(end))
+
+
+_LEFT_AT_ONCE = (
+    "told to stop twice, so sandboxes were not waited for: a remote one ends by itself when its time to live is over, "
+    "a local one is removed by the next run"
+)

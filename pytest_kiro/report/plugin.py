@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_kiro.agent.plugin import MARKER_WORDS, OWNER, owners_of
+from pytest_kiro.errors import HIDE_FRAMES
+from pytest_kiro.report.progress import Progress
 from pytest_kiro.report.stream import Stream
+from pytest_kiro.session import Tally
 from pytest_kiro.settings import did_you_mean
 
 if TYPE_CHECKING:
@@ -19,10 +23,10 @@ if TYPE_CHECKING:
     from pytest_kiro.agent.turn import Turn
     from pytest_kiro.session import KiroSession
 
+__tracebackhide__ = HIDE_FRAMES
 _EVAL_FIXTURES = frozenset({"kiro", "kiro_sandbox", "kiro_cli", "kiro_login"})
 _TRANSCRIPT_LINES = 40
 _SCRIPTED = ("kiro", "scripted: the stand-in answered")
-_ENDED_BY_ITSELF = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
 
 
 class Report:
@@ -32,10 +36,14 @@ class Report:
         self._config, self._session = config, session
         self._worker = hasattr(config, "workerinput")
         self._told: str | None = None
+        self._said = False
         self._died = 0
         self._turns: list[dict[str, Any]] = []
         self._unsent: list[dict[str, Any]] = []
-        self._sandboxes: Counter[str] = Counter()
+        #: By the name of an xdist worker, what it said last; a dead one's last word came with a test's report.
+        self._workers: dict[str, Tally] = {}
+        self._nodes: list[Any] = []
+        self._progress = Progress(config, session.settings.worker)
         session.observers += [_Hooks(config, self._unsent), *Stream.wanted(config, session.settings)]
 
     # -- before
@@ -84,6 +92,16 @@ class Report:
             terminal.ensure_newline()
             terminal.write_line(line)
 
+    def pytest_runtest_logstart(self, nodeid: str, location: tuple[str, int | None, str]) -> None:
+        self._progress.at = (nodeid, location)
+
+    @pytest.hookimpl(wrapper=True, trylast=True)  # gone before --setup-show says what was set up
+    def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> Generator[None, Any, Any]:
+        if fixturedef.argname not in _EVAL_FIXTURES:
+            return (yield)
+        with self._progress.shown():
+            return (yield)
+
     # -- each test
 
     @pytest.hookimpl(wrapper=True)
@@ -98,6 +116,7 @@ class Report:
                 item.user_properties.append(_SCRIPTED)  # JUnit files say so as well
                 report.user_properties.append(_SCRIPTED)
             self._unsent.clear()
+            vars(report)["kiro_tally"] = self._word()
         if report.failed and (text := _turns_of(item)):
             report.sections.append(("kiro turns", text))
         if call.when == "teardown" and OWNER in item.stash:
@@ -110,6 +129,7 @@ class Report:
             return
         if self._config.pluginmanager.hasplugin("dsession"):
             self._session.used = True
+            self._hear(vars(report)["kiro_tally"])
         self._turns += turns
         if not self._told:  # an xdist controller collects nothing, so the first eval's report is its first chance
             self._write_line(self._header())
@@ -117,40 +137,60 @@ class Report:
 
     # -- after
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_sessionfinish(self, exitstatus: int) -> None:
-        if self._config.pluginmanager.hasplugin("dsession") and exitstatus not in _ENDED_BY_ITSELF:
-            self._session.used = True  # its workers may have had sandboxes of which nobody has told us yet
-        counts = {"created": self._session.created, "deleted": self._session.deleted}
+    def gather(self) -> None:
+        """Put together what this process knows at the end of its session, before the last is cleared away."""
         if self._worker:
-            self._config.workeroutput["kiro_sandboxes"] = counts  # type: ignore[attr-defined] # xdist's own
-        else:
-            self._sandboxes.update(counts)
-            self._turns += self._unsent  # Ctrl-C leaves no report that could have brought them
+            output: dict[str, Any] = self._config.workeroutput  # type: ignore[attr-defined] # xdist's own
+            output["kiro_tally"] = self._word()
+            return
+        self._turns += self._unsent  # Ctrl-C leaves no report that could have brought them
+        for node in self._nodes:
+            if word := (getattr(node, "workeroutput", None) or {}).get("kiro_tally"):
+                self._hear(word)
+            else:  # it may have had a sandbox of which nobody has told us yet
+                self._session.used = True
+
+    def _word(self) -> dict[str, Any]:
+        return {"worker": self._session.settings.worker, **asdict(self._session.tally)}
+
+    def _hear(self, word: Mapping[str, Any]) -> None:
+        self._workers[word["worker"]] = Tally(**{name: value for name, value in word.items() if name != "worker"})
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        self._nodes.append(node)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any, error: object) -> None:
         output: dict[str, Any] = getattr(node, "workeroutput", None) or {}
         if wrong := output.get("kiro_usage_error"):
             raise pytest.UsageError(wrong)
-        self._sandboxes.update(output.get("kiro_sandboxes", {}))
         if error:  # it died, perhaps with a sandbox
             self._session.used = True
             self._died += 1
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        if not self._turns and not self._sandboxes["created"] and not (self._died and self._told):
+        tally = sum(self._workers.values(), self._session.tally)
+        if self._said or not (self._turns or tally.created or tally.left or (self._died and self._told)):
             return
-        created, deleted = self._sandboxes["created"], self._sandboxes["deleted"]
+        self._said = True
         terminalreporter.write_sep("-", "kiro")
         terminalreporter.write_line(turns_line(self._turns))
-        terminalreporter.write_line(f"sandboxes: created {created}, deleted {deleted}, leaked {created - deleted}")
+        terminalreporter.write_line(sandboxes_line(tally, certain=self._session.certain))
+        kept = [f"kept {name}; {line}" for name, lines in tally.kept.items() for line in lines]
+        for line in filter(None, [*tally.left, self._session.trouble, *kept]):
+            terminalreporter.write_line(line, yellow=True)
         if self._died:
-            terminalreporter.write_line(f"workers that died: {self._died}, not counted; what they left is cleared away")
+            terminalreporter.write_line(f"workers that died: {self._died}; what they left is cleared away")
         for line in shared_lines(self._turns):
             terminalreporter.write_line(line)
         if any(turn["scripted"] for turn in self._turns):
             terminalreporter.write_line("scripted: the stand-in answered; nothing above was said by Kiro", yellow=True)
+
+    def pytest_unconfigure(self) -> None:
+        """Say it now when pytest had no summary, as after SIGTERM: somebody may have kept a sandbox."""
+        if terminal := self._config.pluginmanager.getplugin("terminalreporter"):
+            self.pytest_terminal_summary(terminal)
 
 
 def is_eval(item: pytest.Item) -> bool:
@@ -170,6 +210,20 @@ def turns_line(turns: Sequence[dict[str, Any]]) -> str:
     )
     order = sorted(counts, key=lambda ending: (ending != "completed", ending))
     return ", ".join([f"turns: {len(turns)}", *(f"{counts[ending]} {ending}" for ending in order)])
+
+
+def sandboxes_line(tally: Tally, *, certain: bool) -> str:
+    """Count sandboxes by what became of them; `certain` when the provider has looked for what is left.
+
+    >>> sandboxes_line(Tally(created=4, closed=4), certain=True)
+    'sandboxes: created 4, deleted 4, leaked 0'
+    """
+    kept, leaked = len(tally.kept), len(tally.left)
+    if not certain:
+        leaked = max(leaked, tally.created - tally.closed)
+    created = max(tally.created, kept + leaked)  # of a worker that died nobody may have heard
+    parts = [f"sandboxes: created {created}", f"deleted {created - kept - leaked}"]
+    return ", ".join([*parts, *([f"kept {kept}"] if kept else []), f"leaked {leaked}"])
 
 
 def shared_lines(turns: Sequence[dict[str, Any]]) -> list[str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -47,10 +48,22 @@ class Stream:
             lines = (self._pending.pop(name, "") + text).split("\n")
             self._pending[name] = lines.pop()
             text = "".join(f"[{name}] {line}\n" for line in lines if line)
-        capture = self._config.pluginmanager.getplugin("capturemanager")
-        with capture.global_and_fixture_disabled() if capture else nullcontext():
-            file = sys.__stderr__ if self._prefixed else sys.__stdout__
-            if file is not None and text:
-                encoding = file.encoding or "utf-8"
-                file.write(text.encode(encoding, "replace").decode(encoding))
-                file.flush()
+        past_capture(self._config, text, stderr=self._prefixed)
+
+
+def past_capture(config: Any, text: str, *, stderr: bool = False) -> None:
+    """Write to the terminal although pytest captures."""
+    with uncaptured(config):
+        file = sys.__stderr__ if stderr else sys.__stdout__
+        if file is not None and text:
+            encoding = file.encoding or "utf-8"
+            file.write(text.encode(encoding, "replace").decode(encoding))
+            file.flush()
+
+
+@contextmanager
+def uncaptured(config: Any) -> Iterator[None]:
+    """Hold pytest's capture off meanwhile."""
+    capture = config.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled() if capture else nullcontext():
+        yield

@@ -7,11 +7,21 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from emulator import Emulator
 from helpers import read_until
 from machines import PROVIDERS, After, Machines
 
 from pytest_kiro.sandbox.protocol import Pty, Sandbox, SandboxSpec
 from pytest_kiro.settings import read
+
+
+@pytest.fixture(scope="session")
+def emulator() -> Iterator[Emulator]:
+    """One emulated Daytona for all contract tests; it is the real SDK that talks to it."""
+    with Emulator() as made:
+        yield made
+        assert made.sandboxes() == []
+        assert made.crashes() == []
 
 
 @pytest.fixture(params=list(PROVIDERS))
@@ -21,10 +31,12 @@ def machines(
     temporary = tmp_path_factory.mktemp("t")  # of its own, so that what is left behind is seen
     monkeypatch.setattr("tempfile.tempdir", str(temporary))
     settings = read(option=lambda _: None, environ={}, ini=lambda _: None, run_id=os.urandom(8).hex())
-    made = PROVIDERS[request.param](settings)
+    emulator = request.getfixturevalue("emulator") if request.param == "daytona" else None
+    made = PROVIDERS[request.param](settings, emulator)
     yield made
-    made.provider.close()
-    assert [p.name for p in Path(temporary).rglob("*") if p.name != f"sandboxes-{os.getuid()}"] == []
+    assert made.provider.close() == []
+    ours = (f"sandboxes-{os.getuid()}", f"pytest-kiro-{os.getuid()}")
+    assert [p.name for p in Path(temporary).rglob("*") if p.name not in ours] == []
 
 
 @pytest.fixture

@@ -6,8 +6,10 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from emulator import Emulator
 from helpers import is_alive, wait_until
 
+from pytest_kiro.sandbox.daytona.provider import DaytonaProvider
 from pytest_kiro.sandbox.local import LocalProvider
 from pytest_kiro.sandbox.protocol import Provider, Pty, Sandbox
 from pytest_kiro.settings import Settings
@@ -37,12 +39,18 @@ class Machines:
         return wait_until(lambda: not any(self.alive(pid) for pid in pids))
 
 
-def _local(settings: Settings) -> Machines:
+def _local(settings: Settings, _emulator: Emulator | None) -> Machines:
     return Machines(LocalProvider(settings), is_alive, lambda sandbox: shutil.rmtree(sandbox.home))
 
 
+def _daytona(settings: Settings, emulator: Emulator | None) -> Machines:
+    assert emulator is not None
+    provider = DaytonaProvider(settings, environ={"DAYTONA_API_URL": emulator.url, "DAYTONA_API_KEY": emulator.key})
+    return Machines(provider, is_alive, lambda sandbox: emulator.kill_sandbox(sandbox.id))
+
+
 #: A further provider is one more entry.
-PROVIDERS: dict[str, Callable[[Settings], Machines]] = {"local": _local}
+PROVIDERS: dict[str, Callable[[Settings, Emulator | None], Machines]] = {"local": _local, "daytona": _daytona}
 
 
 class After:

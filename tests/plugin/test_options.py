@@ -14,6 +14,7 @@ from pytest_kiro.settings import TABLE, Setting
 VALUES: dict[str, list[tuple[str, Any]]] = {
     "sandbox": [("local", "local")] * 3,
     "cli": [("scripted", "scripted"), ("official", "official"), ("/opt/kiro-cli", "/opt/kiro-cli")],
+    "cli_version": [("2.29.0", "2.29.0"), ("2.30.0-beta.1", "2.30.0-beta.1"), ("10.0.1", "10.0.1")],
     "scenarios": [("one", "one"), (" two ", "two"), ("three/four", "three/four")],
     "login": [("none", "none"), ("api-key", "api-key"), ("auto", "auto")],
     "agent": [("one", "one"), ("two", "two"), ("three", "three")],
@@ -23,6 +24,9 @@ VALUES: dict[str, list[tuple[str, Any]]] = {
     "timeout": [("1", 1.0), ("2.5", 2.5), ("1e3", 1000.0)],
     "stall_timeout": [("1", 1.0), ("off", None), ("0.5", 0.5)],
     "setup_timeout": [("1", 1.0), ("2.5", 2.5), ("30", 30.0)],
+    "keep_sandbox": [("always", "always"), ("never", "never"), ("on-failure", "on-failure")],
+    "snapshot": [("auto", "auto"), ("none", "none"), ("my/snapshot:1", "my/snapshot:1")],
+    "max_sandboxes": [("1", 1), ("20", 20), ("3", 3)],
     "terminal": [("80x24", (80, 24)), ("40x10", (40, 10)), ("200x50", (200, 50))],
     "stream": [("on", "on"), ("off", "off"), ("auto", "auto")],
 }
@@ -30,6 +34,7 @@ VALUES: dict[str, list[tuple[str, Any]]] = {
 WRONG = {
     "sandbox": (" ", "a value that is not blank"),
     "cli": ("bin/kiro-cli", "official, scripted, or an absolute path in the sandbox"),
+    "cli_version": ("2.29", "a full version, such as 2.29.0"),
     "scenarios": ("", "a value that is not blank"),
     "login": ("saved", "one of auto, api-key, none"),
     "agent": ("", "a value that is not blank"),
@@ -39,10 +44,15 @@ WRONG = {
     "timeout": ("0", "a number of seconds above 0"),
     "stall_timeout": ("nan", "a number of seconds above 0, or off"),
     "setup_timeout": ("soon", "a number of seconds above 0"),
+    "keep_sandbox": ("on failure", "one of never, on-failure, always"),
+    "snapshot": (" ", "a value that is not blank"),
+    "max_sandboxes": ("0", "a whole number above 0"),
     "terminal": ("80", "columns x rows, such as 120x30"),
     "stream": ("maybe", "one of auto, on, off"),
 }
 BY_NAME = {row.name: row for row in TABLE}
+#: What only these sandboxes have; nothing is made of them here, since no eval is run.
+NEEDS = {"snapshot": ["--kiro-sandbox=daytona"], "max_sandboxes": ["--kiro-sandbox=daytona"]}
 
 
 def ini(evals: Evals, *lines: str) -> None:
@@ -67,7 +77,7 @@ def test_option_over_environment_over_ini(evals: Evals, monkeypatch: pytest.Monk
 
     def expect(number: int, origin: str, *args: str) -> None:
         monkeypatch.setenv("EXPECTED", repr((row.name, VALUES[row.name][number][1], origin)))
-        result = evals.run("-p", "no:cacheprovider", *args)
+        result = evals.run("-p", "no:cacheprovider", *NEEDS.get(row.name, []), *args)
         result.assert_outcomes(passed=1)
 
     ini(evals, f"kiro_{row.name} = {VALUES[row.name][0][0]}")
@@ -96,6 +106,28 @@ def test_every_setting_is_tested_here() -> None:
     assert set(VALUES) == set(WRONG) == set(BY_NAME)
 
 
+@pytest.mark.parametrize("name", NEEDS)
+@pytest.mark.parametrize("xdist", [[], ["-n1"]], ids=["alone", "xdist"])
+def test_what_would_be_ignored_is_a_usage_error(
+    evals: Evals, monkeypatch: pytest.MonkeyPatch, name: str, xdist: list[str]
+) -> None:
+    evals.write("test_it.py", "def test_it(kiro_settings): pass")
+    row, value = BY_NAME[name], VALUES[name][2][0]
+    said = "ERROR: {} is for --kiro-sandbox=daytona, but this run's is local, which would ignore it; leave it out, *"
+
+    def refused(origin: str, *args: str) -> None:
+        result = evals.run(*args, *xdist)
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stderr.fnmatch_lines([said.format(origin)])
+
+    # A project's ini file is for its runs in Daytona, and does not stand in the way of one without.
+    ini(evals, f"kiro_{name} = {value}")
+    evals.run("-p", "no:cacheprovider").assert_outcomes(passed=1)
+    refused(row.option, f"{row.option}={value}")
+    monkeypatch.setenv(row.variable, value)
+    refused(row.variable)
+
+
 # -- unknown names
 
 UNKNOWN = {
@@ -116,7 +148,7 @@ UNKNOWN = {
         ["--kiro-sandbox=locl"],
         {},
         [],
-        ["ERROR: --kiro-sandbox=locl: no such provider, did you mean local?; known: local; others come from plugins*"],
+        ["ERROR: --kiro-sandbox=locl: no such provider, did you mean local?; known: daytona, local; others come *"],
     ),
 }
 
@@ -390,6 +422,17 @@ def test_a_path(evals: Evals) -> None:
     result = evals.run(f"--kiro-cli={path}")
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines([f"kiro: *kiro-cli {path}, not isolated*", "scripted: the stand-in answered; nothing*"])
+
+
+def test_a_version_that_is_not_the_one_asked_for_is_refused(evals: Evals) -> None:
+    evals.write("test_it.py", HELLO, {"test_it": ["Hi."]})
+    for extra in ([], [f"--kiro-cli={program(evals, stand_in())}"]):
+        evals.run("--kiro-cli-version=2.29.0", *extra).assert_outcomes(passed=1)
+        result = evals.run("--kiro-cli-version=2.30.1", *extra)
+        result.assert_outcomes(errors=1)
+        result.stdout.fnmatch_lines(
+            ["E *InstallError: */kiro-cli is version 2.29.0, but --kiro-cli-version asks for 2.30.1; leave it out, *"]
+        )
 
 
 def test_official_is_the_one_on_the_path(evals: Evals, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,210 @@
+"""The files of a sandbox in Daytona: many in one request, any name, any size, and no pipe holds us up."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import errno
+import io
+import os
+import re
+import secrets
+import tarfile
+from collections.abc import Awaitable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, NoReturn, TypeVar
+
+from pytest_kiro.errors import SandboxError, SandboxTimeout, message
+from pytest_kiro.sandbox.daytona import faults, guest_files
+
+if TYPE_CHECKING:
+    from pytest_kiro.sandbox.daytona.machine import Machine
+
+T = TypeVar("T")
+#: Bytes that come back with a command's answer; more is downloaded, which is one request further.
+_INLINE = 4 * 1024 * 1024
+#: Bytes of names in one command; the kernel takes 2 MiB of arguments.
+_NAMES_AT_ONCE = 1024 * 1024
+#: Seconds for a transfer, and bytes a second beyond that: slower is a link that hangs.
+_TRANSFER_TIMEOUT, _SLOWEST = 60.0, 100 * 1024
+#: The same for an upload without its bytes, and for a download, of which nobody knows the size.
+_UPLOAD_TIMEOUT, _DOWNLOAD_TIMEOUT = 30.0, 1800.0
+#: Names that travel unchanged in every part of a multipart body.
+_PLAIN = re.compile(r"[\w./ +@=,~-]+", re.ASCII)
+_KINDS: Mapping[str, tuple[type[OSError], int]] = {
+    "m": (FileNotFoundError, errno.ENOENT),
+    "d": (IsADirectoryError, errno.EISDIR),
+    "n": (NotADirectoryError, errno.ENOTDIR),
+    "u": (PermissionError, errno.EACCES),
+}
+#: What the machine says when a file cannot be written, and what it is here.
+_SAYINGS: Sequence[tuple[str, type[OSError], int]] = (
+    ("is a directory", IsADirectoryError, errno.EISDIR),
+    ("not a directory", NotADirectoryError, errno.ENOTDIR),
+    ("file exists", NotADirectoryError, errno.ENOTDIR),
+    ("permission denied", PermissionError, errno.EACCES),
+)
+
+
+async def read(machine: Machine, paths: Sequence[str]) -> dict[str, bytes]:
+    """Return the bytes of files by their absolute paths; the errors of contract S7."""
+    found: dict[str, bytes] = {}
+    for some in _batches(paths, paths):
+        found.update(await _read_some(machine, some))
+    return found
+
+
+async def _read_some(machine: Machine, paths: Sequence[str]) -> dict[str, bytes]:
+    pack = f"{machine.tasks}/{secrets.token_hex(8)}.pack"
+    answer = await machine.errand(
+        "read files", guest_files.pack(paths, pack, inline=_INLINE), timeout=_TRANSFER_TIMEOUT
+    )
+    kinds, _, rest = answer.partition("\n")
+    for path, kind in zip(paths, kinds, strict=False):
+        if kind != "f":
+            _refuse(path, kind)
+    if rest.startswith("failed"):
+        _explain("read files", rest.partition("\n")[2], paths)
+    if len(kinds) != len(paths):
+        raise SandboxError(message("the sandbox could not pack the files asked for", output=answer))
+    try:
+        data = await _download(machine, pack) if rest.strip() == "big" else base64.b64decode(rest)
+        with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+            files = [file.read() for member in archive if (file := archive.extractfile(member))]
+        return dict(zip(paths, files, strict=True))
+    except (tarfile.TarError, binascii.Error, ValueError) as error:
+        raise SandboxError(f"what the sandbox packed could not be read: {error}; run it again") from error
+    finally:
+        machine.throw_away(pack)
+
+
+async def _download(machine: Machine, path: str) -> bytes:
+    from daytona import DaytonaError, FileDownloadRequest
+
+    async def call() -> bytes:
+        try:
+            answer = (await machine.raw.fs.download_files([FileDownloadRequest(source=path)]))[0]
+        except DaytonaError as error:
+            if "Truncated" in str(error):  # a link that ended, with other words
+                raise ConnectionError(faults.text_of(error)) from error
+            raise
+        if not isinstance(answer.result, bytes):
+            raise DaytonaError(answer.error or "no such file", status_code=404)
+        return answer.result
+
+    return await machine.ask(f"download {path}", call, timeout=_DOWNLOAD_TIMEOUT, safe=True)
+
+
+async def write(machine: Machine, files: Mapping[str, tuple[bytes, int]], *, careful: bool) -> None:
+    """Write files with their modes, and the folders above them.
+
+    All go up in one request. Plain names of the default mode go straight to their places; all others, and all when
+    it is `careful`, are put beside first and copied by a command: only that sees a pipe that an agent made, keeps a
+    mode, and spells any name.
+    """
+    if not files:
+        return
+    token, sent, staged = secrets.token_hex(8), dict[str, bytes](), list[tuple[str, str, int]]()
+    for number, (path, (data, mode)) in enumerate(files.items()):
+        place = path
+        if careful or mode != 0o644 or not _PLAIN.fullmatch(path):
+            place = f"{machine.tasks}/{token}.{number}"
+            staged.append((place, path, mode))
+        sent[place] = data
+    try:
+        await _upload(machine, sent)
+        for some in _batches(staged, [path for _, path, _ in staged]):
+            await _place(machine, some)
+    finally:
+        machine.throw_away(*(name for name, _, _ in staged))
+
+
+async def _place(machine: Machine, staged: Sequence[tuple[str, str, int]]) -> None:
+    answer = await machine.errand("write files", guest_files.place(staged), timeout=_TRANSFER_TIMEOUT)
+    kind, _, number = answer.strip().rpartition("\n")[2].partition(" ")
+    if number.isdigit():
+        _refuse(staged[int(number)][1], kind)
+    if kind != "f":
+        _explain("write files", answer, [path for _, path, _ in staged])
+
+
+async def _upload(machine: Machine, files: Mapping[str, bytes]) -> None:
+    from daytona import FileUpload
+
+    def call() -> Awaitable[None]:
+        # Anew for each attempt: the SDK reads the sources while it sends them.
+        return machine.raw.fs.upload_files([FileUpload(source=data, destination=path) for path, data in files.items()])
+
+    size = sum(map(len, files.values()))
+    what = f"upload {len(files)} files, {size} bytes" if len(files) > 1 else f"upload {next(iter(files))}"
+    try:
+        await machine.ask(what, call, timeout=_UPLOAD_TIMEOUT + size / _SLOWEST, safe=True)
+    except SandboxTimeout:
+        # Something that an agent put there may hold up whoever opens it.
+        for some in _batches(list(files), list(files)):
+            kinds = await machine.errand("look at files", guest_files.kinds(some))
+            for path, kind in zip(some, kinds.strip(), strict=False):
+                if kind not in "fmu":
+                    _refuse(path, kind)
+        raise
+    except SandboxError as error:
+        _explain(what, str(error), list(files), error)
+
+
+async def listing(machine: Machine, path: str) -> list[str]:
+    """Return every entry below a folder: relative paths, sorted, folders with a trailing slash."""
+    answer = await machine.errand(f"list {path}", guest_files.listing(path), timeout=_TRANSFER_TIMEOUT)
+    kind, _, rest = answer.partition("\n")
+    if kind in ("f", "u", "o"):
+        kind = "n"  # there, and no folder
+    if kind != "d":
+        _refuse(path, kind)
+    folders, _, others = rest.partition("-")
+    return sorted([f"{name}/" for name in _names(folders)] + list(_names(others)))
+
+
+def _names(encoded: str) -> Iterator[str]:
+    for name in base64.b64decode(encoded).split(b"\0"):
+        if name:
+            yield name.removeprefix(b"./").decode("utf-8", "surrogateescape")
+
+
+def _batches(entries: Sequence[T], names: Sequence[str]) -> Iterator[Sequence[T]]:
+    """Cut a list so that the names in one part are no more than a command can hold."""
+    start = size = 0
+    for number, name in enumerate(names):
+        length = 2 * len(name.encode("utf-8", "surrogateescape")) + 100
+        if size + length > _NAMES_AT_ONCE and number > start:
+            yield entries[start:number]
+            start, size = number, 0
+        size += length
+    if entries:
+        yield entries[start:]
+
+
+def _refuse(path: str, kind: str) -> NoReturn:
+    if kind in _KINDS:
+        cls, number = _KINDS[kind]
+        raise cls(number, os.strerror(number), path)
+    raise OSError(errno.EINVAL, "neither a file nor a folder (a pipe, socket or device)", path)
+
+
+def _explain(what: str, said: str, paths: Sequence[str], error: SandboxError | None = None) -> NoReturn:
+    """Raise what a refusal means."""
+    if isinstance(error, faults.Gone):
+        raise error
+    if _FULL.search(said):
+        raise disk_full(what, said) from error
+    for saying, cls, number in _SAYINGS:
+        if saying in said.lower():
+            named = max((path for path in paths if path in said), key=len, default=what)
+            raise cls(number, os.strerror(number), named) from error
+    raise error or SandboxError(message(f"{what}: the sandbox refused", output=said))
+
+
+def disk_full(what: str, said: str) -> SandboxError:
+    """Return the error for a disk that has no room."""
+    return SandboxError(message(f"{what}: the sandbox's disk is full", output=said, advice=_ROOM))
+
+
+_FULL = re.compile(r"no space left|file too large|quota exceeded", re.IGNORECASE)
+_ROOM = "free space in it, or ask for a larger disk (kiro_sandbox_args: resources with an image or a snapshot)"

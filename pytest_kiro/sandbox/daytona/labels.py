@@ -1,0 +1,93 @@
+"""How our sandboxes are known again among an organisation's: labels, an owner, a time to live."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import re
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+OURS = {"pytest-kiro": "1"}
+KEPT = {"keep": "1"}
+#: Labels by which the rest of a sandbox's life is decided; nobody else sets them.
+RESERVED = frozenset({*OURS, "run", "worker", "owner", "created-at", "expires-at", *KEPT})
+#: Where CI services say which repository a run is of; the first that is set counts.
+_REPOSITORIES = (
+    *("GITHUB_REPOSITORY", "CI_PROJECT_PATH", "BITBUCKET_REPO_FULL_NAME", "BUILDKITE_REPO"),
+    *("CIRCLE_PROJECT_REPONAME", "BUILD_REPOSITORY_NAME"),
+)
+
+
+def owner(environ: Mapping[str, str] = os.environ) -> str:
+    """Return whose sandboxes these are: the CI repository, else user@host.
+
+    >>> owner({"GITHUB_REPOSITORY": "ada/engine"})
+    'ada/engine'
+    """
+    found = next((environ[name] for name in _REPOSITORIES if environ.get(name)), None)
+    try:
+        found = found or f"{getpass.getuser()}@{socket.gethostname()}"
+    except (KeyError, OSError):  # a container's user without a name
+        found = f"{os.getuid()}@{socket.gethostname()}"
+    return re.sub(r"[^\w./@:-]", "-", found)[:60]
+
+
+def make(run_id: str, worker: str, ttl_minutes: int, *, now: datetime, of: str) -> dict[str, str]:
+    """Return the labels of a new sandbox."""
+    return {
+        **OURS,
+        "run": run_id,
+        "worker": worker,
+        "owner": of,
+        "created-at": stamp(now),
+        "expires-at": stamp(now + timedelta(minutes=ttl_minutes)),
+    }
+
+
+def stamp(when: datetime) -> str:
+    return when.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@dataclass(frozen=True)
+class Found:
+    """One of this project's sandboxes, as its labels tell."""
+
+    id: str
+    name: str
+    state: str
+    owner: str
+    run: str
+    created: datetime | None
+    expires: datetime | None
+    keep: bool
+
+    def is_left_over(self, of: str, now: datetime) -> bool:
+        """Whether its run is dead: past its time, and of the same owner; one that is kept never is."""
+        return not self.keep and self.owner == of and self.expires is not None and self.expires < now
+
+
+def read(sandbox_id: str, name: str, state: str, labels: Mapping[str, str]) -> Found:
+    return Found(
+        id=sandbox_id,
+        name=name,
+        state=state,
+        owner=labels.get("owner", "?"),
+        run=labels.get("run", ""),
+        created=_when(labels.get("created-at")),
+        expires=_when(labels.get("expires-at")),
+        keep=is_kept(labels),
+    )
+
+
+def is_kept(labels: Mapping[str, str]) -> bool:
+    return KEPT.items() <= labels.items()
+
+
+def _when(text: str | None) -> datetime | None:
+    try:
+        return datetime.strptime(text or "", "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    except ValueError:
+        return None

@@ -1,0 +1,296 @@
+"""A terminal in a Daytona sandbox, pulled: the SDK's callbacks stay in here."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import threading
+import time
+import uuid
+from collections import deque
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from pytest_kiro.errors import PtyClosed, SandboxError, SandboxTimeout
+from pytest_kiro.sandbox.daytona import faults, guest
+from pytest_kiro.sandbox.daytona.machine import Machine
+
+if TYPE_CHECKING:
+    from daytona.handle.async_pty_handle import AsyncPtyHandle
+
+#: Bytes that wait for their reader; beyond it the link is not read, as a full terminal would hold its program.
+_HELD = 64 * 1024 * 1024
+_READ_AT_ONCE = 256 * 1024
+#: The service takes frames of 64 KiB.
+_FRAME = 16 * 1024
+#: The environment rides in a header of the handshake, which proxies cut at about 8 KiB (measured: 30 KB is refused).
+_ENV_BYTES = 4096
+_OPEN_TIMEOUT = 60.0
+_WRITE_TIMEOUT = 30.0
+_CLOSE_TIMEOUT = 30.0
+#: Seconds of silence after which the machine is asked whether the program still runs, and seconds that the link then
+#: has to tell of its end.
+_SILENCE, _LATE = 20.0, 3.0
+
+
+class DaytonaPty:
+    """A terminal (contract P) over a link that can be lost: then `wait` gives None."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine, self._client = machine, machine.client
+        self._task = machine.task()
+        self._id = _new_id()
+        self._handle: AsyncPtyHandle | None = None
+        self._chunks = deque[bytes]()
+        self._size = 0
+        self._news = threading.Condition()
+        self._room = asyncio.Event()
+        self._over = self._closed = False
+        self._status: int | None = None
+        self._heard = 0.0
+        self._settled = threading.Event()
+        self._watch: asyncio.Task[None] | None = None
+
+    def open(self, cwd: str | None, env: Mapping[str, str], size: tuple[int, int]) -> None:
+        """Start the machine's shell in it."""
+        envs = {"TERM": "xterm-256color", **env, guest.TAG: f"{self._task}."}
+        if len(json.dumps(envs)) > _ENV_BYTES:
+            raise ValueError(
+                f"the variables for a terminal in Daytona come to more than {_ENV_BYTES} bytes, which its proxies "
+                "refuse; pass large values in a file"
+            )
+        self._client.run(self._open(cwd, envs, size), _OPEN_TIMEOUT)
+
+    async def _open(self, cwd: str | None, envs: dict[str, str], size: tuple[int, int]) -> None:
+        from daytona import DaytonaConflictError, DaytonaError, PtySize
+
+        process = self._machine.raw.process
+
+        async def call() -> AsyncPtyHandle:
+            with suppress(DaytonaConflictError):
+                return await process.create_pty_session(
+                    self._id, self._feed, cwd=cwd, envs=envs, pty_size=PtySize(cols=size[0], rows=size[1])
+                )
+            with suppress(DaytonaError):  # an attempt whose answer was lost has made it
+                return await process.connect_pty_session(self._id, self._feed)
+            self._id = _new_id()
+            raise ConnectionError("a terminal was made, and could not be reached afterwards")
+
+        try:
+            self._handle = await self._machine.ask("open a terminal", call, timeout=_OPEN_TIMEOUT, safe=True)
+        except faults.Gone:
+            raise
+        except SandboxError as error:
+            if faults.status_of(error) == 404:
+                raise SandboxError(
+                    f"sandbox {self._machine.id} has an old daemon, which cannot make a terminal in one request (HTTP "
+                    "404); make it from a newer snapshot or image"
+                ) from error
+            raise
+        self._heard = self._client.loop.time()
+        self._watch = asyncio.ensure_future(self._follow(self._handle))
+        # Which session is ours is known only here: children that shed their environment are ended by it.
+        with suppress(Exception):  # it has ended already
+            file = guest.session_file(f"{self._task}.", self._machine.tasks)
+            await self._handle.send_input(f" echo $$ >{file}\n")
+
+    # -- on the loop
+
+    def _feed(self, data: bytes) -> Any:
+        with self._news:
+            self._chunks.append(data)
+            self._size += len(data)
+            self._heard = self._client.loop.time()
+            full = self._size > _HELD
+            self._news.notify_all()
+        if full:
+            self._room.clear()
+        return self._drained() if full else None
+
+    async def _drained(self) -> None:
+        await self._room.wait()
+
+    async def _follow(self, handle: AsyncPtyHandle) -> None:
+        """Wait for the end and find out what it was."""
+        status: int | None = None
+        told, noticed = asyncio.ensure_future(handle.wait()), asyncio.ensure_future(self._notice())
+        try:
+            await asyncio.wait((told, noticed), return_when=asyncio.FIRST_COMPLETED)
+            if told.done():
+                ended = told.result()
+                status = _shell_status(ended.exit_code, ended.error)
+            else:  # what may still come would come after the end
+                await self._hang_up(handle)
+        finally:
+            told.cancel()
+            noticed.cancel()
+            with self._news:
+                self._over = True
+                self._news.notify_all()
+            try:
+                self._status = await self._settle(status)
+            finally:
+                self._settled.set()
+
+    async def _notice(self) -> None:
+        """Return when the program has ended and the link does not tell: a proxy may hold on to what is dead."""
+        loop = self._client.loop
+        while True:
+            if (left := self._heard + _SILENCE - loop.time()) > 0 or self._chunks:
+                await asyncio.sleep(max(left, 0.1))
+                continue
+            try:
+                if await self._ask() == "ended":
+                    await asyncio.sleep(_LATE)
+                    return
+            except faults.Gone:
+                return
+            except SandboxError:
+                pass  # it is asked again
+            self._heard = loop.time()
+
+    async def _ask(self) -> str:
+        """Ask where the program is whether it is still `running`, and have what it left ended when not."""
+        command = guest.settle(f"{self._task}.", self._machine.tasks)
+        return (await self._machine.errand("end of a terminal", command)).strip()
+
+    async def _settle(self, status: int | None) -> int | None:
+        """End what the program left, and believe an exit code of 0 only when the program has ended.
+
+        The SDK makes 0 of every polite close, also of a proxy's in the middle of a turn.
+        """
+        if status is None or self._closed:
+            return status
+        try:
+            running = await self._ask() == "running"
+        except SandboxError:
+            return status or None
+        return None if running and status == 0 else status
+
+    # -- for whoever pulls
+
+    def read(self, timeout: float) -> bytes:
+        deadline = time.monotonic() + timeout
+        with self._news:
+            while not self._chunks:
+                if self._over or self._closed:
+                    return b""
+                left = deadline - time.monotonic()
+                if left <= 0 or not self._news.wait(left):
+                    if self._chunks or self._over:
+                        continue
+                    raise TimeoutError(f"nothing was printed for {timeout:g} s")
+            taken, size = list[bytes](), 0
+            while self._chunks and size + len(self._chunks[0]) <= max(_READ_AT_ONCE, len(self._chunks[0])):
+                taken.append(self._chunks.popleft())
+                size += len(taken[-1])
+            self._size -= size
+        if not self._room.is_set():
+            self._client.loop.call_soon_threadsafe(self._room.set)
+        return b"".join(taken)
+
+    def write(self, data: bytes) -> None:
+        self._client.run(self._write(data), _WRITE_TIMEOUT)
+
+    async def _write(self, data: bytes) -> None:
+        handle = self._handle
+        for start in range(0, len(data), _FRAME):
+            if handle is None or self._over or self._closed:
+                raise PtyClosed("the program in this terminal has ended; nothing can be typed")
+            try:
+                await asyncio.wait_for(handle.send_input(data[start : start + _FRAME]), _WRITE_TIMEOUT)
+            except TimeoutError:
+                text = f"the program did not read {len(data) - start} typed bytes within {_WRITE_TIMEOUT:g} s"
+                raise SandboxTimeout(text) from None
+            except Exception as error:
+                raise PtyClosed(f"nothing can be typed into this terminal any more: {faults.text_of(error)}") from error
+
+    def resize(self, size: tuple[int, int]) -> None:
+        if self._over or self._closed or self._handle is None:
+            return
+        from daytona import PtySize
+
+        handle = self._handle
+        with suppress(SandboxError):  # the program may just have ended
+            what = "resize a terminal"
+            call = lambda: handle.resize(PtySize(cols=size[0], rows=size[1]))  # noqa: E731 - one request, twice the same
+            self._client.run(self._machine.ask(what, call, timeout=_WRITE_TIMEOUT, safe=True), _WRITE_TIMEOUT)
+
+    def wait(self, timeout: float) -> int | None:
+        if not self._settled.wait(timeout):
+            raise TimeoutError(f"the program still runs after {timeout:g} s")
+        return self._status
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        ended = self._settled.is_set() and self._status is not None  # and so what it left was ended too
+        self._closed = True
+        try:
+            self._client.run(self._close(ended), _CLOSE_TIMEOUT)
+        finally:
+            self._release()
+
+    def forget(self) -> None:
+        """Let go of a terminal whose machine is gone."""
+        self._closed = True
+        with suppress(SandboxError):
+            self._client.run(self._disconnect(), _CLOSE_TIMEOUT)
+        self._release()
+
+    def _release(self) -> None:
+        if not self._settled.is_set():
+            self._status = 137
+            self._settled.set()
+        with self._news:
+            self._chunks.clear()
+            self._over = True
+            self._news.notify_all()
+
+    async def _close(self, ended: bool) -> None:
+        self._room.set()
+        try:
+            if not ended:
+                await self._kill()
+        finally:
+            await self._disconnect()
+
+    async def _kill(self) -> None:
+        """End the program and all that it started.
+
+        The service's own kill ends the shell's tree; ours also what has left that tree.
+        """
+        process, what = self._machine.raw.process, "end a terminal"
+        ends = [self._machine.reap([f"{self._task}."])]
+        if self._handle is not None:
+            call = lambda: process.kill_pty_session(self._id)  # noqa: E731 - one request, of no effect the second time
+            ends.append(self._machine.ask(what, call, timeout=_CLOSE_TIMEOUT, safe=True))
+        ours, *_theirs = await asyncio.gather(*ends, return_exceptions=True)  # theirs is 404 when ours was quicker
+        if isinstance(ours, BaseException) and not isinstance(ours, faults.Gone):
+            raise ours
+
+    async def _disconnect(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+        if self._handle is not None:
+            await self._hang_up(self._handle)
+
+    async def _hang_up(self, handle: AsyncPtyHandle) -> None:
+        with suppress(Exception):
+            await asyncio.wait_for(handle.disconnect(), 5)
+
+
+def _new_id() -> str:
+    return f"kiro-{uuid.uuid4().hex}"
+
+
+def _shell_status(code: int | None, reason: str | None) -> int | None:
+    """Return the status as a shell would show it: for a death by signal the service may say -1 and name it."""
+    if code is None or code >= 0:
+        return code
+    words = (reason or "").upper().replace("CTRL+C", "SIGINT").split()
+    if words[:1] == ["SIGNAL"] and words[-1].isdigit():
+        return 128 + int(words[-1])
+    return 128 + next((number for number in signal.Signals if number.name in words), signal.SIGKILL)

@@ -1,0 +1,211 @@
+"""A sandbox in Daytona: contract S, over one machine."""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+import time
+import weakref
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from contextlib import suppress
+from pathlib import PurePosixPath
+from typing import Any, TypeVar
+
+from pytest_kiro.errors import SandboxClosed, SandboxError, SandboxTimeout, message
+from pytest_kiro.sandbox.daytona import files, guest, guest_files
+from pytest_kiro.sandbox.daytona.machine import Machine
+from pytest_kiro.sandbox.daytona.pty import DaytonaPty
+from pytest_kiro.sandbox.protocol import EXEC_TIMEOUT, ExecResult, check_env
+
+T = TypeVar("T")
+#: Minutes that must be left to a sandbox beyond the turn that begins in it.
+_MARGIN_MINUTES = 30
+#: Seconds for a transfer in all: 100 MB over a slow link.
+_FILES_TIMEOUT = 1800.0
+_INTERRUPTED = 10.0
+
+
+class DaytonaSandbox:
+    """A machine of Daytona's (contract S)."""
+
+    isolated = remote = True
+
+    def __init__(
+        self,
+        machine: Machine,
+        name: str,
+        *,
+        ttl_minutes: int,
+        extend: Callable[[int], Coroutine[Any, Any, None]],
+        keep: Callable[[], Coroutine[Any, Any, None]],
+        end: Callable[[DaytonaSandbox], None],
+        joined: bool = False,
+    ) -> None:
+        self._machine, self._client = machine, machine.client
+        self.name, self.joined = name, joined
+        self._extend, self._keep, self._end = extend, keep, end
+        self._until = time.monotonic() + 60 * ttl_minutes
+        self._closed = False
+        self._places = dict[PurePosixPath, int]()  # the folders in which commands were executed, numbered
+        self._numbers = itertools.count(1)
+        self._ptys = weakref.WeakSet[DaytonaPty]()
+
+    def __repr__(self) -> str:
+        return f"<DaytonaSandbox {self.name} {self.id}{' closed' if self._closed else ''}>"
+
+    @property
+    def id(self) -> str:
+        return self._machine.id
+
+    @property
+    def home(self) -> str:
+        return self._machine.home
+
+    def keep_alive(self, seconds: float) -> None:
+        self._check()
+        if self._until - time.monotonic() < seconds + 60 * _MARGIN_MINUTES:
+            minutes = int(seconds // 60) + 4 * _MARGIN_MINUTES
+            self._client.run(self._extend(minutes), 60)
+            self._until = time.monotonic() + 60 * minutes
+
+    def exec(
+        self,
+        command: str,
+        *,
+        cwd: str | None = None,
+        env: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+    ) -> ExecResult:
+        self._check()
+        check_env(env or {})
+        limit = EXEC_TIMEOUT if timeout is None else timeout
+        folder = self._resolve(cwd or "")
+        task = self._machine.task(self._place(folder))
+        started = time.monotonic()
+        work = self._machine.execute(command, task=task, cwd=folder, env=env or {}, limit=limit)
+        try:
+            ended, in_time = self._client.run(work, limit + 180)
+        except Exception:
+            raise
+        except BaseException:  # Ctrl-C: nobody waits for the command, so it shall not go on
+            with suppress(SandboxError):
+                self._client.run(self._machine.end(task), _INTERRUPTED)
+            raise
+        duration = time.monotonic() - started
+        if ended.trouble:
+            raise _trouble(ended, folder, command)
+        if not in_time:
+            what = f"the command did not end within {limit:g} s and was killed: {command}"
+            raise SandboxTimeout(message(what, output=ended.output, advice="give exec a longer timeout"), ended.output)
+        return ExecResult(command, ended.exit_code, ended.output, duration)
+
+    def open_pty(
+        self,
+        *,
+        cwd: str | None = None,
+        env: Mapping[str, str] | None = None,
+        size: tuple[int, int] = (120, 30),
+    ) -> DaytonaPty:
+        self._check()
+        check_env(env or {})
+        if cwd:
+            self.exec("true", cwd=cwd)  # raises what is true of the folder; the service only says 500
+        pty = DaytonaPty(self._machine)
+        self._ptys.add(pty)
+        try:
+            pty.open(self._resolve(cwd) if cwd else None, env or {}, size)
+        except BaseException:  # it may have been made all the same
+            with suppress(SandboxError):
+                pty.close()
+            raise
+        return pty
+
+    def read_file(self, path: str) -> bytes:
+        return self.read_files([path])[path]
+
+    def read_files(self, paths: Iterable[str]) -> dict[str, bytes]:
+        self._check()
+        wanted = {path: self._resolve(path) for path in paths}
+        if not wanted:
+            return {}
+        found = self._run(files.read(self._machine, list(dict.fromkeys(wanted.values()))))
+        return {path: found[absolute] for path, absolute in wanted.items()}
+
+    def write_file(self, path: str, data: bytes, *, mode: int = 0o644) -> None:
+        self._check()
+        self._run(files.write(self._machine, {self._resolve(path): (data, mode)}, careful=True))
+
+    def write_files(self, files_: Mapping[str, tuple[bytes, int]]) -> None:
+        self._check()
+        resolved = {self._resolve(path): entry for path, entry in files_.items()}
+        self._run(files.write(self._machine, resolved, careful=False))
+
+    def list_files(self, path: str) -> list[str]:
+        self._check()
+        return self._run(files.listing(self._machine, self._resolve(path)))
+
+    def remove(self, path: str) -> None:
+        self._check()
+        target = self._resolve(path)
+        places = [place for place in list(self._places) if place.is_relative_to(target)]
+        tags = [self._machine.tag(self._places.pop(place)) for place in places]
+        answer = self._run(
+            self._machine.errand(f"remove {path}", guest_files.remove(target, tags, self._machine.tasks))
+        )
+        if answer.strip():
+            raise SandboxError(message(f"{target} could not be removed", output=answer))
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._end(self)
+
+    def keep(self) -> list[str]:
+        self._client.run(self._keep(), 180)
+        self._closed = True
+        self.abandon()
+        return [
+            f"get back to it: daytona ssh {self.id}",
+            f"delete it: python -m pytest_kiro sandboxes --delete {self.id}",
+        ]
+
+    def abandon(self) -> None:
+        """End our own terminals and processes in a sandbox that others go on using."""
+        for pty in list(self._ptys):
+            with suppress(SandboxError):
+                pty.close()
+        with suppress(SandboxError):
+            self._client.run(self._machine.reap([self._machine.tag()]), 60)
+
+    def forget(self) -> None:
+        """Let our terminals know that their machine is deleted."""
+        for pty in list(self._ptys):
+            pty.forget()
+
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        return self._client.run(work, _FILES_TIMEOUT)
+
+    def _check(self) -> None:
+        if self._closed:
+            raise SandboxClosed(f"sandbox {self.id} is closed; a fixture or test used it after its session ended")
+
+    def _place(self, folder: str) -> int:
+        return self._places.setdefault(PurePosixPath(folder), next(self._numbers))
+
+    def _resolve(self, path: str) -> str:
+        # `a/../b` stays as it is: what it means is the machine's to say, where links lead elsewhere.
+        return str(PurePosixPath(self.home) / path)
+
+
+def _trouble(ended: guest.Ended, folder: str, command: str) -> Exception:
+    """Return the error for a command that did not begin, or whose output did not fit on the disk."""
+    if ended.trouble == "full":
+        return files.disk_full(f"execute {command}", ended.output)
+    kind, number = {
+        "missing": (FileNotFoundError, errno.ENOENT),
+        "file": (NotADirectoryError, errno.ENOTDIR),
+        "closed": (PermissionError, errno.EACCES),
+    }[ended.trouble]
+    return kind(number, os.strerror(number), folder)

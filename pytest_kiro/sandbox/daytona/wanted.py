@@ -1,0 +1,117 @@
+"""What `kiro_sandbox_args` may ask of Daytona: what cannot be had is refused before anything is requested."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
+
+from pytest_kiro.errors import SettingsError
+from pytest_kiro.sandbox.daytona import labels
+from pytest_kiro.sandbox.protocol import SandboxSpec
+from pytest_kiro.settings import did_you_mean
+
+#: The platform's default has one GiB, which is tight for node beside an agent.
+RESOURCES: Mapping[str, int] = {"cpu": 2, "memory": 4, "disk": 8}
+#: Daytona's own limits.
+_MOST_NETWORKS, _MOST_DOMAINS = 10, 20
+_MOVING_TAGS = ("latest", "lts", "stable")
+_DOMAIN = re.compile(r"(\*\.)?([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z0-9][a-z0-9-]*[a-z0-9]", re.IGNORECASE)
+
+
+def check(spec: SandboxSpec, chosen: str) -> None:
+    """Raise `SettingsError` for what Daytona would refuse, or would take and do otherwise.
+
+    `chosen` is `--kiro-snapshot`.
+    """
+    for name in ("image", "snapshot", "region"):
+        value = getattr(spec, name)
+        if value is not None and not (isinstance(value, str) and re.fullmatch(r"\S+", value)):
+            _refuse(name, value, "a text without blanks, or None")
+    _check_source(spec, chosen)
+    _check_resources(spec, chosen)
+    _check_lists(spec)
+    _check_labels(spec.labels)
+
+
+def resources(spec: SandboxSpec) -> dict[str, int]:
+    """Return what a sandbox that is built for this run has: GiB, and vCPUs."""
+    return {**RESOURCES, **spec.resources}
+
+
+def _check_source(spec: SandboxSpec, chosen: str) -> None:
+    if spec.image and spec.snapshot:
+        raise SettingsError(
+            f"kiro_sandbox_args: image={spec.image!r} and snapshot={spec.snapshot!r} are two ways to say what a "
+            "sandbox is made from; give one"
+        )
+    if spec.image and chosen != "none":
+        raise SettingsError(
+            f"kiro_sandbox_args has image={spec.image!r}, and --kiro-snapshot={chosen} asks for a snapshot; leave "
+            "out one of them"
+        )
+    if spec.image and "@sha256:" not in spec.image:
+        tag = spec.image.rpartition("/")[2].partition(":")[2]
+        if not tag or tag in _MOVING_TAGS:
+            wanted = f"a tag that stays, such as debian:12.9; Daytona refuses none, {', '.join(_MOVING_TAGS)}"
+            _refuse("image", spec.image, wanted)
+
+
+def _check_resources(spec: SandboxSpec, chosen: str) -> None:
+    if not isinstance(spec.resources, Mapping):
+        _refuse("resources", spec.resources, "a dict, such as {'cpu': 2, 'memory': 4}")
+    asked: Mapping[Any, Any] = spec.resources  # nobody has checked the types
+    for name, value in asked.items():
+        if name not in RESOURCES:
+            hint = did_you_mean(str(name), list(RESOURCES))
+            raise SettingsError(f"kiro_sandbox_args: resources has no {name!r}{hint}; known: {', '.join(RESOURCES)}")
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            _refuse(f"resources[{name!r}]", value, f"a whole number of {'vCPUs' if name == 'cpu' else 'GiB'} above 0")
+    if spec.resources and not spec.image and (spec.snapshot or chosen != "auto"):
+        source = spec.snapshot or (chosen if chosen != "none" else "Daytona's own")
+        raise SettingsError(
+            f"kiro_sandbox_args: resources={dict(spec.resources)}, but a ready-made snapshot, here {source}, has its "
+            "own; give an image, or --kiro-snapshot=auto"
+        )
+
+
+def _check_lists(spec: SandboxSpec) -> None:
+    networks, domains = spec.network_allow_list, spec.domain_allow_list
+    if networks and domains:
+        raise SettingsError("kiro_sandbox_args: Daytona takes network_allow_list or domain_allow_list; give one")
+    for name, entries, most in (
+        ("network_allow_list", networks, _MOST_NETWORKS),
+        ("domain_allow_list", domains, _MOST_DOMAINS),
+    ):
+        if not isinstance(entries, Sequence):
+            _refuse(name, entries, "a list of texts")
+        if len(entries) > most:
+            raise SettingsError(
+                f"kiro_sandbox_args: {name} has {len(entries)} entries; Daytona takes {most} at most; join some of them"
+            )
+    for entry in networks:
+        try:
+            ipaddress.ip_network(entry)
+        except ValueError as error:
+            _refuse("network_allow_list", entry, f"a CIDR block, such as 208.80.154.232/32 ({error})")
+    for entry in domains:
+        if not _DOMAIN.fullmatch(entry):
+            _refuse("domain_allow_list", entry, "a host name, such as cli.kiro.dev or *.kiro.dev")
+
+
+def _check_labels(wanted: Mapping[Any, Any]) -> None:
+    if not isinstance(wanted, Mapping):
+        _refuse("labels", wanted, "a dict of texts")
+    for name, value in wanted.items():
+        if not isinstance(name, str) or not isinstance(value, str):
+            _refuse(f"labels[{name!r}]", value, "texts only")
+        if name in labels.RESERVED:
+            raise SettingsError(
+                f"kiro_sandbox_args: the label {name!r} is pytest-kiro's own, by which leaked sandboxes are found; "
+                "take another name"
+            )
+
+
+def _refuse(name: str, value: object, wanted: str) -> NoReturn:
+    raise SettingsError(f"kiro_sandbox_args: {name}={value!r} is not right; wanted: {wanted}")

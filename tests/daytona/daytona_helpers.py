@@ -1,0 +1,23 @@
+"""What the tests of the Daytona provider have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pytest_kiro.sandbox.daytona.provider import DaytonaProvider
+
+Make = Callable[..., DaytonaProvider]
+
+
+class Waits:
+    """A clock that moves when somebody waits, and only then."""
+
+    def __init__(self) -> None:
+        self.now, self.pauses = 1_000_000.0, list[float]()
+
+    async def pause(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        self.now += seconds
+
+    def clock(self) -> float:
+        return self.now

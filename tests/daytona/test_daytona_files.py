@@ -1,0 +1,282 @@
+"""Files over a network that loses, refuses and repeats: many in one request, any size, and nothing half."""
+
+from __future__ import annotations
+
+import os
+import random
+import shlex
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from emulator import Emulator
+
+from pytest_kiro.errors import SandboxError, SandboxTimeout
+from pytest_kiro.sandbox.daytona import files
+from pytest_kiro.sandbox.daytona.sandbox import DaytonaSandbox
+from pytest_kiro.sandbox.protocol import SandboxSpec
+
+LARGE = random.Random(1).randbytes(1 << 20) * 9
+PLAIN = 0o644
+
+
+@pytest.fixture
+def sandbox(provider: Callable[..., Any], waits: Any) -> Iterator[DaytonaSandbox]:
+    """One whose pauses between two attempts take no time."""
+    made = provider(waits=waits).create(SandboxSpec())
+    yield made
+    made.close()
+
+
+def requests(emulator: Emulator) -> list[str]:
+    """The requests since this was asked last."""
+    routes = [entry["route"] for entry in emulator.log()]
+    emulator.reset_log()
+    return routes
+
+
+def on_host(emulator: Emulator) -> Path:
+    return Path(emulator.sandboxes()[0]["home"])
+
+
+def test_100_megabytes_go_both_ways(emulator: Emulator, sandbox: DaytonaSandbox) -> None:
+    data = b"".join(number.to_bytes(4) + LARGE[: 1 << 20] for number in range(100))
+    for write in (lambda: sandbox.write_file("a", data), lambda: sandbox.write_files({"a": (data, PLAIN)})):
+        write()
+        assert (on_host(emulator) / "a").read_bytes() == data
+        assert sandbox.read_file("a") == data
+        sandbox.remove("a")
+    sandbox.exec("true").check()
+    assert sandbox.list_files("../../tmp/tasks") == [], "what was on its way lies nowhere"
+
+
+def test_2000_files_are_one_request_each_way(emulator: Emulator, sandbox: DaytonaSandbox) -> None:
+    wanted = {f"shop/src/module_{n % 50}/a rather long name of a file {n}.py": b"%d\n" % n for n in range(2000)}
+    requests(emulator)
+    sandbox.write_files({path: (data, PLAIN) for path, data in wanted.items()})
+    assert requests(emulator) == ["files_bulk_upload"]
+    assert sandbox.read_files(wanted) == wanted
+    assert requests(emulator) == ["exec"]
+
+
+def test_what_needs_care_costs_one_more_request_for_all_and_the_others_none(
+    emulator: Emulator, sandbox: DaytonaSandbox
+) -> None:
+    wanted = {f"plain/{n}": (b"%d" % n, PLAIN) for n in range(500)}
+    wanted |= {"run.sh": (b"#!/bin/sh\necho ran\n", 0o755), "secret": (b"s", 0o600), "new\nline": (b"n", PLAIN)}
+    requests(emulator)
+    sandbox.write_files(wanted)
+    assert requests(emulator) == ["files_bulk_upload", "exec"]
+    assert sandbox.read_files(wanted) == {path: data for path, (data, _) in wanted.items()}
+    home = on_host(emulator)
+    modes = {path: (home / path).stat().st_mode & 0o777 for path in wanted}
+    assert modes == {path: mode for path, (_, mode) in wanted.items()}
+    assert sandbox.exec("./run.sh").output == "ran\n"
+
+
+FAULTS: dict[str, list[tuple[str, dict[str, Any]]]] = {
+    "upload lost": [("files_bulk_upload", {"lose_response": True})],
+    "upload torn": [("files_bulk_upload", {"drop": True, "times": 2})],
+    "upload refused": [("files_bulk_upload", {"status": 503, "times": 3})],
+    "upload limited": [("files_bulk_upload", {"status": 429, "headers": {"Retry-After": "30"}, "times": 2})],
+    "placing lost": [("exec", {"lose_response": True})],
+    "placing refused": [("exec", {"status": 502, "times": 2})],
+    "download lost": [("files_bulk_download", {"lose_response": True})],
+    "download torn": [("files_bulk_download", {"drop": True})],
+    "download cut in its head": [("files_bulk_download", {"cut_body": 40})],
+    "download cut": [("files_bulk_download", {"cut_body": 5_000_000, "times": 2})],
+    "download truncated in its head": [("files_bulk_download", {"truncate": 40})],
+    "download truncated": [("files_bulk_download", {"truncate": 5_000_000, "times": 2})],
+    "download truncated at once": [("files_bulk_download", {"truncate": 0})],
+    "download refused": [("files_bulk_download", {"status": 500, "times": 2})],
+    "download limited": [("files_bulk_download", {"status": 429, "headers": {"Retry-After": "30"}})],
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_every_byte_arrives_although(emulator: Emulator, sandbox: DaytonaSandbox, fault: str) -> None:
+    for route, rule in FAULTS[fault]:
+        emulator.fault(route, **rule)
+    sandbox.write_files({"plain": (LARGE, PLAIN), "script": (b"s", 0o700)})
+    sandbox.write_file("careful", LARGE[::-1])
+    assert sandbox.read_files(["plain", "careful", "script"]) == {
+        "plain": LARGE,
+        "careful": LARGE[::-1],
+        "script": b"s",
+    }
+
+
+@pytest.mark.parametrize("fault", [{"truncate": 5_000_000}, {"cut_body": 5_000_000}, {"status": 500}])
+def test_a_download_that_never_succeeds_is_an_error(
+    emulator: Emulator, sandbox: DaytonaSandbox, fault: dict[str, Any]
+) -> None:
+    sandbox.write_file("large", LARGE)
+    emulator.fault("files_bulk_download", times=None, **fault)
+    with pytest.raises(SandboxError, match="download"):
+        sandbox.read_file("large")
+
+
+FULL = r"upload .*: the sandbox's disk is full(?s:.*)free space in it, or ask for a larger disk"
+
+
+@pytest.mark.parametrize("write", [lambda s: s.write_file("a", b"x"), lambda s: s.write_files({"a": (b"x", PLAIN)})])
+def test_a_full_disk_is_named_with_what_to_do(
+    emulator: Emulator, sandbox: DaytonaSandbox, write: Callable[[DaytonaSandbox], None]
+) -> None:
+    emulator.configure(disk_full=True)
+    with pytest.raises(SandboxError, match=FULL):
+        write(sandbox)
+    emulator.configure(disk_full=False)
+    write(sandbox)
+
+
+def test_a_disk_that_is_full_when_files_are_placed_is_named_too(emulator: Emulator, sandbox: DaytonaSandbox) -> None:
+    """And what is too large to come with an answer cannot be packed there."""
+    sandbox.write_file("large", LARGE)
+    emulator.configure(disk_full=True)
+    with pytest.raises(SandboxError, match=r"read files: the sandbox's disk is full(?s:.*)free space in it"):
+        sandbox.read_file("large")
+
+
+def test_what_an_agent_put_in_the_place_of_a_file_holds_nobody_up(sandbox: DaytonaSandbox) -> None:
+    sandbox.exec("mkfifo pipe pipe2; ln -s pipe2 to-pipe; ln -s /dev/full device").check()
+    sandbox.exec("python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"socket\")'").check()
+    for name in ("pipe", "to-pipe", "socket", "device"):
+        with pytest.raises(OSError, match="neither a file nor a folder"):
+            sandbox.write_file(name, b"x")
+        with pytest.raises(OSError, match="neither a file nor a folder"):
+            sandbox.read_file(name)
+        with pytest.raises(OSError, match="neither a file nor a folder"):
+            sandbox.write_files({"fine": (b"x", PLAIN), name: (b"x", 0o600)})
+    # The quick way asks nothing first; the service puts a new file into their place.
+    sandbox.write_files({"fine": (b"x", PLAIN), "pipe": (b"y", PLAIN), "socket": (b"z", PLAIN)})
+    assert sandbox.read_files(["pipe", "socket"]) == {"pipe": b"y", "socket": b"z"}
+
+
+def test_a_service_that_is_held_up_by_a_pipe_is_not_waited_for_and_the_pipe_is_named(
+    emulator: Emulator, sandbox: DaytonaSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one would be that opens what it finds."""
+    monkeypatch.setattr(files, "_UPLOAD_TIMEOUT", 0.5)
+    sandbox.exec("mkfifo pipe").check()
+    emulator.fault("files_bulk_upload", delay=30)
+    with pytest.raises(OSError, match=r"neither a file nor a folder.*/pipe"):
+        sandbox.write_files({"fine": (b"x", PLAIN), "pipe": (b"x", PLAIN)})
+    emulator.fault("files_bulk_upload", delay=30)
+    with pytest.raises(SandboxTimeout, match=r"upload 2 files, 2 bytes: Daytona did not answer in time"):
+        sandbox.write_files({"fine": (b"x", PLAIN), "other": (b"x", PLAIN)})
+
+
+@pytest.mark.parametrize("mode", [PLAIN, 0o600])
+def test_folders_in_the_way_are_named(sandbox: DaytonaSandbox, mode: int) -> None:
+    sandbox.exec("mkdir -p folder; echo x >file; ln -s file link; ln -s nowhere lost").check()
+    with pytest.raises(IsADirectoryError, match="/folder'"):
+        sandbox.write_files({"fine": (b"x", PLAIN), "folder": (b"x", mode)})
+    with pytest.raises(NotADirectoryError, match="/file/below'"):
+        sandbox.write_files({"fine": (b"x", PLAIN), "file/below": (b"x", mode)})
+    sandbox.write_files({"link": (b"by the link", mode), "lost": (b"made", mode)})
+    assert sandbox.read_files(["file", "nowhere"]) == {"file": b"by the link", "nowhere": b"made"}
+    assert sandbox.exec("readlink link lost").output == "file\nnowhere\n"
+
+
+def test_a_folder_with_5000_entries(sandbox: DaytonaSandbox) -> None:
+    sandbox.exec(
+        "mkdir -p many/inner && cd many && seq -f 'a rather long name of a file %g' 5000 | xargs -d '\\n' touch"
+    )
+    found = sandbox.list_files("many")
+    assert len(found) == 5001
+    assert "inner/" in found
+    assert found == sorted(found)
+    paths = [f"many/{name}" for name in found if not name.endswith("/")]
+    assert sandbox.read_files(paths) == dict.fromkeys(paths, b"")
+
+
+def test_more_names_than_one_command_holds(sandbox: DaytonaSandbox, emulator: Emulator) -> None:
+    folder = "/".join(["d" * 200] * 8)
+    wanted = {f"{folder}/{n}": b"%d" % n for n in range(600)}
+    sandbox.write_files({path: (data, 0o600) for path, data in wanted.items()})
+    requests(emulator)
+    assert sandbox.read_files(wanted) == wanted
+    assert 1 < len(requests(emulator)) < 10
+
+
+def test_links_that_lead_in_circles(sandbox: DaytonaSandbox) -> None:
+    sandbox.exec("mkdir loop; ln -s ../loop loop/again; ln -s b a; ln -s a b").check()
+    assert sandbox.list_files("loop") == ["again"]
+    with pytest.raises(FileNotFoundError):
+        sandbox.read_file("a")
+    with pytest.raises(SandboxError, match=r"(?i)too many"):
+        sandbox.write_file("a", b"x")
+    sandbox.remove("loop")
+    assert sandbox.list_files("") == [".zshrc", "a", "b"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read and write everything")
+def test_what_may_not_be_read_or_written_is_named(sandbox: DaytonaSandbox) -> None:
+    sandbox.exec("echo x >secret; chmod 000 secret; mkdir closed; chmod 500 closed").check()
+    with pytest.raises(PermissionError, match="/secret'"):
+        sandbox.read_file("secret")
+    for mode in (PLAIN, 0o600):
+        with pytest.raises(PermissionError, match="/closed/file'"):
+            sandbox.write_files({"closed/file": (b"x", mode)})
+    sandbox.remove("closed")
+    sandbox.remove("secret")
+
+
+def test_files_that_are_one_file_and_files_that_change(sandbox: DaytonaSandbox) -> None:
+    sandbox.exec("echo one >a; ln a b; ln -s a c; : >empty; setsid sh -c 'while :; do echo line; done >log' &").check()
+    found = sandbox.read_files(["a", "b", "c", "empty", "log"])
+    assert {name: found[name] for name in ("a", "b", "c", "empty")} == {
+        "a": b"one\n",
+        "b": b"one\n",
+        "c": b"one\n",
+        "empty": b"",
+    }
+    assert found["log"].startswith(b"line\n")
+
+
+@pytest.mark.parametrize("verb", ["read", "write", "write_many", "list", "remove"])
+@pytest.mark.parametrize("route", ["exec", "files_bulk_upload", "files_bulk_download"])
+def test_a_sandbox_that_dies_meanwhile_is_gone(
+    emulator: Emulator, sandbox: DaytonaSandbox, route: str, verb: str
+) -> None:
+    verbs: dict[str, tuple[str, Callable[[], Any]]] = {
+        "read": ("exec files_bulk_download", lambda: sandbox.read_file("large")),
+        "write": ("exec files_bulk_upload", lambda: sandbox.write_file("large", b"x")),
+        "write_many": ("files_bulk_upload", lambda: sandbox.write_files({"a": (b"x", PLAIN), "b": (b"x", PLAIN)})),
+        "list": ("exec", lambda: sandbox.list_files("")),
+        "remove": ("exec", lambda: sandbox.remove("large")),
+    }
+    asked, call = verbs[verb]
+    if route not in asked.split():
+        pytest.skip(f"{verb} asks for no {route}")
+    sandbox.write_file("large", LARGE)
+    emulator.fault(route, kill_sandbox="destroyed")
+    with pytest.raises(SandboxError, match="is gone: Daytona says it is destroyed"):
+        call()
+
+
+def test_what_a_name_means_is_not_for_the_shell(sandbox: DaytonaSandbox) -> None:
+    names = [
+        "$(touch hit)",
+        "`touch hit`",
+        "; touch hit",
+        "-rf",
+        "~",
+        "a\\nb",
+        "%s",
+        "!!",
+        "'",
+        '"',
+        "[a]*?",
+        "#x",
+        "=",
+    ]
+    wanted = {f"in/{name}": name.encode() for name in names}
+    sandbox.write_files({path: (data, PLAIN) for path, data in wanted.items()})
+    assert sandbox.read_files(wanted) == wanted
+    assert sandbox.list_files("in") == sorted(names)
+    for path in wanted:
+        sandbox.remove(path)
+    assert sandbox.exec(f"find {shlex.quote(sandbox.home)} -name hit; ls in").output == ""

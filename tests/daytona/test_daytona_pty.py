@@ -1,0 +1,324 @@
+"""Terminals over links that break in every way: what was printed is whole, or the status is None, and nothing hangs."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from emulator import Emulator
+from helpers import read_all, read_until, wait_until
+
+from pytest_kiro.errors import PtyClosed, SandboxError
+from pytest_kiro.sandbox.daytona import pty as module
+from pytest_kiro.sandbox.daytona.pty import DaytonaPty
+from pytest_kiro.sandbox.daytona.sandbox import DaytonaSandbox
+from pytest_kiro.sandbox.protocol import SandboxSpec
+from pytest_kiro.terminal.attach import attach
+from pytest_kiro.terminal.launch import Launch
+
+Start = Callable[..., DaytonaPty]
+#: Prints 40,000 bytes of x and goes on.
+LONG = "head -c 40000 /dev/zero | tr '\\0' x"
+
+
+@pytest.fixture
+def sandbox(provider: Callable[..., Any], waits: Any) -> Iterator[DaytonaSandbox]:
+    """One whose pauses between two attempts take no time."""
+    made = provider(waits=waits).create(SandboxSpec())
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def start(sandbox: DaytonaSandbox) -> Iterator[Start]:
+    """Starts a script as the only program of a fresh terminal that changes no byte."""
+    opened: list[DaytonaPty] = []
+
+    def _start(script: str, **options: Any) -> DaytonaPty:
+        sandbox.write_file("program", f"stty raw -echo\nprintf BEGIN\n{script}\n".encode())
+        pty = sandbox.open_pty(**options)
+        opened.append(pty)
+        with suppress(PtyClosed):  # the link may be lost already
+            pty.write(b' exec sh "$HOME"/program\n')
+        return pty
+
+    yield _start
+    for pty in opened:
+        pty.close()
+
+
+def rest(pty: DaytonaPty) -> bytes:
+    """All that the program prints, to the end."""
+    return read_all(pty).partition(b"BEGIN")[2]
+
+
+@pytest.mark.parametrize("code", [0, 7, 130, 255])
+@pytest.mark.parametrize("style", ["both", "control", "close"])
+def test_the_status_comes_by(emulator: Emulator, start: Start, style: str, code: int) -> None:
+    emulator.fault("pty_create_connect", exit_style=style)
+    pty = start(f"{LONG}; exit {code}")
+    assert rest(pty) == b"x" * 40_000
+    assert pty.wait(30) == code
+    assert pty.wait(0) == code
+
+
+@pytest.mark.parametrize("shell", ["zsh", "bash"])
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"no_subprotocol": True},
+        {"connected_delay": 0.5},
+        {"early_output": "news of the day\r\n"},
+        {"shell_delay": 0.5},
+        {"delay": 0.3},
+        {"lose_response": True},
+        {"lose_response": True, "times": 2},
+        {"drop": True, "times": 2},
+        {"status": 409},
+        {"status": 429, "headers": {"Retry-After": "20"}},
+        {"status": 502, "times": 3},
+    ],
+    ids=str,
+)
+def test_a_terminal_opens_although(emulator: Emulator, start: Start, shell: str, rule: dict[str, Any]) -> None:
+    if not shutil.which(shell):
+        pytest.skip(f"there is no {shell} here")
+    emulator.configure(shell=shell)
+    emulator.fault("pty_create_connect", **rule)
+    pty = start(f'printf \'%s|\' "$(stty size)" "$GIVEN"; {LONG}; exit 3', size=(101, 37), env={"GIVEN": "it's é"})
+    assert rest(pty) == "37 101|it's é|".encode() + b"x" * 40_000
+    assert pty.wait(30) == 3
+    pty.close()
+    assert emulator.sandboxes()[0]["pids"] == []
+
+
+BREAKS: dict[str, dict[str, Any]] = {
+    "cut": {"cut_after": 20_000},
+    "cut at once": {"cut_after": 0},
+    "closed politely": {"close_after": 20_000},
+    "closed politely at once": {"close_after": 1},
+    "slow consumer": {"close_after": 20_000, "close_code": 1008, "close_reason": "slow consumer"},
+    "unavailable": {"close_after": 20_000, "close_code": 1011, "close_reason": "PTY session unavailable"},
+    "going away": {"close_after": 20_000, "close_code": 1001},
+    "torn at its end": {"exit_style": "abort"},
+}
+
+
+@pytest.mark.parametrize("how", BREAKS)
+def test_a_link_that_is_lost_has_no_status(emulator: Emulator, start: Start, how: str) -> None:
+    """The program has printed more than that, and goes on unless its end is what is lost."""
+    emulator.fault("pty_create_connect", **BREAKS[how])
+    ending = "" if how == "torn at its end" else "; sleep 600"
+    pty = start(LONG + ending)
+    got = rest(pty)
+    assert got == b"x" * len(got)
+    assert pty.wait(30) is None
+    assert pty.read(0) == b""
+    with pytest.raises(PtyClosed):
+        pty.write(b"x")
+    pty.close()
+    assert emulator.sandboxes()[0]["pids"] == []
+
+
+def test_a_polite_close_before_the_shell_has_begun_is_no_success(emulator: Emulator, start: Start) -> None:
+    """Its session is not known yet."""
+    emulator.fault("pty_create_connect", shell_delay=2, close_after=1)
+    pty = start("sleep 600")
+    assert pty.wait(30) is None
+
+
+def test_a_polite_close_at_the_very_end_is_no_success_without_the_end(emulator: Emulator, start: Start) -> None:
+    emulator.fault("pty_create_connect", exit_style="none", close_after=40_000)
+    pty = start(f"{LONG}; exit 0")
+    got = rest(pty)
+    assert pty.wait(30) in (0, None)
+    assert len(got) < 40_000, "the prompt and the marker were part of it"
+
+
+@pytest.mark.parametrize("rule", [{"exit_style": "none"}, {"mute_after": 20_000}], ids=str)
+def test_an_end_of_which_nobody_tells_is_noticed(
+    emulator: Emulator, start: Start, monkeypatch: pytest.MonkeyPatch, rule: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(module, "_SILENCE", 0.2)
+    monkeypatch.setattr(module, "_LATE", 0.2)
+    emulator.fault("pty_create_connect", **rule)
+    pty = start(f"{LONG}; while ! [ -e go ]; do sleep 0.05; done")
+    with pytest.raises(TimeoutError):
+        pty.wait(0.8)
+    emulator_file = f"{emulator.sandboxes()[0]['home']}/go"
+    open(emulator_file, "w").close()
+    rest(pty)
+    assert pty.wait(30) is None
+
+
+def test_a_silent_program_is_left_alone(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_SILENCE", 0.05)
+    monkeypatch.setattr(module, "_LATE", 0.05)
+    pty = start("sleep 1; printf done; exit 5")
+    assert rest(pty) == b"done"
+    assert pty.wait(30) == 5
+
+
+def test_a_machine_that_dies_takes_its_terminals_along(
+    emulator: Emulator, sandbox: DaytonaSandbox, start: Start
+) -> None:
+    pty = start("sleep 600")
+    read_until(pty, b"BEGIN")
+    emulator.kill_sandbox(sandbox.id)
+    assert pty.read(30) == b""
+    assert pty.wait(30) is None
+    with pytest.raises(SandboxError):
+        pty.write(b"x")
+    pty.close()
+
+
+def test_a_machine_that_is_gone_opens_none(emulator: Emulator, sandbox: DaytonaSandbox) -> None:
+    emulator.kill_sandbox(sandbox.id, state="error")
+    with pytest.raises(SandboxError, match="is gone: Daytona says it is error"):
+        sandbox.open_pty()
+
+
+def test_an_old_daemon_is_called_one(emulator: Emulator, sandbox: DaytonaSandbox) -> None:
+    emulator.fault("pty_create_connect", status=404, message="404 page not found")
+    with pytest.raises(SandboxError, match=r"old daemon.*HTTP 404.*newer snapshot"):
+        sandbox.open_pty()
+    assert emulator.sandboxes()[0]["pids"] == []
+
+
+@pytest.mark.parametrize("rule", [{"status": 503}, {"status": 401}, {"drop": True}], ids=str)
+def test_a_terminal_that_never_opens_is_an_error_and_leaves_nothing(
+    emulator: Emulator, sandbox: DaytonaSandbox, rule: dict[str, Any]
+) -> None:
+    emulator.fault("pty_create_connect", times=None, **rule)
+    with pytest.raises(SandboxError, match="open a terminal"):
+        sandbox.open_pty()
+    assert emulator.sandboxes()[0]["pids"] == []
+
+
+@pytest.mark.parametrize("env", [{"LARGE": "x" * 4100}, {"LARGE": "é" * 800}, {f"N{n}": "x" * 90 for n in range(50)}])
+def test_variables_that_no_handshake_carries_are_refused_before_it(
+    emulator: Emulator, sandbox: DaytonaSandbox, env: dict[str, str]
+) -> None:
+    emulator.reset_log()
+    with pytest.raises(ValueError, match=r"come to more than 4096 bytes.*in a file"):
+        sandbox.open_pty(env=env)
+    assert emulator.log("pty_create_connect") == []
+
+
+def test_20_terminals_at_once_on_one_thread(emulator: Emulator, sandbox: DaytonaSandbox) -> None:
+    ptys: list[DaytonaPty] = []
+    outputs: dict[int, bytes] = {}
+
+    def use(number: int) -> None:
+        pty = sandbox.open_pty(env={"NUMBER": str(number)})
+        ptys.append(pty)
+        pty.write(b" exec sh -c 'printf \"BEGIN$NUMBER\"; read line'\n")
+        outputs[number] = read_until(pty, b"BEGIN%d" % number)
+
+    threads = [threading.Thread(target=use, args=(number,)) for number in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert sorted(outputs) == list(range(20))
+    assert [thread.name for thread in threading.enumerate()].count("kiro-daytona") == 1
+    for pty in ptys:
+        pty.close()
+    assert emulator.sandboxes()[0]["pids"] == []
+    assert sandbox.list_files("../../tmp/tasks") == []
+
+
+def test_neither_descriptors_nor_threads_grow(sandbox: DaytonaSandbox) -> None:
+    def one_round() -> tuple[int, int]:
+        for _ in range(5):
+            pty = sandbox.open_pty()
+            pty.write(b" exec true\n")
+            read_all(pty)
+            assert pty.wait(30) == 0
+            pty.close()
+        return len(os.listdir("/proc/self/fd")), threading.active_count()
+
+    first = one_round()
+    for _ in range(3):
+        last = one_round()
+    assert last[0] <= first[0] + 1
+    assert last[1] == first[1]
+
+
+def test_what_nobody_reads_waits(emulator: Emulator, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond what is held here the program waits, as at a terminal that is full."""
+    monkeypatch.setattr(module, "_HELD", 4 * 1024 * 1024)
+    emulator.configure(slow_client_grace=60)
+    pty = start("head -c 100000000 /dev/zero | tr '\\0' x; printf END; touch done")
+    with pytest.raises(TimeoutError):
+        pty.wait(0.5)
+    size, end, begun = 0, b"", False
+    while data := pty.read(30):
+        if not begun:
+            data, begun = data.partition(b"BEGIN")[2], b"BEGIN" in data
+        size, end = size + len(data), data
+    assert (size, end[-4:]) == (100_000_003, b"xEND")
+    assert pty.wait(30) == 0
+
+
+def test_a_link_that_is_given_up_because_nobody_read_is_lost(
+    emulator: Emulator, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_HELD", 1024 * 1024)
+    emulator.configure(slow_client_grace=0.1)
+    pty = start("yes x")
+    wait_until(lambda: emulator.log("pty_create_connect")[0]["ended"])
+    while pty.read(30):
+        pass
+    assert pty.wait(30) is None
+
+
+def test_a_megabyte_is_typed(sandbox: DaytonaSandbox, start: Start) -> None:
+    data = random.Random(1).randbytes(1 << 20)
+    pty = start(f"head -c {len(data)} >typed; printf DONE")
+    read_until(pty, b"BEGIN")
+    pty.write(data)
+    read_until(pty, b"DONE")
+    assert sandbox.read_file("typed") == data
+
+
+def test_ctrl_c_is_a_key(sandbox: DaytonaSandbox, start: Start) -> None:
+    pty = start("stty sane; trap 'printf caught; exit 9' INT; printf ready; while :; do sleep 0.05; done")
+    read_until(pty, b"ready")
+    pty.write(b"\x03")
+    assert b"caught" in read_all(pty)
+    assert pty.wait(30) == 9
+
+
+def test_a_size_that_changes_and_a_refusal_of_it(emulator: Emulator, start: Start) -> None:
+    pty = start("trap 'stty size; exit' WINCH; printf ready; while :; do sleep 0.05; done", size=(80, 24))
+    read_until(pty, b"ready")
+    emulator.fault("pty_resize", status=502, times=2)
+    pty.resize((50, 12))
+    assert read_all(pty) == b"12 50\n"
+    pty.resize((20, 20))
+
+
+@pytest.mark.parametrize("shell", ["zsh", "bash"])
+def test_nothing_that_is_typed_for_us_reaches_the_reader_of_a_program(
+    emulator: Emulator, sandbox: DaytonaSandbox, shell: str
+) -> None:
+    """Nor a history in HOME, which the agent would see."""
+    if not shutil.which(shell):
+        pytest.skip(f"there is no {shell} here")
+    emulator.configure(shell=shell)
+    emulator.fault("pty_create_connect", shell_delay=0.3, early_output="news\r\n")
+    before = sandbox.list_files("")
+    launch = Launch(("sh", "-c", "printf 'hello\\n'; exit 4"), f"{sandbox.home}", ".state/x", "0123abcd")
+    pty = attach(sandbox, launch)
+    assert read_all(pty) == b"hello\r\n"
+    assert pty.wait(30) == 4
+    pty.close()
+    sandbox.remove(".state")
+    assert sandbox.list_files("") == before

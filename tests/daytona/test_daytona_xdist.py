@@ -1,0 +1,184 @@
+"""Whole runs in Daytona on several workers: who makes a sandbox, who shares one, who deletes what a dead one left."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import pytest
+from plugin.eval_runs import shell, turn, wait_until
+
+if TYPE_CHECKING:
+    from daytona_runs import Runs
+
+pytest_plugins = ["daytona_runs"]
+
+#: Everybody is in his own workspace at the same time, whatever sandbox that is in.
+TOGETHER = """
+    import os, pathlib, select, time
+    import pytest
+
+    stage = pathlib.Path({stage!r})
+
+    @pytest.mark.parametrize("n", range({workers}))
+    def test_it(kiro, n):
+        kiro.workspace.seed({{"mine.txt": str(n)}})
+        pathlib.Path(f"{{stage}}.{{n}}").touch()
+        end = time.monotonic() + 60
+        while len(list(stage.parent.glob(f"{{stage.name}}.*"))) < {workers}:
+            assert time.monotonic() < end
+            select.select([], [], [], 0.01)
+        assert kiro.run("Hello.").commands == ["cat mine.txt"]
+        assert kiro.workspace.exec("cat mine.txt").output == str(n)
+        assert kiro.workspace.contents() == {{"mine.txt": str(n).encode()}}
+"""
+#: Says who runs where, and goes on when it is told to.
+WORKERS = """
+    import os, pytest
+    from note import note
+
+    @pytest.fixture(autouse=True, scope="session")
+    def _noted(worker_id):
+        note(worker_id, os.getpid())
+
+    @pytest.mark.parametrize("n", range(3))
+    def test_it(kiro, n):
+        kiro.run("Hello.")
+"""
+
+
+def together(runs: Runs, workers: int) -> None:
+    source = TOGETHER.format(stage=str(runs.stage), workers=workers)
+    runs.write("test_it.py", source, {"test_it": [turn([shell("cat mine.txt")], ["Done."])]})
+
+
+@pytest.mark.parametrize(
+    ("workers", "args", "quota", "made"),
+    [(3, (), None, 3), (2, ("--kiro-max-sandboxes=1",), None, 1), (3, (), 8, 2)],
+    ids=["one each", "beyond a limit of ours", "beyond the organisation's"],
+)
+def test_workers_have_a_sandbox_each_or_share(
+    runs: Runs, workers: int, args: tuple[str, ...], quota: int | None, made: int
+) -> None:
+    runs.emulator.configure(memory_quota=quota)
+    together(runs, workers)
+    result = runs.process(f"-n{workers}", *args)
+    result.assert_outcomes(passed=workers)
+    result.stdout.fnmatch_lines(
+        [f"turns: {workers}, {workers} completed", f"sandboxes: created {made}, deleted {made}, leaked 0"]
+    )
+    done = [entry for entry in runs.asked("sandbox_create") if entry["status"] == 200]
+    assert len(done) == made
+    assert len({entry["body"]["name"] for entry in done}) == made
+    for entry in done:
+        labels, name = entry["body"]["labels"], entry["body"]["name"]
+        assert re.fullmatch(rf"pytest-kiro-{labels['run'][:8]}-{labels['worker']}-[0-9a-f]{{6}}", name)
+    said = [line for line in result.errlines if line]
+    assert all(re.match(r"\[gw[012]\] kiro: (creating|sharing) sandbox pytest-kiro-", line) for line in said), said
+    assert len(said) >= workers
+    if made == 3:
+        assert runs.workers == ["gw0", "gw1", "gw2"]
+        made_last = max(entry["started"] for entry in runs.asked("sandbox_create"))
+        deleted_first = min(entry["started"] for entry in runs.asked("sandbox_delete"))
+        assert made_last < deleted_first, "side by side, not one after the other"
+
+
+def test_a_run_that_gets_no_sandbox_at_all_says_what_it_would_take(runs: Runs) -> None:
+    runs.emulator.configure(memory_quota=3)
+    runs.write("test_it.py", "import pytest\n\n@pytest.mark.parametrize('n', range(4))\ndef test_it(kiro, n): pass\n")
+    began = time.monotonic()
+    result = runs.process("-n2", "--tb=short")
+    assert time.monotonic() - began < 40
+    result.assert_outcomes(errors=4)
+    result.stdout.fnmatch_lines(
+        [
+            "E *SandboxError: this run got no sandbox at all: *Total memory limit exceeded. Maximum allowed: 3GiB*",
+            "E *make room in the organisation (python -m pytest_kiro sandboxes --delete), raise its tier, or run *",
+        ]
+    )
+    assert len(runs.asked("sandbox_create")) <= 2, "nobody asks twice, nor once for each test"
+
+
+def pids(runs: Runs) -> Mapping[str, int]:
+    return {name: int(pid) for name, pid in (line.split() for line in runs.story)}
+
+
+def begin_workers(runs: Runs) -> None:
+    runs.note()
+    # The first turn of each waits until there is a file `go`.
+    wait = f"touch {runs.stage}.$$; until [ -e {runs.tmp}/go ]; do sleep 0.1; done"
+    runs.write("test_it.py", WORKERS, {"test_it": [turn([shell(wait)], ["Done."])]})
+
+
+def both_wait(runs: Runs) -> None:
+    wait_until(lambda: len(list(runs.tmp.glob("stage.*"))) == 2, "both workers to be in a turn")
+
+
+def test_what_a_killed_worker_leaves_the_controller_deletes(runs: Runs) -> None:
+    begin_workers(runs)
+    child = runs.start("-n2")
+    both_wait(runs)
+    os.kill(pids(runs)["gw0"], signal.SIGKILL)
+    (runs.tmp / "go").touch()
+    status, printed = runs.ends(child)
+    assert status == pytest.ExitCode.TESTS_FAILED, printed
+    assert "1 failed, 2 passed" in printed
+    assert len(runs.workers) == 3, "one for the worker that stands in"
+    assert "sandboxes: created 3, deleted 3, leaked 0" in printed
+    assert "workers that died: 1; what they left is cleared away" in printed
+    runs.nothing_is_left()
+
+
+def test_nobody_waits_for_the_sandbox_that_a_dead_worker_was_making(runs: Runs) -> None:
+    runs.emulator.fault("sandbox_create", delay_response=600)
+    begin_workers(runs)
+    (runs.tmp / "go").touch()
+    child = runs.start("-n2", "--kiro-max-sandboxes=1")
+    runs.is_held("sandbox_create")
+    wait_until(lambda: len(pids(runs)) == 2, "both workers to be there")
+    (maker,) = runs.workers
+    os.kill(pids(runs)[maker], signal.SIGKILL)
+    status, printed = runs.ends(child)
+    assert status == pytest.ExitCode.TESTS_FAILED, printed
+    assert "1 failed, 2 passed" in printed
+    assert "leaked 0" in printed
+    assert len(runs.workers) == 2
+    runs.nothing_is_left()
+
+
+def test_ctrl_c_is_cleared_away_by_the_workers(runs: Runs) -> None:
+    begin_workers(runs)
+    child = runs.start("-n2")
+    both_wait(runs)
+    child.sendintr()
+    status, printed = runs.ends(child)
+    assert status == pytest.ExitCode.INTERRUPTED, printed
+    assert "sandboxes: created 2, deleted 2, leaked 0" in printed
+    assert "INTERNALERROR" not in printed
+    runs.nothing_is_left()
+
+
+def test_what_workers_are_too_slow_to_delete_the_controller_does(runs: Runs) -> None:
+    runs.emulator.fault("sandbox_delete", times=2, delay=600)
+    begin_workers(runs)
+    child = runs.start("-n2")
+    both_wait(runs)
+    child.kill(signal.SIGTERM)
+    status, printed = runs.ends(child)
+    assert status == 128 + signal.SIGTERM, printed
+    assert "sandboxes: created 2, deleted 2, leaked 0" in printed
+    runs.nothing_is_left()
+
+
+def test_workers_of_a_killed_controller_clear_away_by_themselves(runs: Runs) -> None:
+    begin_workers(runs)
+    child = runs.start("-n2")
+    both_wait(runs)
+    child.kill(signal.SIGKILL)
+    runs.ends(child)
+    wait_until(lambda: not runs.emulator.sandboxes(), "the workers to delete their sandboxes")
+    runs.everything_is_bounded()

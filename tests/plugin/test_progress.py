@@ -1,0 +1,144 @@
+"""What takes long is said while it does: one changing line on a terminal, which goes away; plain lines elsewhere."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from eval_runs import Evals
+
+SOURCE = """
+    def test_first(): pass
+    def test_it(kiro, capfd): kiro.run('Hello.')
+    def test_again(kiro): kiro.run('Hello.')
+"""
+ANSWERS = {"test_it": ["Hi."], "test_again": ["Hi."]}
+CREATING = "kiro: creating sandbox one two"
+#: As a provider does, from another thread than pytest's.
+LOGS = """
+    import logging, threading
+
+    def pytest_kiro_sandbox_ready(sandbox, settings):
+        for words in (("%s", "building " + 200 * "x"), ("creating sandbox %s\\n%s", "one", "two")):
+            thread = threading.Thread(target=logging.getLogger("pytest_kiro.sandbox.toy").info, args=words)
+            thread.start()
+            thread.join()
+        print("mine")
+"""
+
+
+def write(evals: Evals, conftest: str = LOGS) -> None:
+    evals.write("test_it.py", SOURCE, ANSWERS)
+    evals.write("conftest.py", conftest)
+
+
+def shown(raw: str) -> list[str]:
+    """The lines that stand on a terminal after these bytes, as far as one needs to know of terminals here."""
+    lines, row, column = [""], 0, 0
+    for part in re.findall(r"\x1b\[\d*[A-Za-z]|\r|\n|[^\x1b\r\n]+", re.sub(r"\x1b\[[\d;]*m", "", raw)):
+        if part == "\r":
+            column = 0
+        elif part == "\n":
+            row += 1
+            lines += [""] * (row + 1 - len(lines))
+        elif part == "\x1b[K":
+            lines[row] = lines[row][:column]
+        elif part == "\x1b[1A":
+            row -= 1
+        elif match := re.fullmatch(r"\x1b\[(\d+)C", part):
+            column += int(match[1])
+        else:
+            assert part[0] != "\x1b", part
+            lines[row] = lines[row][:column].ljust(column) + part + lines[row][column + len(part) :]
+            column += len(part)
+    return [line.rstrip() for line in lines]
+
+
+@pytest.mark.parametrize("how", [(), ("-v",), ("-q",), ("--capture=sys",)], ids=" ".join)
+def test_on_a_terminal_it_is_one_line_that_goes_away(
+    evals: Evals, monkeypatch: pytest.MonkeyPatch, how: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    write(evals)
+    child = evals.start(*how)
+    _, raw = evals.ends(child)
+    assert re.search(rf"\r\x1b\[K{CREATING}", raw), raw
+    lines = shown(raw)
+    assert [line for line in lines if "creating" in line] == []
+    dots = {"-v": [r"test_it.py::test_it PASSED +\[ 66%\]"], "-q": [r"\.\.\. +\[100%\]"]}
+    for wanted in dots.get("".join(how), [r"test_it.py \.\.\. +\[100%\]"]):
+        assert len([line for line in lines if re.fullmatch(wanted, line)]) == 1, lines
+    assert len([line for line in lines if line.startswith("test_it.py")]) == {"-v": 3, "-q": 0}.get("".join(how), 1)
+
+
+@pytest.mark.parametrize("how", [(), ("-v",), ("-q",), ("-s",), ("--capture=tee-sys",)], ids=" ".join)
+def test_elsewhere_it_is_plain_lines(evals: Evals, how: tuple[str, ...]) -> None:
+    write(evals)
+    result = evals.run(*how, "-p", "no:cacheprovider", "--kiro-stream=off")
+    assert result.ret == 0
+    text = result.stdout.str()
+    assert len([line for line in result.outlines if re.fullmatch(CREATING, line)]) == 1, text
+    assert "\x1b" not in text
+    if not how:
+        dots = [line for line in result.outlines if line.startswith("test_it.py")]
+        assert [line.split()[1] for line in dots] == [".", ".."], "the file is named once more"
+
+
+@pytest.mark.parametrize("how", [("-s",), ("--capture=tee-sys",), ()], ids=["-s", "tee-sys", "dumb"])
+def test_a_terminal_on_which_others_print_meanwhile_gets_plain_lines(
+    evals: Evals, monkeypatch: pytest.MonkeyPatch, how: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("TERM", "xterm" if how else "dumb")
+    write(evals)
+    _, raw = evals.ends(evals.start(*how, "--kiro-stream=off"))
+    assert len(re.findall(rf"^{CREATING}\r$", raw, re.MULTILINE)) == 1, raw
+    assert "\x1b[K" not in raw
+    assert ("mine" in raw) == bool(how)
+
+
+def test_under_xdist_each_line_names_its_worker_on_stderr(evals: Evals) -> None:
+    write(evals)
+    result = evals.process("-n2")
+    result.assert_outcomes(passed=3)
+    assert sum(line in (f"[gw0] {CREATING}", f"[gw1] {CREATING}") for line in result.errlines) == 2
+    assert "creating" not in result.stdout.str()
+
+
+def test_before_setup_show_says_what_was_set_up(evals: Evals, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    write(evals)
+    _, raw = evals.ends(evals.start("--setup-show"))
+    assert CREATING in raw
+    lines = shown(raw)
+    assert [line for line in lines if "creating" in line or "building" in line] == []
+    assert lines.count("SETUP    S kiro") == 1
+
+
+def test_of_what_takes_no_time_nothing_is_said(evals: Evals) -> None:
+    write(evals, "")
+    for args in ((), ("-n1",)):
+        result = evals.process(*args)
+        result.assert_outcomes(passed=3)
+        said = [line for line in result.outlines + result.errlines if line.startswith(("kiro: ", "[gw0]"))]
+        assert [line for line in said if not line.startswith("kiro: sandbox local")] == []
+
+
+def test_without_a_terminal_reporter_nothing_is_said(evals: Evals) -> None:
+    write(evals)
+    result = evals.process("-p", "no:terminal")
+    assert result.ret == 0
+    assert "creating" not in result.stdout.str() + result.stderr.str()
+
+
+def test_what_is_shown_so_is_in_no_test_s_log_unless_it_was_asked_for(evals: Evals) -> None:
+    warn = f"{LOGS}        logging.getLogger('pytest_kiro.x').warning('hear, hear')\n"
+    write(evals, warn)
+    evals.write("test_it.py", "def test_it(kiro): assert 0")
+    text = evals.run("-p", "no:cacheprovider").stdout.str()
+    shown, _, logged = text.partition("Captured log setup")
+    assert CREATING in shown
+    assert "kiro: hear, hear" in shown
+    assert "hear, hear" in logged
+    assert "creating" not in logged
+    logged = evals.run("-p", "no:cacheprovider", "--log-level=INFO").stdout.str().partition("Captured log setup")[2]
+    assert "creating sandbox one" in logged
