@@ -1,9 +1,9 @@
-"""A `Kiro` without pytest around it, on the local sandbox, answered by the stand-in."""
+"""A `Kiro` without pytest around it, answered by the stand-in; on the local sandbox unless told otherwise."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,13 +12,16 @@ from pytest_kiro.agent.owner import Owner, Owners
 from pytest_kiro.cli import commands
 from pytest_kiro.cli.install import install
 from pytest_kiro.sandbox.local import LocalProvider
+from pytest_kiro.sandbox.protocol import Provider
 
 
 @contextmanager
-def bench_kiro(scenario: str) -> Iterator[tuple[Kiro, Owners, Path]]:
+def bench_kiro(
+    scenario: str, make: Callable[[settings.Settings], Provider] = LocalProvider
+) -> Iterator[tuple[Kiro, Owners, Path]]:
     """Yield Kiro, its owners, and the file whose scenario is `scenario`."""
     chosen = settings.read(option=lambda _: None, environ={}, ini=lambda _: None)
-    provider = LocalProvider(chosen)
+    provider = make(chosen)
     owners = Owners()
     with tempfile.TemporaryDirectory() as name:
         file = Path(name) / "bench.py"
