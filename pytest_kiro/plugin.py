@@ -274,7 +274,10 @@ def _specification(args: Any) -> SandboxSpec:
         if name not in known:
             hint = table.did_you_mean(name, known)
             raise SettingsError(f"kiro_sandbox_args has no key {name!r}{hint}; known: {', '.join(known)}")
-    return SandboxSpec(**args)
+    try:
+        return SandboxSpec(**args)
+    except (TypeError, ValueError) as error:
+        raise SettingsError(f"kiro_sandbox_args has a wrong value; {error}") from None
 
 
 class _InFewWords:

@@ -28,6 +28,8 @@ class Left:
 def collect(sandbox: Sandbox, pty: Attached, launch: Launch) -> Left:
     """Return what the launch script wrote down; when Kiro was killed first, let it be written now."""
     name = f"{sandbox.home}/{launch.folder}/outcome"
+    if pty.outcome is not None:
+        return Left(pty.outcome)
     if not pty.started:
         return Left(None, "it was ended before it began")
     try:

@@ -225,7 +225,8 @@ class Conversation:
             self._remember(turn, transcript)
             return turn
         finally:
-            clear(self._kiro.sandbox, launch)
+            if pty.outcome is None:  # else they are gone already
+                clear(self._kiro.sandbox, launch)
             self._live = None
 
     def _abandon(self, launch: Launch) -> None:

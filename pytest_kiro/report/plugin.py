@@ -181,7 +181,8 @@ class Report:
         for line in filter(None, [*tally.left, self._session.trouble, *kept]):
             terminalreporter.write_line(line, yellow=True)
         if self._died:
-            terminalreporter.write_line(f"workers that died: {self._died}; what they left is cleared away")
+            cleared = "; what they left is cleared away" if self._session.certain and not tally.left else ""
+            terminalreporter.write_line(f"workers that died: {self._died}{cleared}")
         for line in shared_lines(self._turns):
             terminalreporter.write_line(line)
         if any(turn["scripted"] for turn in self._turns):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -9,7 +10,7 @@ from contextlib import suppress
 from pytest_kiro.errors import LaunchError, PtyClosed, SandboxError, message
 from pytest_kiro.sandbox.protocol import Pty, Sandbox
 from pytest_kiro.terminal import follow
-from pytest_kiro.terminal.launch import Filter, Launch
+from pytest_kiro.terminal.launch import Filter, Launch, Outcome
 from pytest_kiro.terminal.text import Plain, fold
 
 #: Seconds that a shell may take from its first byte to the marker; rc files can be slow.
@@ -41,16 +42,45 @@ def attach(
         files["link"] = follow.SCRIPT.encode()
     # The usual mode, since another one is a request of its own over a network. There is no secret in them, and whoever
     # may enter this HOME is its owner.
-    sandbox.write_files({f"{folder}/{name}": (data, 0o644) for name, data in files.items()})
+    written = _Meanwhile(
+        lambda: sandbox.write_files({f"{folder}/{name}": (data, 0o644) for name, data in files.items()}),
+        apart=launch.durable,
+    )
     # The typed line is harmless, yet a history file in HOME is something that the agent would see.
     pty = sandbox.open_pty(env={"HISTFILE": "/dev/null", **launch.secrets}, size=size)
     try:
+        written.join()
         with suppress(PtyClosed):  # the shell has ended already; what it said is read first, and then told
             pty.write(launch.line().encode("ascii"))
     except BaseException:
         pty.close()
         raise
     return Attached(pty, sandbox, launch, timeout, pause)
+
+
+class _Meanwhile:
+    """Something that is done while something else is: over a network two requests then take the time of one."""
+
+    def __init__(self, work: Callable[[], object], *, apart: bool) -> None:
+        self._work, self._error = work, list[BaseException]()
+        self._thread = threading.Thread(target=self._run, name="kiro-upload", daemon=True) if apart else None
+        if self._thread:
+            self._thread.start()
+        else:
+            work()
+
+    def _run(self) -> None:
+        try:
+            self._work()
+        except BaseException as error:
+            self._error.append(error)
+
+    def join(self) -> None:
+        """Wait for it; what it raised is raised here."""
+        if self._thread:
+            self._thread.join()  # its calls have deadlines of their own (contract S12)
+        if self._error:
+            raise self._error[0]
 
 
 class Attached:
@@ -64,6 +94,8 @@ class Attached:
         self._deadline = time.monotonic() + timeout
         self._given = 0
         self._rest: follow.Follow | None = None
+        #: What the launch script wrote down, where it could be had in passing; our files are gone then.
+        self.outcome: Outcome | None = None
 
     @property
     def started(self) -> bool:
@@ -127,7 +159,7 @@ class Attached:
             if not self._launch.durable:
                 raise
         else:
-            if data or not self._launch.durable or not self._is_lost(_SETTLE):
+            if data or not self._launch.durable or self._reported() or not self._is_lost(_SETTLE):
                 return data
         self._lose()
         return None
@@ -138,6 +170,13 @@ class Attached:
         if data or rest.started:
             return data
         raise self._never_came("did not start: its terminal ended first", self._filter.said or rest.said)
+
+    def _reported(self) -> bool:
+        """Whether the sandbox says that the program has ended and that all it printed is here; a link may be wrong."""
+        if self.outcome is None and self._filter.opened:
+            with suppress(SandboxError, ValueError):
+                self.outcome = follow.report(self._sandbox, self._launch, self._given)
+        return self.outcome is not None
 
     def _is_lost(self, timeout: float) -> bool:
         try:
@@ -178,6 +217,8 @@ class Attached:
             self._pty.resize(size)
 
     def wait(self, timeout: float) -> int | None:
+        if self.outcome is not None:
+            return self.outcome.status
         if self._rest is None:
             try:
                 status = self._pty.wait(timeout)
@@ -199,6 +240,8 @@ class Attached:
                 raise
 
     def _has_ended(self) -> bool:
+        if self.outcome is not None:
+            return True
         if self._rest is not None:
             return self._rest.ended
         try:

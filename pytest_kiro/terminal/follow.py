@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from pytest_kiro.errors import PtyClosed, SandboxClosed, SandboxError, SandboxTimeout, message
 from pytest_kiro.sandbox.protocol import Sandbox
-from pytest_kiro.terminal.launch import Filter, Launch
+from pytest_kiro.terminal.launch import Filter, Launch, Outcome, read_outcome
 
 #: Bytes of the log that are asked for at once: as base64 well below what `exec` keeps.
 SLICE = 1024 * 1024
@@ -18,6 +18,8 @@ SLICE = 1024 * 1024
 PAUSES = (0.2, 0.4, 0.8, 1.4, 2.0)
 #: Questions in a row without an answer, about 35 s apart from their own time, until the sandbox is given up.
 ATTEMPTS = 20
+#: Bytes of an outcome that come back with an answer, as base64 below what `exec` keeps.
+_REPORTED = 8 * 1024 * 1024
 _EXEC_TIMEOUT = 20.0
 
 #: What is asked of the sandbox, as a file beside the launch script (contract L6).
@@ -39,6 +41,21 @@ tell)
   if [ -f log ]; then size=$(($(wc -c <log))); fi
   echo "told $state ${inner:--} $status $size"
   if [ -f log ]; then tail -c "+$(($2 + 1))" log | head -c "$3" | base64; fi
+  ;;
+report)
+  size=$3
+  if [ -f log ]; then
+    # Its own words before and after the program's are left out.
+    first=$(head -c 4096 log | LC_ALL=C awk -v marker="$4" '
+      { size += length($0) + 1; sub(/\r$/, "") } $0 == marker { print size; exit }')
+    last=$(tail -c 400 log | LC_ALL=C awk '{ line = $0 } END { if (line ~ /^Script done on /) print length(line) + 2 }')
+    size=$(($(wc -c <log) - ${first:-0} - ${last:-0}))
+  fi
+  if ! [ -f outcome ]; then echo none
+  elif [ "$size" != "$3" ]; then echo cut
+  elif [ "$(wc -c <outcome)" -gt "$2" ]; then echo large
+  else echo outcome && base64 <outcome && rm -rf "$PWD"
+  fi
   ;;
 interrupt)
   [ -n "$inner" ] || exit 0
@@ -83,11 +100,22 @@ def ask(sandbox: Sandbox, launch: Launch, *words: object) -> str:
     try:
         answer = sandbox.exec(command, timeout=_EXEC_TIMEOUT)
     except SandboxTimeout as error:
-        raise SandboxError(str(error)) from error  # it is the sandbox that does not answer, and no program
+        # it is the sandbox that does not answer, and no program
+        raise SandboxError(f"the sandbox did not answer; {error}") from error
     if not answer.ok:
         advice = f"look at whether something in the sandbox removed ~/{launch.folder}"
         raise SandboxError(message(f"exit code {answer.exit_code}: {command}", output=answer.output, advice=advice))
     return answer.output
+
+
+def report(sandbox: Sandbox, launch: Launch, given: int) -> Outcome | None:
+    """Return what the launch script wrote down, and have our files removed, in one request.
+
+    None, and nothing is removed, when it is not there (yet), is too large for that, or when the program has printed
+    other than `given` bytes.
+    """
+    what, _, encoded = ask(sandbox, launch, "report", _REPORTED, given, launch.marker).partition("\n")
+    return read_outcome(base64.b64decode(encoded), launch.nonce) if what == "outcome" else None
 
 
 class _Told(NamedTuple):
@@ -186,7 +214,9 @@ class Follow:
             self.cut |= self.started and not (self._filter.opened and self._offset == told.size)
             return _LAST_WORDS.sub(b"", self._held + data)
         if not self.started and self._clock() > self._deadline:
-            raise SandboxError("the link to the terminal was lost before the program began, and it never did begin")
+            raise SandboxError(
+                "the link to the terminal was lost before the program began, and it never did begin; run it again"
+            )
         data, self._held = self._held + data, b""
         if perhaps := _PERHAPS_LAST_WORDS.search(data):
             data, self._held = data[: perhaps.start()], perhaps[0]

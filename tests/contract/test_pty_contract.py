@@ -124,7 +124,9 @@ def test_p5_close_kills_children_whose_program_has_ended(
     pty = start(f"trap '' HUP\n{CHILDREN[child].rpartition('&')[0]} & while ! [ -s child ]; do :; done; exit 0")
     assert pty.wait(30) == 0
     pid = machines.pid(sandbox, "child")
-    assert machines.alive(pid) or sandbox.remote, "where asking costs a round trip, they are ended by the first question"
+    assert machines.alive(pid) or sandbox.remote, (
+        "where asking costs a round trip, they are ended by the first question"
+    )
     pty.close()
     assert machines.is_over(pid)
 

@@ -12,6 +12,7 @@ from plugin.eval_runs import RECALL, STAND_IN, program, shell, turn, write
 from pytest_kiro.agent import live
 from pytest_kiro.sandbox.daytona import faults, pty
 from pytest_kiro.terminal import follow
+from pytest_kiro.terminal.attach import attach
 
 if TYPE_CHECKING:
     from daytona_runs import Runs
@@ -23,19 +24,19 @@ SAID = "".join(f"This is line {number} of a long answer, é 🍩.\n\n" for numbe
 ANSWER = [["", write("made.txt", "made\n")], [SAID]]
 POLITE: dict[str, Any] = {"close_code": 1000}
 SLOW: dict[str, Any] = {"close_code": 1008, "close_reason": "slow consumer"}
-#: Links that break when the line is typed: in the shell's talk, near the marker, in the middle, at the end, unnoticed.
+#: Links that break, or go dead unnoticed, while Kiro talks or at its end.
 BREAKS: list[dict[str, Any]] = [
-    *({"cut_after": place} for place in (250, 300, 350, 400, 500, 700, 1000, 5_000, 12_000)),
-    *({"close_after": place, **how} for place in (300, 12_000) for how in (POLITE, SLOW)),
+    *({"cut_after": place} for place in (2_000, 5_000, 12_000)),
+    *({"close_after": place, **how} for place in (2_000, 12_000) for how in (POLITE, SLOW)),
     {"exit_style": "abort"},
     {"exit_style": "none"},
-    {"mute_after": 300},
     {"mute_after": 12_000},
 ]
-#: Those that break so early that nobody knows whether the line was heard.
+#: Those that break while the shell talks, or about when Kiro begins: nobody may know whether the line was heard.
 EARLY: list[dict[str, Any]] = [
-    *({"cut_after": place} for place in (0, 1, 60, 150)),
-    *({"close_after": 1, **how} for how in (POLITE, SLOW)),
+    *({"cut_after": place} for place in (0, 60, 150, 250, 300, 350, 400, 500, 700, 1000)),
+    *({"close_after": place, **how} for place in (1, 300) for how in (POLITE, SLOW)),
+    {"mute_after": 300},
 ]
 COMPLETE = """
     import pytest
@@ -48,8 +49,9 @@ COMPLETE = """
         assert not turn.truncated
         assert turn.changes.added == {{"made.txt"}}
         assert turn.used("write")
-        assert [warning for warning in turn.warnings if "the rest came from the log in the sandbox" in warning]
-        assert len(turn.warnings) == 1
+        if number < {counted}:
+            assert "the rest came from the log in the sandbox" in turn.warnings[0]
+            assert len(turn.warnings) == 1
 """
 
 
@@ -77,23 +79,27 @@ def break_each(runs: Runs, rules: Sequence[Mapping[str, Any]]) -> dict[str, Sequ
 
 
 def test_a_turn_whose_link_is_lost_is_completed_from_the_log(runs: Runs) -> None:
-    passes(runs, COMPLETE.format(count=len(BREAKS)), break_each(runs, BREAKS))
+    counted = BREAKS.index({"exit_style": "abort"})  # after that everything had come, and so nothing is told
+    passes(runs, COMPLETE.format(count=len(BREAKS), counted=counted), break_each(runs, BREAKS))
 
 
-def test_a_turn_whose_link_is_lost_before_it_began_is_no_fault_of_the_agents(runs: Runs) -> None:
+def test_a_turn_whose_link_is_lost_before_it_began_is_no_fault_of_the_agents(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It may have begun all the same, and then it is completed."""
+    monkeypatch.setitem(attach.__kwdefaults__, "timeout", 2.0)
     source = """
     import pytest
 
     @pytest.mark.parametrize("number", range({count}))
     def test_it(kiro, number):
-        turn = kiro.run("Tell me a lot.", timeout=1.5, check=False)
+        turn = kiro.run("Tell me a lot.", check=False)
         if turn.status != "completed":
             assert (turn.status, turn.cause) == ("lost", "connection")
             assert turn.cause.infrastructure
-            assert "the link to its terminal was lost" in turn.warnings[0]
         else:
             assert turn.output.count("This is line") == 400
+        assert "the link to its terminal was lost" in turn.warnings[0]
     """
     passes(runs, source.format(count=len(EARLY)), break_each(runs, EARLY))
 
@@ -164,7 +170,6 @@ ROUTES = ("files_bulk_upload", "files_bulk_download", "pty_create_connect", "pty
     "action",
     [
         {"status": 502},
-        {"status": 503, "message": "Service Unavailable"},
         {"status": 429, "headers": {"Retry-After": "0.01"}},
         {"drop": True},
         {"lose_response": True},

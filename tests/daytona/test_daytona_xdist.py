@@ -146,7 +146,7 @@ def test_nobody_waits_for_the_sandbox_that_a_dead_worker_was_making(runs: Runs) 
     assert status == pytest.ExitCode.TESTS_FAILED, printed
     assert "1 failed, 2 passed" in printed
     assert "leaked 0" in printed
-    assert len(runs.workers) == 2
+    assert len(runs.workers) >= 2
     runs.nothing_is_left()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import selectors
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -34,6 +35,7 @@ class Emulator:
 
     def __init__(self, *, root: str | Path | None = None, **settings: Any) -> None:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
+        self._root, self.host_root = root, ""
         self._process: subprocess.Popen[bytes] | None = subprocess.Popen(
             [sys.executable, "-m", _PROGRAM, "--handle", *(["--root", str(root)] if root else [])],
             cwd=Path(__file__).parents[1],
@@ -203,7 +205,12 @@ class Emulator:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-            process.stdout.close()
+                if self._root is None:
+                    shutil.rmtree(self.host_root, ignore_errors=True)
+                raise EmulatorError(f"the emulator did not end within {_STOP_TIMEOUT:g} s\n{self._said()}") from None
+            finally:
+                process.stdout.close()
+                self._errors.close()
         self._errors.close()
 
     def __enter__(self) -> Emulator:

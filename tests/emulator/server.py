@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import shutil
@@ -262,7 +261,8 @@ async def run(
     finally:
         if follow_stdin:
             loop.remove_reader(sys.stdin.fileno())
-        await server.close()
-        if root is None:
-            with contextlib.suppress(OSError):
-                shutil.rmtree(place)
+        try:
+            await server.close()
+        finally:
+            if root is None:
+                shutil.rmtree(place, ignore_errors=True)

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from daytona_client import ask, create
-from emulator import Emulator
+from emulator import Emulator, handle
 from emulator.handle import EmulatorError
 from helpers import is_alive, wait_until
 
@@ -164,6 +164,18 @@ def test_a_bug_in_it_is_not_kept_quiet(own: Emulator) -> None:
     with pytest.raises(EmulatorError, match="NotADirectoryError"), own:
         assert ask(own, "POST", "/api/sandbox", {}).status == 500
     Path(own.host_root).unlink()
+
+
+def test_one_that_does_not_end_is_killed_and_told(own: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handle, "_STOP_TIMEOUT", 0.2)
+    emulator = own.pid
+    assert emulator is not None
+    os.kill(emulator, signal.SIGSTOP)
+    with pytest.raises(EmulatorError, match="did not end within"):
+        own.close()
+    assert not is_alive(emulator)
+    assert not Path(own.host_root).exists()
+    own.close()
 
 
 def test_by_hand() -> None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import re
 import shutil
-import signal
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,8 @@ from daytona import AsyncSandbox, DaytonaConflictError, DaytonaError, DaytonaGon
 from daytona.common.pty import PtySize
 from daytona_client import ask, create, pty, run_in_sandbox
 from emulator import Emulator
+from emulator.machine import Machine
+from emulator.terminal import Terminal
 from helpers import is_alive, wait_until
 
 
@@ -119,25 +120,39 @@ def test_all_output_before_the_end_arrives(emulator: Emulator) -> None:
     run_in_sandbox(emulator, use)
 
 
-def test_what_was_written_before_the_end_is_read_after_it(emulator: Emulator, tmp_path: Path) -> None:
-    """Whoever comes late finds it in the kernel: here the emulator is held up until the shell has ended."""
-    gate = tmp_path / "gate"
-    os.mkfifo(gate)
+def test_what_was_written_before_the_end_is_read_after_it(tmp_path: Path) -> None:
+    """Nobody has read before the shell ended, as when a slow client held the reading up."""
+    offered: list[bytes] = []
+    finished: list[int] = []
 
-    async def use(box: AsyncSandbox) -> None:
-        async with pty(box) as one:
-            await one.send(f" exec sh -c 'echo pid=$$=; read x < {gate}; seq 2500; printf END'\n")
-            pid = int(re.search(rb"pid=(\d+)=", await one.until(b"=\r\n"))[1])
-            os.kill(emulator.pid, signal.SIGSTOP)
-            try:
-                await asyncio.to_thread(gate.write_text, "go\n")
-                await asyncio.to_thread(wait_until, lambda: not is_alive(pid))
-            finally:
-                os.kill(emulator.pid, signal.SIGCONT)
-            assert (await one.exit()).exit_code == 0
-            assert one.output.endswith(b"\r\n2500\r\nEND")
+    class Watcher:
+        full = False
+        offer = offered.append
 
-    run_in_sandbox(emulator, use)
+        def finish(self, code: int, style: str) -> None:
+            finished.append(code)
+
+    async def use() -> None:
+        machine = Machine(str(uuid.uuid4()), tmp_path / "box", {}, snapshot="")
+        options = {
+            "cwd": machine.home,
+            "envs": {},
+            "size": (80, 24),
+            "created": 0.0,
+            "exit_style": "both",
+            "grace": 1.0,
+        }
+        terminal = Terminal(machine, "one", **options)
+        terminal.start("/bin/sh", 0)
+        terminal.links.append(Watcher())
+        assert await terminal.feed(b"printf 'last%s\\n' words; exit 3\n")
+        async with asyncio.timeout(30):
+            await terminal._waiter
+        await machine.remove()
+
+    asyncio.run(use())
+    assert finished == [3]
+    assert b"lastwords\r\n" in b"".join(offered)
 
 
 def test_a_child_that_goes_on_writing_holds_nobody(emulator: Emulator) -> None:

@@ -44,6 +44,7 @@ def delete(evals: Evals, printed: str) -> None:
         ("on-failure", BREAKS, BROKEN, True),
         ("never", FAILS, "", False),
     ],
+    ids=["always", "always, failing", "passing", "failing", "failing before its test", "never"],
 )
 def test_what_is_kept(evals: Evals, when: str, source: str, conftest: str, stays: bool) -> None:
     evals.write("test_it.py", source, TURN)

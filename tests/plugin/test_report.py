@@ -351,7 +351,9 @@ def test_a_worker_that_died_is_named(evals: Evals) -> None:
         {"test_a": ["OK"]},
     )
     result = evals.process("-n1", "--max-worker-restart=0")
-    result.stdout.fnmatch_lines(["workers that died: 1, not counted; what they left is cleared away"])
+    result.stdout.fnmatch_lines(
+        ["sandboxes: created 1, deleted 1, leaked 0", "workers that died: 1; what they left is cleared away"]
+    )
 
 
 def test_a_fixture_that_is_a_callable_object_is_left_alone(evals: Evals) -> None:

@@ -6,7 +6,8 @@ import itertools
 import random
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -115,13 +116,28 @@ def test_every_cut_gives_exactly_the_rest(place: Place, cut: int, raises: bool) 
     assert read_outcome(sandbox.read_file(f"{launch.folder}/outcome"), launch.nonce).status == 3
 
 
-def test_without_a_loss_nothing_is_asked_and_nothing_is_said(place: Place) -> None:
+def test_without_a_loss_one_question_brings_what_was_left_and_nothing_is_said(place: Place) -> None:
     _, pty, sandbox = place.start(f"{printed(SAYS)}; exit 3")
     assert read_all(pty) == SHOWN
     assert pty.wait(30) == 3
     pty.close()
     assert (pty.warnings, pty.cut) == ((), False)
-    assert sandbox.calls == ["write_files", "open_pty", "write", "close"]
+    assert sandbox.calls[2:] == ["write", "exec", "close"]
+    assert pty.outcome is not None
+    assert pty.outcome.status == 3
+
+
+def test_a_link_that_ends_politely_before_the_last_byte_is_found_out(place: Place) -> None:
+    """A proxy closes as if the program had ended with 0, and meanwhile it does: only the log knows of the rest."""
+    _, pty, sandbox = place.start(f"{printed(SAYS)}; exit 0", marked(3))
+    link = sandbox.links[0]
+    data = b""
+    while not link.lost:
+        data += pty.read(30)
+    link.wait = lambda timeout: 0
+    assert data + read_all(pty) == SHOWN
+    assert pty.wait(30) == 0
+    pty.close()
 
 
 def test_a_link_that_is_lost_after_the_last_byte(place: Place) -> None:
@@ -161,7 +177,9 @@ def test_a_million_random_bytes_with_cuts_anywhere(place: Place, monkeypatch: py
 
 
 def test_a_program_that_goes_on_is_followed_live(place: Place) -> None:
-    script = "mkfifo fifo; exec 3<>fifo; echo up; while read -r line <&3; do echo got $line; [ $line = end ] && exit 4; done"
+    script = (
+        "mkfifo fifo; exec 3<>fifo; echo up; while read -r line <&3; do echo got $line; [ $line = end ] && exit 4; done"
+    )
     _, pty, sandbox = place.start(script, after(b"up\r\n"))
     read_until(pty, b"up\r\n")
     for word in ("one", "two", "end"):
@@ -173,17 +191,21 @@ def test_a_program_that_goes_on_is_followed_live(place: Place) -> None:
 
 def test_questions_get_rarer_while_nothing_is_printed(place: Place) -> None:
     pauses: list[float] = []
-    done: Callable[[], object]
-
-    def pause(seconds: float) -> None:
-        pauses.append(seconds)
-        if len(pauses) == 8:
-            done()
-
-    _, pty, sandbox = place.start("mkfifo fifo; echo up; read x <fifo", after(b"up\r\n"), pause=pause)
-    done = lambda: sandbox.exec("echo go >w/fifo")  # noqa: E731
-    assert read_all(pty) == b"up\r\n"
-    assert pauses[:8] == [*follow.PAUSES, *[follow.PAUSES[-1]] * 3]
+    script = "mkfifo fifo; exec 3<>fifo; echo up; read x <&3; echo more; read x <&3"
+    _, pty, sandbox = place.start(script, after(b"up\r\n"), pause=pauses.append)
+    read_until(pty, b"up\r\n")
+    while len(pauses) < 8:
+        with pytest.raises(TimeoutError):
+            pty.read(0.001)
+    assert all(seconds <= 0.001 for seconds in pauses), "as long as the caller has"
+    pauses.clear()
+    sandbox.exec("echo go >w/fifo").check()
+    read_until(pty, b"more")
+    assert set(pauses) <= {follow.PAUSES[-1]}
+    pauses.clear()
+    sandbox.exec("echo go >w/fifo").check()
+    assert read_all(pty).strip() == b""
+    assert pauses[0] == follow.PAUSES[0]
 
 
 def test_a_program_that_ended_while_nobody_looked(place: Place) -> None:
@@ -352,12 +374,40 @@ def test_another_script_is_not_taken_for_ours(place: Place, script: str) -> None
 @pytest.mark.parametrize("harm", ["rm -f", "truncate -s 0"])
 def test_a_log_that_was_harmed_is_told(place: Place, harm: str) -> None:
     script = f'echo one; {harm} "$HOME"/.cache/*/log; echo two; exit 6'
-    _, pty, _ = place.start(script, after(b"one\r\n"))
+    _, pty, _ = place.start(script, after(b"two\r\n"))
     read_all(pty)
     assert pty.wait(30) == 6
     assert pty.cut
-    assert "lost after 5 bytes" in pty.warnings[0]
+    assert "lost after 10 bytes" in pty.warnings[0]
     assert "the rest came from the log in the sandbox" not in pty.warnings[0] or "may be missing" in pty.warnings[0]
+
+
+def test_a_log_that_ends_before_the_link_did_is_told(place: Place) -> None:
+    """As on a disk that is full."""
+    shorten = 'truncate -s 400 "$HOME"/.cache/*/log; kill -9 $(cat "$HOME"/.cache/*/pid)'
+    script = f"head -c 2000 /dev/zero | tr '\\0' x; read x <fifo; {shorten}"
+    _, pty, sandbox = place.start(f"mkfifo fifo; {script}", after(b"x" * 2000))
+    read_until(pty, b"x" * 2000)
+    sandbox.exec("echo go >w/fifo").check()
+    assert read_all(pty) == b""
+    assert pty.wait(30) is None
+    assert pty.cut
+
+
+def test_a_dead_process_that_nobody_has_reaped_is_over(tmp_path: Path) -> None:
+    (tmp_path / "link").write_text(follow.SCRIPT)
+    child = subprocess.Popen(["sh", "-c", "read x"], stdin=subprocess.PIPE)
+    (tmp_path / "pid").write_text(f"{child.pid}\n")
+
+    def told() -> str:
+        return subprocess.check_output(["sh", str(tmp_path / "link"), "tell", "0", "9"], text=True)
+
+    try:
+        assert told() == "told running - - -\n"
+        child.stdin.close()
+        assert wait_until(lambda: told() == "told over - - -\n")
+    finally:
+        child.wait()
 
 
 def test_a_killed_program_has_no_status_and_is_never_a_pass(place: Place) -> None:

@@ -23,6 +23,7 @@ def read(
 DEFAULTS = {
     "sandbox": "local",
     "cli": None,
+    "cli_version": None,
     "scenarios": "scenarios",
     "login": "auto",
     "agent": None,
@@ -32,6 +33,9 @@ DEFAULTS = {
     "timeout": 600.0,
     "stall_timeout": None,
     "setup_timeout": 300.0,
+    "keep_sandbox": "never",
+    "snapshot": "none",
+    "max_sandboxes": None,
     "terminal": (120, 30),
     "stream": "auto",
 }
@@ -56,6 +60,11 @@ VALUES: dict[str, tuple[dict[str, object], list[str], str]] = {
         {"official": "official", "scripted": "scripted", "/opt/kiro-cli": "/opt/kiro-cli"},
         ["", "kiro-cli", "./kiro-cli", "~/kiro-cli", "Official"],
         "official, scripted, or an absolute path in the sandbox",
+    ),
+    "cli_version": (
+        {"2.29.0": "2.29.0", "3.0.0-beta.1": "3.0.0-beta.1"},
+        ["", "2.29", "latest", "v2.29.0", "2.29.0; rm -rf"],
+        "a full version, such as 2.29.0",
     ),
     "scenarios": ({"my/scripts": "my/scripts"}, ["", "\t"], "a value that is not blank"),
     "login": (
@@ -82,6 +91,13 @@ VALUES: dict[str, tuple[dict[str, object], list[str], str]] = {
         "a number of seconds above 0, or off",
     ),
     "setup_timeout": ({"60": 60.0}, ["0", "x", "-inf"], "a number of seconds above 0"),
+    "keep_sandbox": (
+        {"never": "never", "on-failure": "on-failure", "always": "always"},
+        ["", "yes", "Always"],
+        "one of never, on-failure, always",
+    ),
+    "snapshot": ({"auto": "auto", "my-snapshot": "my-snapshot"}, ["", " "], "a value that is not blank"),
+    "max_sandboxes": ({"1": 1, "16": 16}, ["", "0", "-1", "1.5", "many", "01"], "a whole number above 0"),
     "terminal": (
         {"40x10": (40, 10), "9999x1": (9999, 1)},
         ["", "40", "0x10", "10x0", "40X10", "40x10x2", "10000x10", "-1x5", "40 x 10"],

@@ -28,6 +28,7 @@ _NAMES_AT_ONCE = 1024 * 1024
 _TRANSFER_TIMEOUT, _SLOWEST = 60.0, 100 * 1024
 #: The same for an upload without its bytes, and for a download, of which nobody knows the size.
 _UPLOAD_TIMEOUT, _DOWNLOAD_TIMEOUT = 30.0, 1800.0
+_TOOLS = "run it again; the sandbox needs a POSIX sh, tar, base64 and find"
 #: Names that travel unchanged in every part of a multipart body.
 _PLAIN = re.compile(r"[\w./ +@=,~-]+", re.ASCII)
 _KINDS: Mapping[str, tuple[type[OSError], int]] = {
@@ -65,7 +66,8 @@ async def _read_some(machine: Machine, paths: Sequence[str]) -> dict[str, bytes]
     if rest.startswith("failed"):
         _explain("read files", rest.partition("\n")[2], paths)
     if len(kinds) != len(paths):
-        raise SandboxError(message("the sandbox could not pack the files asked for", output=answer))
+        what = "the sandbox could not pack the files asked for"
+        raise SandboxError(message(what, output=answer, advice=_TOOLS))
     try:
         data = await _download(machine, pack) if rest.strip() == "big" else base64.b64decode(rest)
         with tarfile.open(fileobj=io.BytesIO(data)) as archive:
@@ -198,7 +200,7 @@ def _explain(what: str, said: str, paths: Sequence[str], error: SandboxError | N
         if saying in said.lower():
             named = max((path for path in paths if path in said), key=len, default=what)
             raise cls(number, os.strerror(number), named) from error
-    raise error or SandboxError(message(f"{what}: the sandbox refused", output=said))
+    raise error or SandboxError(message(f"{what}: the sandbox refused", output=said, advice=_TOOLS))
 
 
 def disk_full(what: str, said: str) -> SandboxError:

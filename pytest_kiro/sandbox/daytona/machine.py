@@ -52,7 +52,9 @@ class Machine:
         answer = await self.ask("look at a new sandbox", call, safe=True)
         lines = answer.splitlines()
         if len(lines) < 2 or not all(line.startswith("/") for line in lines[-2:]):
-            raise SandboxError(message(f"sandbox {self.id} has no usable home or temporary folder", output=answer))
+            what = f"sandbox {self.id} has no usable home or temporary folder"
+            advice = "make it from an image whose user has a HOME, and a TMPDIR that can be written"
+            raise SandboxError(message(what, output=answer, advice=advice))
         self.home, self.tasks = lines[-2:]
 
     async def ask(
@@ -114,7 +116,9 @@ class Machine:
                 await self.end(task)
             return guest.unwrap(await asyncio.wait_for(request, _ANSWER), task), bool(done)
         except TimeoutError as error:
-            raise SandboxError(f"sandbox {self.id}: a command was killed at its limit, and yet did not end") from error
+            raise SandboxError(
+                f"sandbox {self.id}: a command was killed at its limit, and yet did not end; run pytest again"
+            ) from error
         finally:
             request.cancel()
             self._answered.append(task)

@@ -226,7 +226,9 @@ class DaytonaPty:
     def close(self) -> None:
         if self._closed:
             return
-        ended = self._settled.is_set() and self._status is not None  # and so what it left was ended too
+        if self._over:  # then it is being asked already what became of it, and what it left is being ended
+            self._settled.wait(_CLOSE_TIMEOUT)
+        ended = self._settled.is_set() and self._status is not None
         self._closed = True
         try:
             self._client.run(self._close(ended), _CLOSE_TIMEOUT)

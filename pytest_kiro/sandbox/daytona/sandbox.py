@@ -154,7 +154,8 @@ class DaytonaSandbox:
             self._machine.errand(f"remove {path}", guest_files.remove(target, tags, self._machine.tasks))
         )
         if answer.strip():
-            raise SandboxError(message(f"{target} could not be removed", output=answer))
+            advice = "look at who owns what in it, with sandbox.exec"
+            raise SandboxError(message(f"{target} could not be removed", output=answer, advice=advice))
 
     def close(self) -> None:
         if self._closed:
@@ -167,7 +168,7 @@ class DaytonaSandbox:
         self._closed = True
         self.abandon()
         return [
-            f"get back to it: daytona ssh {self.id}",
+            f"get back to it: daytona ssh {self.id} (it stops when idle; daytona start {self.id})",
             f"delete it: python -m pytest_kiro sandboxes --delete {self.id}",
         ]
 
