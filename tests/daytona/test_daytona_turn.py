@@ -34,8 +34,9 @@ BREAKS: list[dict[str, Any]] = [
 ]
 #: Those that break while the shell talks, or about when Kiro begins: nobody may know whether the line was heard.
 EARLY: list[dict[str, Any]] = [
-    *({"cut_after": place} for place in (0, 60, 150, 250, 300, 350, 400, 500, 700, 1000)),
-    *({"close_after": place, **how} for place in (1, 300) for how in (POLITE, SLOW)),
+    *({"cut_after": place} for place in (0, 150, 300, 400, 500, 1000)),
+    {"close_after": 1, **POLITE},
+    {"close_after": 300, **SLOW},
     {"mute_after": 300},
 ]
 COMPLETE = """
@@ -59,6 +60,7 @@ COMPLETE = """
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is waited for a service's or a network's sake, in hundredths of it."""
     monkeypatch.setattr(faults, "_PAUSES", (0.01,) * 7)
+    monkeypatch.setattr(faults, "_asked_for", lambda error: 0.01)
     monkeypatch.setattr(follow, "PAUSES", (0.05,))
     monkeypatch.setattr(live, "GRACE", 0.5)
     monkeypatch.setattr(pty, "_SILENCE", 0.3)
@@ -170,7 +172,7 @@ ROUTES = ("files_bulk_upload", "files_bulk_download", "pty_create_connect", "pty
     "action",
     [
         {"status": 502},
-        {"status": 429, "headers": {"Retry-After": "0.01"}},
+        {"status": 429, "headers": {"Retry-After": "1"}},
         {"drop": True},
         {"lose_response": True},
     ],

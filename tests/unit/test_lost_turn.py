@@ -228,7 +228,11 @@ def test_a_sandbox_that_is_gone_is_a_lost_turn(bench: Bench, monkeypatch: pytest
         _ = turn.changes
 
 
-def test_a_network_that_is_gone_while_the_time_runs_out_is_no_fault_of_the_agent(bench: Bench) -> None:
+def test_a_network_that_is_gone_while_the_time_runs_out_is_no_fault_of_the_agent(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "GRACE", 0.1)
+    monkeypatch.setattr(follow, "ATTEMPTS", 1_000_000)
     bench.script([["Hello."]], {"silent": True})
 
     def fail(command: str) -> None:
@@ -252,9 +256,25 @@ def test_a_network_that_comes_back_when_the_time_is_over_does_not_tell_who_took_
             raise SandboxError("no route to host")
 
     bench.sandbox.on_exec = fail
-    turn = bench.run(after(b"ready-", 18), timeout=0.1)
+    turn = bench.run(after(b"ready-", 18), timeout=2)
     assert (turn.status, turn.cause) == ("lost", Cause.CONNECTION)
     assert not turn.changes  # which are known
+
+
+def test_a_network_that_goes_when_the_time_is_over_is_told_with_the_time(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "GRACE", 0.1)
+    bench.script([["Hello."]], {"ignores_signals": True})
+
+    def fail(command: str) -> None:
+        if command.endswith(" collect"):
+            raise SandboxError("no route to host")
+
+    bench.sandbox.on_exec = fail
+    turn = bench.run(after(b"ready-", 18), timeout=2)
+    assert (turn.status, turn.cause) == ("lost", Cause.CONNECTION)
+    assert turn.detail == ("what it left could not be read: no route to host; before that: its time of 2 s was over")
 
 
 def test_a_program_that_was_killed_with_its_link_is_lost(bench: Bench) -> None:
