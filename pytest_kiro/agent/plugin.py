@@ -13,9 +13,8 @@ from typing import Any
 import pytest
 
 from pytest_kiro.agent.owner import Owner, Owners
-from pytest_kiro.errors import HIDE_FRAMES, SettingsError
+from pytest_kiro.errors import SettingsError
 
-__tracebackhide__ = HIDE_FRAMES
 #: The keywords of `mark.kiro`.
 MARKER_WORDS = ("workspace", "agent", "model", "effort", "timeout", "trust", "env")
 #: Found from the session's one sandbox, so a second one for some tests only would be made and not used.

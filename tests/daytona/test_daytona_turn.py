@@ -249,7 +249,6 @@ def test_a_prompt_of_5_megabytes_arrives_byte_for_byte(runs: Runs) -> None:
 
 
 def test_pytest_timeouts_timer_survives_and_fires_in_the_middle_of_our_calls(runs: Runs) -> None:
-    pytest.importorskip("pytest_timeout")
     source = """
     import pytest, time
 

@@ -244,6 +244,8 @@ async def set_minutes(call: Call) -> web.StreamResponse:
     if minutes < (-1 if field == "auto_delete" else 0):
         raise Refused(400, f"{minutes} minutes: a negative number means nothing here")
     setattr(call.box, field, minutes)
+    if field == "ttl":  # which counts from now, as the SDK's docstring of set_ttl says
+        call.box.ttl_set_at = call.world.now()
     return _shown(call)
 
 

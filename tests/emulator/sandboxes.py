@@ -39,6 +39,7 @@ class Sandbox:
     auto_delete: int = -1
     auto_archive: int = 7 * 24 * 60
     ttl: int = 0
+    ttl_set_at: float | None = None
     state: str = "started"
     error_reason: str | None = None
     polls_left: int = 0
@@ -49,7 +50,7 @@ class Sandbox:
 
     @property
     def destroys_at(self) -> float | None:
-        return self.created + self.ttl * MINUTE if self.ttl else None
+        return (self.ttl_set_at or self.created) + self.ttl * MINUTE if self.ttl else None
 
     @property
     def there(self) -> bool:

@@ -168,7 +168,7 @@ class DaytonaSandbox:
         self._closed = True
         self.abandon()
         return [
-            f"get back to it: daytona ssh {self.id} (it stops when idle; daytona start {self.id})",
+            f"get back to it: daytona ssh {self.id}",
             f"delete it: python -m pytest_kiro sandboxes --delete {self.id}",
         ]
 
