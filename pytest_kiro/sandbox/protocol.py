@@ -14,8 +14,8 @@ S14 `exec` returns when its shell ends: background children do not hold it.
 S15 Removing a folder ends what commands that were executed in it left running.
 
 P1  Bytes arrive in order and unchanged.     P2  All output written before the exit is readable before b"".
-P3  After b"", always b"".                   P4  `wait` gives the status (128 + n for signal n, 137 where nobody says which), or None: the link was lost,
-    never a pass.
+P3  After b"", always b"".
+P4  `wait` gives the status (128 + n for signal n, 137 where nobody says which); None: the link was lost, never a pass.
 P5  `close` kills what still runs.           P6  The terminal has the size asked for.
 P7  A write after the end raises `PtyClosed`.
 P8  It is pulled: `read(timeout)`; callbacks and threads stay inside the provider.

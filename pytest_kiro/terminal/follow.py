@@ -43,7 +43,7 @@ tell)
   if [ -f log ]; then tail -c "+$(($2 + 1))" log | head -c "$3" | base64; fi
   ;;
 report)
-  size=$3
+  size= # of which nobody knows without a log
   if [ -f log ]; then
     # Its own words before and after the program's are left out.
     first=$(head -c 4096 log | LC_ALL=C awk -v marker="$4" '

@@ -236,11 +236,21 @@ def test_files_that_are_one_file_and_files_that_change(sandbox: DaytonaSandbox) 
     assert found["log"].startswith(b"line\n")
 
 
+def test_a_download_that_stalls_is_begun_anew(
+    emulator: Emulator, sandbox: DaytonaSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sandbox.write_file("large", LARGE)
+    monkeypatch.setattr(files, "_STALLED", 1.0)
+    emulator.fault("files_bulk_download", delay=60)
+    assert sandbox.read_file("large") == LARGE
+
+
 @pytest.mark.parametrize("verb", ["read", "write", "write_many", "list", "remove"])
 @pytest.mark.parametrize("route", ["exec", "files_bulk_upload", "files_bulk_download"])
 def test_a_sandbox_that_dies_meanwhile_is_gone(
-    emulator: Emulator, sandbox: DaytonaSandbox, route: str, verb: str
+    emulator: Emulator, sandbox: DaytonaSandbox, monkeypatch: pytest.MonkeyPatch, route: str, verb: str
 ) -> None:
+    monkeypatch.setattr(files, "_STALLED", 2.0)
     verbs: dict[str, tuple[str, Callable[[], Any]]] = {
         "read": ("exec files_bulk_download", lambda: sandbox.read_file("large")),
         "write": ("exec files_bulk_upload", lambda: sandbox.write_file("large", b"x")),

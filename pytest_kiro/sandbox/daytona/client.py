@@ -189,6 +189,9 @@ def _shielded() -> Iterator[None]:
 
 def _serve(loop: asyncio.AbstractEventLoop) -> None:
     asyncio.set_event_loop(loop)
+    # The SDK reads what it uploads on another thread; one is enough, and the default would be several.
+    executor = concurrent.futures.ThreadPoolExecutor(1, "kiro-daytona-files")
+    loop.set_default_executor(executor)
     try:
         loop.run_forever()
     finally:
@@ -196,4 +199,5 @@ def _serve(loop: asyncio.AbstractEventLoop) -> None:
             task.cancel()
         loop.run_until_complete(asyncio.sleep(0))
         loop.run_until_complete(loop.shutdown_asyncgens())
+        executor.shutdown(wait=False, cancel_futures=True)
         loop.close()

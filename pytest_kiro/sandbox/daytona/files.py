@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import errno
@@ -10,7 +11,8 @@ import os
 import re
 import secrets
 import tarfile
-from collections.abc import Awaitable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterator, Mapping, Sequence
+from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from pytest_kiro.errors import SandboxError, SandboxTimeout, message
@@ -28,6 +30,8 @@ _NAMES_AT_ONCE = 1024 * 1024
 _TRANSFER_TIMEOUT, _SLOWEST = 60.0, 100 * 1024
 #: The same for an upload without its bytes, and for a download, of which nobody knows the size.
 _UPLOAD_TIMEOUT, _DOWNLOAD_TIMEOUT = 30.0, 1800.0
+#: Seconds after which a download of which nothing comes is begun anew.
+_STALLED = 30.0
 _TOOLS = "run it again; the sandbox needs a POSIX sh, tar, base64 and find"
 #: Names that travel unchanged in every part of a multipart body.
 _PLAIN = re.compile(r"[\w./ +@=,~-]+", re.ASCII)
@@ -80,20 +84,32 @@ async def _read_some(machine: Machine, paths: Sequence[str]) -> dict[str, bytes]
 
 
 async def _download(machine: Machine, path: str) -> bytes:
-    from daytona import DaytonaError, FileDownloadRequest
+    from daytona import DaytonaError
 
     async def call() -> bytes:
+        received = bytearray()
         try:
-            answer = (await machine.raw.fs.download_files([FileDownloadRequest(source=path)]))[0]
+            async with aclosing(_pieces(await machine.raw.fs.download_file_stream(path))) as pieces:
+                async for piece in pieces:
+                    received += piece
         except DaytonaError as error:
             if "Truncated" in str(error):  # a link that ended, with other words
                 raise ConnectionError(faults.text_of(error)) from error
             raise
-        if not isinstance(answer.result, bytes):
-            raise DaytonaError(answer.error or "no such file", status_code=404)
-        return answer.result
+        return bytes(received)
 
     return await machine.ask(f"download {path}", call, timeout=_DOWNLOAD_TIMEOUT, safe=True)
+
+
+async def _pieces(stream: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+    """Yield what comes, as long as something comes."""
+    try:
+        with suppress(StopAsyncIteration):
+            while True:
+                yield await asyncio.wait_for(anext(stream), _STALLED)
+    finally:
+        if isinstance(stream, AsyncGenerator):
+            await stream.aclose()
 
 
 async def write(machine: Machine, files: Mapping[str, tuple[bytes, int]], *, careful: bool) -> None:

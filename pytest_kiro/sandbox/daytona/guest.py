@@ -186,6 +186,11 @@ def reap(tags: Sequence[str], tasks: str, void: str = "") -> str:
     return f"tasks={shlex.quote(tasks)}{_REAP}{voided}reap {shlex.join(tags)}\n"
 
 
+def beforehand(command: str) -> str:
+    """Return the text that executes a command of ours before another one's text, without a word."""
+    return f"sh -c {shlex.quote(command)} </dev/null >/dev/null 2>&1\n"
+
+
 def settle(tag: str, tasks: str) -> str:
     """Return the command that says whether a terminal's program still runs, and if not ends what it left.
 

@@ -7,6 +7,7 @@ import itertools
 import math
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from pytest_kiro.errors import SandboxError, message
@@ -21,6 +22,8 @@ T = TypeVar("T")
 ERRAND_TIMEOUT = 60.0
 #: Seconds that a command's answer may take beyond the command's own time: it may be 16 MiB.
 _ANSWER = 60.0
+#: Seconds for which what an ended terminal has left may wait for a request that takes its end along.
+_DOOM = 0.5
 _STATE_TIMEOUT = 20.0
 #: Names of ours that one command removes before it begins.
 _CLEARED_AT_ONCE = 500
@@ -36,6 +39,9 @@ class Machine:
         # Workers that share a sandbox must not take each other's tasks for their own.
         self._token, self._numbers = secrets.token_hex(4), itertools.count(1)
         self._answered: list[str] = []  # what is to be removed along with the next command
+        self._doomed: list[str] = []  # whose processes are to be killed along with it
+        self._flushes = set[asyncio.Task[None]]()
+        self.gone = False
 
     @property
     def id(self) -> str:
@@ -150,6 +156,22 @@ class Machine:
         """Kill all processes whose tags begin with these."""
         await self.errand("end processes", guest.reap(tags, self.tasks))
 
+    def doom(self, tag: str) -> None:
+        """Have the processes of an ended task killed along with the next request, or soon; to be called on the loop."""
+        self._doomed.append(tag)
+        asyncio.get_running_loop().call_later(_DOOM, self._flush, tag)
+
+    def _flush(self, tag: str) -> None:
+        if tag in self._doomed and not self.gone:
+            flush = asyncio.ensure_future(self._reap_quietly([tag]))
+            self._flushes.add(flush)
+            flush.add_done_callback(self._flushes.discard)
+
+    async def _reap_quietly(self, tags: list[str]) -> None:
+        with suppress(SandboxError):  # the next request brings it along, or the machine is gone
+            await self.reap(tags)
+            self._doomed = [tag for tag in self._doomed if tag not in tags]
+
     def throw_away(self, *paths: str) -> None:
         """Have files of ours removed along with the next command."""
         self._answered += [path.rpartition("/")[2] for path in paths]
@@ -157,16 +179,18 @@ class Machine:
     async def _send(
         self, what: str, text: Callable[[Iterable[str]], str], limit: float, envs: dict[str, str] | None = None
     ) -> str:
-        used = tuple(self._answered[:_CLEARED_AT_ONCE])
+        used, doomed = tuple(self._answered[:_CLEARED_AT_ONCE]), tuple(self._doomed)
+        first = guest.beforehand(guest.reap(doomed, self.tasks)) if doomed else ""
         # The service's own limit is for the case that nobody is there any more to keep ours.
         backstop = math.ceil(limit + _ANSWER)
 
         async def call() -> str:
-            answer = await self.raw.process.exec(text(used), env=envs or None, timeout=backstop)
+            answer = await self.raw.process.exec(first + text(used), env=envs or None, timeout=backstop)
             return str(answer.result)
 
         result = await self.ask(what, call, timeout=limit + _ANSWER, safe=True)
         self._answered = [name for name in self._answered if name not in used]
+        self._doomed = [tag for tag in self._doomed if tag not in doomed]
         return result
 
 

@@ -48,9 +48,11 @@ class DaytonaPty:
         self._news = threading.Condition()
         self._room = asyncio.Event()
         self._over = self._closed = False
-        self._status: int | None = None
+        #: What the link says of the end, None when it was lost; 0 counts when it is proven.
+        self._claimed: int | None = None
+        self._proven = False
         self._heard = 0.0
-        self._settled = threading.Event()
+        self._ended = threading.Event()
         self._watch: asyncio.Task[None] | None = None
 
     def open(self, cwd: str | None, env: Mapping[str, str], size: tuple[int, int]) -> None:
@@ -126,13 +128,11 @@ class DaytonaPty:
         finally:
             told.cancel()
             noticed.cancel()
+            self._claimed = status
             with self._news:
                 self._over = True
                 self._news.notify_all()
-            try:
-                self._status = await self._settle(status)
-            finally:
-                self._settled.set()
+            self._ended.set()
 
     async def _notice(self) -> None:
         """Return when the program has ended and the link does not tell: a proxy may hold on to what is dead."""
@@ -156,18 +156,12 @@ class DaytonaPty:
         command = guest.settle(f"{self._task}.", self._machine.tasks)
         return (await self._machine.errand("end of a terminal", command)).strip()
 
-    async def _settle(self, status: int | None) -> int | None:
-        """End what the program left, and believe an exit code of 0 only when the program has ended.
-
-        The SDK makes 0 of every polite close, also of a proxy's in the middle of a turn.
-        """
-        if status is None or self._closed:
-            return status
+    def _is_proven(self) -> bool:
+        """Whether the program has ended where it ran: the SDK makes 0 of every polite close, also of a proxy's."""
         try:
-            running = await self._ask() == "running"
+            return self._client.run(self._ask(), _CLOSE_TIMEOUT) != "running"
         except SandboxError:
-            return status or None
-        return None if running and status == 0 else status
+            return False
 
     # -- for whoever pulls
 
@@ -219,16 +213,18 @@ class DaytonaPty:
             self._client.run(self._machine.ask(what, call, timeout=_WRITE_TIMEOUT, safe=True), _WRITE_TIMEOUT)
 
     def wait(self, timeout: float) -> int | None:
-        if not self._settled.wait(timeout):
+        if not self._ended.wait(timeout):
             raise TimeoutError(f"the program still runs after {timeout:g} s")
-        return self._status
+        if self._claimed == 0 and not self._proven and not self._closed:
+            self._proven = True
+            if not self._is_proven():
+                self._claimed = None
+        return self._claimed
 
     def close(self) -> None:
         if self._closed:
             return
-        if self._over:  # then it is being asked already what became of it, and what it left is being ended
-            self._settled.wait(_CLOSE_TIMEOUT)
-        ended = self._settled.is_set() and self._status is not None
+        ended = self._ended.is_set() and self._claimed is not None
         self._closed = True
         try:
             self._client.run(self._close(ended), _CLOSE_TIMEOUT)
@@ -243,9 +239,9 @@ class DaytonaPty:
         self._release()
 
     def _release(self) -> None:
-        if not self._settled.is_set():
-            self._status = 137
-            self._settled.set()
+        if not self._ended.is_set():
+            self._claimed = 137
+            self._ended.set()
         with self._news:
             self._chunks.clear()
             self._over = True
@@ -254,7 +250,9 @@ class DaytonaPty:
     async def _close(self, ended: bool) -> None:
         self._room.set()
         try:
-            if not ended:
+            if ended:  # what it left goes along with the next request, and soon at the latest
+                self._machine.doom(f"{self._task}.")
+            else:
                 await self._kill()
         finally:
             await self._disconnect()

@@ -182,6 +182,7 @@ class DaytonaSandbox:
 
     def forget(self) -> None:
         """Let our terminals know that their machine is deleted."""
+        self._machine.gone = True
         for pty in list(self._ptys):
             pty.forget()
 
