@@ -94,6 +94,7 @@ class Attached:
         self._deadline = time.monotonic() + timeout
         self._given = 0
         self._rest: follow.Follow | None = None
+        self._said = ""
         #: What the launch script wrote down, where it could be had in passing; our files are gone then.
         self.outcome: Outcome | None = None
 
@@ -159,7 +160,10 @@ class Attached:
             if not self._launch.durable:
                 raise
         else:
-            if data or not self._launch.durable or self._reported() or not self._is_lost(_SETTLE):
+            if data or not self._launch.durable or self._reported():
+                return data
+            # A link that ends as if the program had: meanwhile that may really have ended, with more to say.
+            if not self._is_lost(_SETTLE) and (self._said == "large" or self._reported() or self._said != "cut"):
                 return data
         self._lose()
         return None
@@ -175,7 +179,7 @@ class Attached:
         """Whether the sandbox says that the program has ended and that all it printed is here; a link may be wrong."""
         if self.outcome is None and self._filter.opened:
             with suppress(SandboxError, ValueError):
-                self.outcome = follow.report(self._sandbox, self._launch, self._given)
+                self._said, self.outcome = follow.report(self._sandbox, self._launch, self._given)
         return self.outcome is not None
 
     def _is_lost(self, timeout: float) -> bool:

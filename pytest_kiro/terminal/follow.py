@@ -108,14 +108,15 @@ def ask(sandbox: Sandbox, launch: Launch, *words: object) -> str:
     return answer.output
 
 
-def report(sandbox: Sandbox, launch: Launch, given: int) -> Outcome | None:
-    """Return what the launch script wrote down, and have our files removed, in one request.
+def report(sandbox: Sandbox, launch: Launch, given: int) -> tuple[str, Outcome | None]:
+    """Return a word and, with `outcome`, what the launch script wrote down; our files are removed in the same request.
 
-    None, and nothing is removed, when it is not there (yet), is too large for that, or when the program has printed
-    other than `given` bytes.
+    `none`: it is not there (yet); `cut`: the program is over and had more to say than `given` bytes; `large`: what it
+    left is to be read as a file.
     """
     what, _, encoded = ask(sandbox, launch, "report", _REPORTED, given, launch.marker).partition("\n")
-    return read_outcome(base64.b64decode(encoded), launch.nonce) if what == "outcome" else None
+    what = what.strip()
+    return what, read_outcome(base64.b64decode(encoded), launch.nonce) if what == "outcome" else None
 
 
 class _Told(NamedTuple):
