@@ -17,13 +17,16 @@ from emulator.settings import Settings
 HERE = Path(__file__).parent
 LEDGER = HERE.parents[1] / "docs" / "emulator-fidelity.md"
 SDK = Path(daytona.__file__).parent
+pytestmark = pytest.mark.skipif(
+    not LEDGER.exists(), reason="a copy of the tests alone, beside the built wheel, has no papers"
+)
 SOURCES = ("SDK", "API description", "platform source", "documentation", "measured", "**guess**", "ours", "reported")
 
 
 def rows() -> list[tuple[str, list[str]]]:
     """Return the rows of the tables that have three columns, each with its section."""
     section, found = "", []
-    for line in LEDGER.read_text(encoding="utf-8").splitlines():
+    for line in LEDGER.read_text(encoding="utf-8").splitlines() if LEDGER.exists() else ():
         if line.startswith("## "):
             section = line.removeprefix("## ")
         cells = [cell.strip() for cell in line.strip("|").split("|")]
