@@ -59,7 +59,7 @@ def names_in(name: str) -> list[str]:
     return [node.name.removeprefix("test_") for node in tree.body if isinstance(node, ast.FunctionDef)]
 
 
-@pytest.mark.parametrize("row", rows(), ids=lambda row: row[1][0][:40])
+@pytest.mark.parametrize("row", rows(), ids=[row[1][0][:40] for row in rows()])
 def test_each_row_names_a_test_that_is_there(row: tuple[str, list[str]]) -> None:
     cell, named = row[1][2], 0
     for file, texts in re.findall(r"(\w+): ((?:`[^`]+`(?:, )?)+)", cell):
@@ -70,7 +70,10 @@ def test_each_row_names_a_test_that_is_there(row: tuple[str, list[str]]) -> None
     assert named == cell.count("`") / 2 > 0
 
 
-@pytest.mark.parametrize("row", [row for row in rows() if row[0] != "Fault rules"], ids=lambda row: row[1][0][:40])
+SOURCED = [row for row in rows() if row[0] != "Fault rules"]
+
+
+@pytest.mark.parametrize("row", SOURCED, ids=[row[1][0][:40] for row in SOURCED])
 def test_each_row_has_a_source_that_is_there(row: tuple[str, list[str]]) -> None:
     cell = row[1][1]
     assert cell.startswith((*SOURCES, "as `exit_style`", "a public copy")), cell
