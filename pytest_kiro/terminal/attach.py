@@ -47,7 +47,14 @@ def attach(
         apart=launch.durable,
     )
     # The typed line is harmless, yet a history file in HOME is something that the agent would see.
-    pty = sandbox.open_pty(env={"HISTFILE": "/dev/null", **launch.secrets}, size=size)
+    try:
+        pty = sandbox.open_pty(env={"HISTFILE": "/dev/null", **launch.secrets}, size=size)
+    except Exception:
+        with suppress(
+            Exception
+        ):  # what comes after the folder is removed would stay; the first error is the one to tell
+            written.join()
+        raise
     try:
         written.join()
         with suppress(PtyClosed):  # the shell has ended already; what it said is read first, and then told

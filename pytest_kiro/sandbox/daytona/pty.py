@@ -11,6 +11,7 @@ import uuid
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pytest_kiro.errors import PtyClosed, SandboxError, SandboxTimeout
@@ -209,7 +210,7 @@ class DaytonaPty:
         handle = self._handle
         with suppress(SandboxError):  # the program may just have ended
             what = "resize a terminal"
-            call = lambda: handle.resize(PtySize(cols=size[0], rows=size[1]))  # noqa: E731 - one request, twice the same
+            call = partial(handle.resize, PtySize(cols=size[0], rows=size[1]))
             self._client.run(self._machine.ask(what, call, timeout=_WRITE_TIMEOUT, safe=True), _WRITE_TIMEOUT)
 
     def wait(self, timeout: float) -> int | None:
@@ -265,7 +266,7 @@ class DaytonaPty:
         process, what = self._machine.raw.process, "end a terminal"
         ends = [self._machine.reap([f"{self._task}."])]
         if self._handle is not None:
-            call = lambda: process.kill_pty_session(self._id)  # noqa: E731 - one request, of no effect the second time
+            call = partial(process.kill_pty_session, self._id)
             ends.append(self._machine.ask(what, call, timeout=_CLOSE_TIMEOUT, safe=True))
         ours, *_theirs = await asyncio.gather(*ends, return_exceptions=True)  # theirs is 404 when ours was quicker
         if isinstance(ours, BaseException) and not isinstance(ours, faults.Gone):
