@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 from emulator import Emulator
-from helpers import read_all, read_until, wait_until
+from helpers import is_alive, read_all, read_until, wait_until
 
 from pytest_kiro.errors import PtyClosed, SandboxError
+from pytest_kiro.sandbox.daytona import machine
 from pytest_kiro.sandbox.daytona import pty as module
 from pytest_kiro.sandbox.daytona.pty import DaytonaPty
 from pytest_kiro.sandbox.daytona.sandbox import DaytonaSandbox
@@ -322,3 +323,40 @@ def test_nothing_that_is_typed_for_us_reaches_the_reader_of_a_program(
     pty.close()
     sandbox.remove(".state")
     assert sandbox.list_files("") == before
+
+
+LEAVES = "trap '' HUP\nsetsid sh -c 'echo $$ >child; exec sleep 1000' & while ! [ -s child ]; do :; done; exit 3"
+
+
+def test_what_an_ended_program_left_is_ended_soon_although_nothing_is_asked_any_more(
+    sandbox: DaytonaSandbox, start: Start
+) -> None:
+    pty = start(LEAVES)
+    read_all(pty)
+    assert pty.wait(30) == 3
+    pid = int(sandbox.read_file("child"))
+    assert is_alive(pid)
+    pty.close()
+    assert wait_until(lambda: not is_alive(pid))
+
+
+def test_what_an_ended_program_left_is_ended_before_the_next_command(
+    sandbox: DaytonaSandbox, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "_DOOM", 3600.0)
+    pty = start(LEAVES)
+    read_all(pty)
+    pid = int(sandbox.read_file("child"))
+    pty.close()
+    assert sandbox.exec(f"kill -0 {pid} 2>/dev/null || echo gone").output == "gone\n"
+
+
+def test_many_uploads_at_once_need_one_thread_beside_the_loops(sandbox: DaytonaSandbox) -> None:
+    writers = [threading.Thread(target=sandbox.write_file, args=(f"f{n}", b"x" * 300_000)) for n in range(8)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(60)
+    names = [thread.name for thread in threading.enumerate()]
+    assert [name for name in names if name.startswith("asyncio")] == []
+    assert len([name for name in names if name.startswith("kiro-daytona-files")]) <= 1
