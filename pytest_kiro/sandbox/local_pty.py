@@ -32,9 +32,9 @@ class LocalPty:
 
         def prepare() -> None:  # in the child
             os.chdir(cwd)  # pexpect's own would, when it fails, leave a copy of this process running
-            # What is ignored stays so through exec: Python ignores these, and a script's background job is started
-            # with SIGINT and SIGQUIT ignored, which a shell in it could then not even trap.
-            for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGQUIT):
+            # What is ignored stays so through exec: Python ignores the first two, a script's background job is started
+            # with SIGINT and SIGQUIT ignored, which a shell in it could then not even trap, and nohup ignores SIGHUP.
+            for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
                 signal.signal(number, signal.SIG_DFL)
 
         with _FORK, warnings.catch_warnings():

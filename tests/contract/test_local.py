@@ -529,3 +529,20 @@ def test_a_daemon_that_has_shed_session_and_environment_ends_with_the_sandbox(sa
     assert is_alive(pid)
     sandbox.close()
     assert wait_until(lambda: not is_alive(pid))
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGQUIT], ids=lambda number: number.name)
+def test_a_terminal_has_the_usual_signals_although_we_ignore_some(
+    sandbox: LocalSandbox, number: signal.Signals
+) -> None:
+    """As under nohup, and in the background of a script."""
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        pty = sandbox.open_pty()
+    finally:
+        signal.signal(number, before)
+    pty.write(f" exec sh -c 'kill -{number.name[3:]} $$; exit 0'\n".encode())
+    while pty.read(30):
+        pass
+    assert pty.wait(30) == 128 + number
+    pty.close()
