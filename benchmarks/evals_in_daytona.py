@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -71,13 +72,16 @@ def main() -> None:
         begun = max(float(file.read_text()) for file in story.glob("begun-*"))
         ended = sorted(float(file.name.partition("-")[2]) for file in story.glob("ended-*"))
         assert len(ended) == evals
-    elapsed, ideal = ended[-1] - begun, evals * _SECONDS / workers
+    elapsed, even = ended[-1] - begun, evals * _SECONDS / workers
+    # An eval is not divided: 25 on 4 sandboxes are 7 rounds, and nobody could end sooner than the last of them.
+    ideal = math.ceil(evals / workers) * _SECONDS
     table(
         f"{evals} evals of {_SECONDS} s on {workers} sandboxes, {_LATENCY * 1000:.0f} ms a request",
         [
             ("from all workers ready to the last turn's end", f"{elapsed:.2f} s"),
             ("ideal, had they no ends and no beginnings", f"{ideal:.2f} s"),
             ("of the ideal throughput", f"{ideal / elapsed:.0%} (target: at least 80 %)"),
+            ("of it, could evals be divided as well", f"{even / elapsed:.0%}"),
         ],
     )
 

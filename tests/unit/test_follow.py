@@ -414,7 +414,10 @@ def test_a_dead_process_that_nobody_has_reaped_is_over(tmp_path: Path) -> None:
 
 
 def test_a_killed_program_has_no_status_and_is_never_a_pass(place: Place) -> None:
-    script = 'echo up; kill -9 $(cat "$HOME"/.cache/*/pid) $PPID; exec sleep 1000'
-    _, pty, _ = place.start(script, after(b"up\r\n"))
-    assert read_all(pty) == b"up\r\n"
+    seen = "until [ -e seen ]; do sleep 0.02; done"  # what `script` has not handed on yet would die with it
+    script = f'echo up; {seen}; kill -9 $(cat "$HOME"/.cache/*/pid) $PPID; exec sleep 1000'
+    launch, pty, sandbox = place.start(script, after(b"up\r\n"))
+    assert read_until(pty, b"up\r\n") == b"up\r\n"
+    sandbox.write_file(f"{launch.workspace}/seen", b"")
+    assert read_all(pty) == b""
     assert pty.wait(30) is None
