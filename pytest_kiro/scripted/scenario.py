@@ -14,6 +14,10 @@ requests = [["You asked for {recall:Write (\\S+)|nothing I know of}."]]
 conversation = 2 # default 1
 trial = 3 # default: every trial without a turn list of its own
 misbehave = "throttled" # or { exit = 7 }
+
+[["test_names[ada]".turn]]
+retry = 1 # answers the first turn when it is run again (--kiro-retries); without it, the turn's own reply does
+requests = [["Ada."]]
 ```
 
 `requests` has one list per model request: texts and tool calls. A request with a tool call is followed by the
@@ -33,35 +37,45 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pytest_kiro.errors import HIDE_FRAMES, SettingsError
+from pytest_kiro.scripted import recall
 
 __tracebackhide__ = HIDE_FRAMES
 # The kinds of the stand-in's misbehave.py, which this process must not import; a test proves the two equal.
 MISBEHAVIOURS = frozenset(
     {
+        "agent_fallback",
         "answers_nothing",
         "bad_key",
         "carriage",
         "children",
         "closes_output",
+        "compaction",
         "crash",
+        "credits",
         "denied",
         "endless",
         "exit",
+        "expired",
+        "forgets",
+        "hangs",
         "huge",
+        "ignores_interrupt",
         "ignores_signals",
         "limit",
         "login",
         "mcp",
+        "no_end",
         "no_session",
+        "overflow",
         "silent",
         "slow",
         "split_utf8",
+        "stray",
         "throttled",
     }
 )
-TURN_KEYS = ("requests", "conversation", "trial", "misbehave")
+TURN_KEYS = ("requests", "conversation", "trial", "retry", "misbehave")
 CALL_KEYS = ("name", "args", "tool_use_id")
-RECALL = "{recall:"
 
 
 @dataclass(frozen=True)
@@ -94,7 +108,7 @@ class Reply:
     @property
     def recalls(self) -> bool:
         """Whether some text has `{recall:…}`, which only the stand-in can answer."""
-        return any(isinstance(item, str) and RECALL in item for request in self.requests for item in request)
+        return any(isinstance(item, str) and recall.OPENING in item for request in self.requests for item in request)
 
 
 def _plain(item: str | ToolUse) -> object:
@@ -107,17 +121,20 @@ def _plain(item: str | ToolUse) -> object:
 class _Turn:
     conversation: int
     trial: int | None
+    retry: int | None
     reply: Reply
 
 
 _parsed: dict[Path, tuple[tuple[int, int], dict[str, list[_Turn]]]] = {}
 
 
-def find(file: Path, tables: Sequence[str], *, conversation: int, turn: int, trial: int | None = None) -> Reply:
+def find(
+    file: Path, tables: Sequence[str], *, conversation: int, turn: int, trial: int | None = None, retry: int = 0
+) -> Reply:
     """The reply to one turn of a conversation; both count from 1.
 
     The first of `tables` that the file has is taken. A trial that has turns of its own for this conversation
-    gets these, any other the turns that name no trial.
+    gets these, any other the turns that name no trial. `retry` counts how often the first turn was run before.
     """
     scenario = _load(file, tables[0])
     name = next((table for table in tables if table in scenario), None)
@@ -128,6 +145,10 @@ def find(file: Path, tables: Sequence[str], *, conversation: int, turn: int, tri
     turns = [entry for entry in scenario[name] if entry.conversation == conversation]
     own = [entry for entry in turns if entry.trial is not None and entry.trial == trial]
     turns = own or [entry for entry in turns if entry.trial is None]
+    again = [entry for entry in turns if entry.retry == retry] if retry and turn == 1 else []
+    if again:
+        return again[0].reply
+    turns = [entry for entry in turns if entry.retry is None]
     if turn > len(turns):
         asked = f"turn {turn} of conversation {conversation}" + (f" in trial {trial}" if own else "")
         there = f"{len(turns)} turn{'' if len(turns) == 1 else 's'}" if turns else "no turn"
@@ -196,7 +217,8 @@ def _turn(where: str, entry: dict[str, object]) -> _Turn:
     else:
         requests = _requests(where, entry.get("requests"))
     reply = Reply(requests, misbehave, where)
-    return _Turn(1 if conversation is None else conversation, _count(where, entry, "trial"), reply)
+    trial, retry = _count(where, entry, "trial"), _count(where, entry, "retry")
+    return _Turn(1 if conversation is None else conversation, trial, retry, reply)
 
 
 def _count(where: str, entry: dict[str, object], key: str) -> int | None:
@@ -241,7 +263,7 @@ def _requests(where: str, value: object) -> tuple[tuple[str | ToolUse, ...], ...
 
 def _item(where: str, request: int, number: int, item: object) -> str | ToolUse:
     if isinstance(item, str):
-        _check_recalls(where, item)
+        recall.check(where, item)
         return item
     if not isinstance(item, dict):
         raise SettingsError(f"{where}: {item!r} is neither a text nor a tool call {{ name = …, args = … }}.")
@@ -275,31 +297,3 @@ def _is_json(value: object) -> bool:
     if isinstance(value, float):
         return value == value and value not in (float("inf"), float("-inf"))
     return isinstance(value, str | int)
-
-
-def _check_recalls(where: str, text: str) -> None:
-    """Find a recall that the stand-in could not read; its rules are those of the stand-in's replies.py."""
-    at = text.find(RECALL)
-    while at >= 0:
-        end = _closing(text, at)
-        regex, separator, _ = text[at + len(RECALL) : max(end, 0)].rpartition("|")
-        if end < 0 or not separator:
-            raise SettingsError(
-                f"{where}: {text[at : at + 60]!r} is no recall. The form is {{recall:REGEX|otherwise}}."
-            )
-        try:
-            re.compile(regex)
-        except re.error as error:
-            raise SettingsError(
-                f"{where}: {regex!r} in a recall is no regular expression: {error}; escape what is meant literally."
-            ) from None
-        at = text.find(RECALL, end)
-
-
-def _closing(text: str, at: int) -> int:
-    depth = 1
-    for match in re.compile(r"(?<!\\)[{}]").finditer(text, at + 1):
-        depth += 1 if match.group() == "{" else -1
-        if not depth:
-            return match.start()
-    return -1

@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import select
+import sqlite3
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ import pytest_kiro.scripted
 
 MAIN = Path(pytest_kiro.scripted.__file__).parent / "kiro_cli" / "__main__.py"
 DEADLINE = 60.0
+HEADLESS = ("chat", "--no-interactive")
 CHAT = ("chat", "--no-interactive", "--agent-engine", "v2", "-a", "--wrap", "never")
 
 
@@ -25,6 +27,37 @@ class Result:
     code: int
     out: str
     err: str
+
+
+class Events:
+    """What a run with `--output-format stream-json` printed; every line must be an event."""
+
+    def __init__(self, result: Result) -> None:
+        self.result = result
+        self.all = [json.loads(line) for line in result.out.splitlines()]
+
+    @property
+    def kinds(self) -> list[str]:
+        """The types of the events, updates by their own names."""
+        return [event["data"].get("update", {}).get("sessionUpdate", event["type"]) for event in self.all]
+
+    def updates(self, kind: str) -> list[dict[str, Any]]:
+        updates = [event["data"]["update"] for event in self.all if event["type"] == "sessionUpdate"]
+        return [update for update in updates if update["sessionUpdate"] == kind]
+
+    def infos(self, kind: str) -> list[dict[str, Any]]:
+        """V3's session_info_update of this kind."""
+        found = [update["_meta"]["kiro"] for update in self.updates("session_info_update")]
+        return [info for info in found if info["kind"] == kind]
+
+    @property
+    def last(self) -> dict[str, Any]:
+        data: dict[str, Any] = self.all[-1]["data"]
+        return data
+
+    @property
+    def text(self) -> str:
+        return "".join(update["content"]["text"] for update in self.updates("agent_message_chunk"))
 
 
 def tool(name: str, number: int = 1, **args: Any) -> dict[str, Any]:
@@ -87,6 +120,11 @@ class Standin:
         self.started.append(process)
         return process
 
+    def stream(self, prompt: str, replies: Any, *more: str, engine: str = "v2", **keywords: Any) -> Events:
+        """One turn as events, with every tool trusted."""
+        argv = ("chat", "--agent-engine", engine, "--output-format", "stream-json", "-a", *more)
+        return Events(self.run(*argv, stdin=prompt, replies=replies, **keywords))
+
     def in_terminal(
         self, *argv: str, replies: Any = None, misbehave: Any = None, env: dict[str, str] | None = None
     ) -> tuple[int, bytes]:
@@ -128,6 +166,29 @@ class Standin:
         (only,) = [session_id] if session_id else self.ids()
         lines = (self.store / f"{only}.jsonl").read_text(encoding="utf-8").splitlines()
         return [json.loads(line) for line in lines]
+
+    def rows(self) -> list[tuple[str, str, dict[str, Any]]]:
+        """V1's conversations, oldest first: directory, id, value."""
+        file = self.home / ".local/share/kiro-cli/data.sqlite3"
+        if not file.exists():
+            return []
+        connection = sqlite3.connect(f"file:{file}?mode=ro", uri=True)
+        try:
+            query = "SELECT key, conversation_id, value FROM conversations_v2 ORDER BY created_at, rowid"
+            return [(key, name, json.loads(value)) for key, name, value in connection.execute(query)]
+        finally:
+            connection.close()
+
+    def v3_sessions(self) -> list[Path]:
+        """The folders of V3's sessions, oldest first."""
+        found = [path.parent for path in self.home.glob(".kiro/sessions/*/*/session.json")]
+        return sorted(found, key=lambda path: json.loads((path / "session.json").read_text())["createdAt"])
+
+    def v3_payloads(self, *kinds: str) -> list[dict[str, Any]]:
+        """The payloads of the newest session of V3, by default all."""
+        lines = (self.v3_sessions()[-1] / "messages.jsonl").read_text(encoding="utf-8").splitlines()
+        payloads = [json.loads(line)["payload"] for line in lines]
+        return [payload for payload in payloads if not kinds or payload["type"] in kinds]
 
     def results(self) -> list[dict[str, Any]]:
         """The toolResult data of the only session, in order."""

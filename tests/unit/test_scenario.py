@@ -270,7 +270,7 @@ def test_a_table_is_made_of_turns(tmp_path: Path, text: str, what: str) -> None:
         ("requests = [[{ name = 'a', args = { x = inf } }]]", "the tool call a needs args"),
         ("requests = [[{ name = 'a', args = { x = nan } }]]", "the tool call a needs args"),
         ("requests = [[{ name = 'a', args = {}, tool_use_id = 1 }]]", "tool_use_id must be a text, not 1"),
-        ("misbehave = 'sulk'", "misbehave has the unknown kind 'sulk'. Known kinds: answers_nothing,"),
+        ("misbehave = 'sulk'", "misbehave has the unknown kind 'sulk'. Known kinds: agent_fallback,"),
         ("misbehave = { sulk = 1 }", "misbehave has the unknown kind 'sulk'"),
         ("misbehave = {}", 'misbehave must be a kind, "throttled", or kinds with arguments'),
         ("misbehave = 7", "misbehave must be a kind"),

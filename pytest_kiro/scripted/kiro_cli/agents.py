@@ -16,8 +16,11 @@ DEFAULT = "kiro_default"
 _ALL = ("*", "@builtin")
 
 
-def find(name: str | None) -> dict[str, Any]:
-    """The agent of that name: the directory's own agents win over those of the home."""
+def find(name: str | None, *, falls_back: bool = False) -> dict[str, Any]:
+    """The agent of that name: the directory's own agents win over those of the home.
+
+    V1, and every engine of the 2.x, warn about a missing one and go on with the default agent.
+    """
     if name is None or name == DEFAULT:
         return {"name": DEFAULT}
     kiro_home = os.environ.get("KIRO_HOME") or os.path.join(os.path.expanduser("~"), ".kiro")
@@ -25,6 +28,9 @@ def find(name: str | None) -> dict[str, Any]:
         for agent in _agents(folder):
             if agent.get("name") == name:
                 return agent
+    if falls_back:
+        screen.write(2, f'WARNING: agent "{name}" not found, using the default agent {DEFAULT}\n')
+        return {"name": DEFAULT}
     raise Failure(f'error: agent "{name}" not found', 4)
 
 
@@ -61,19 +67,35 @@ def _matches(patterns: list[str], call: Call) -> bool:
 
 
 class Trust:
-    """Who may run."""
+    """Who may run; the trust of a sub-agent is that of its parent."""
 
-    def __init__(self, agent: dict[str, Any], trust_all: bool, named: str | None, denied: Any) -> None:
-        self.all = trust_all
+    def __init__(
+        self,
+        agent: dict[str, Any],
+        parent: Trust | None = None,
+        *,
+        everything: bool = False,
+        named: str | None = None,
+        denied: Any = None,
+        engine: str = "v2",
+    ) -> None:
+        self.all: bool = parent.all if parent else everything
+        self.named: list[str] = parent.named if parent else [name for name in (named or "").split(",") if name]
+        self.engine: str = parent.engine if parent else engine
+        refused = ["*"] if denied is True else [denied] if isinstance(denied, str) else denied or []
+        self.refused: list[str] = parent.refused if parent else refused
         self.available = agent.get("tools", ["*"])
-        self.named = [name for name in (named or "").split(",") if name]
-        self.allowed = [*agent.get("allowedTools", []), *self.named]
-        self.refused = ["*"] if denied is True else [denied] if isinstance(denied, str) else denied or []
+        self.allowed = agent.get("allowedTools", [])
 
     def warn(self) -> None:
         """An unknown name changes nothing but is mentioned."""
+        known = set(NAMES)
+        if self.engine == "v3":
+            from .names import V3_NAMES
+
+            known = V3_NAMES
         for name in self.named:
-            if name not in NAMES and name not in _ALL and not name.startswith("@"):
+            if name not in known and name not in _ALL and not name.startswith("@"):
                 what = f"WARNING: --trust-tools arg for custom tool {name} needs to be prepended with"
                 screen.write(2, f"{what} @{{MCPSERVERNAME}}/\n")
 
@@ -81,4 +103,12 @@ class Trust:
         """Whether a call may run without asking, since nobody can be asked."""
         if _matches(self.refused, call) or not _matches(self.available, call):
             return False
-        return self.all or _matches(self.allowed, call) or call.stays_inside
+        return self.all or self._is_named(call) or _matches(self.allowed, call) or call.stays_inside
+
+    def _is_named(self, call: Call) -> bool:
+        """Whether --trust-tools has it; V3 takes nothing but its own names there."""
+        if self.engine != "v3":
+            return _matches(self.named, call)
+        from .names import v3_name
+
+        return v3_name(call) in self.named or any(name in _ALL for name in self.named)

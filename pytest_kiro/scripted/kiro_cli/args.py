@@ -13,7 +13,7 @@ Usage: kiro-cli chat [OPTIONS] [INPUT]
 
 Options:
       --no-interactive           One turn, then exit (required by the stand-in)
-      --agent-engine <ENGINE>    v2 (also --v2); v1 and v3 are refused
+      --agent-engine <ENGINE>    v1, v2 (default), v3; also --classic, --v2, --v3
   -a, --trust-all-tools          Approve every tool
       --trust-tools <NAMES>      Approve only these, separated by commas
       --agent <NAME>             Custom agent
@@ -27,7 +27,7 @@ Options:
       --list-models              List the models
   -f, --format <FORMAT>          plain, json, json-pretty
       --require-mcp-startup      Fail if an MCP server does not start
-      --output-format <FORMAT>   text; stream-json is refused
+      --output-format <FORMAT>   text, stream-json (v2 and v3)
   -v...                          More log output
   -h, --help                     Print help
 """

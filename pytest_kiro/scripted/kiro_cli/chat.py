@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import time
 
-from . import agents, args, login, models, replies, screen, store
-from .failures import Failure
-from .tools import Call
+from . import agents, args, login, models, replies, screen
+from .failures import Failure, Refused
+from .turn import Turn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,21 +25,58 @@ def main(argv: list[str]) -> int:
         screen.write(1, models.listing(options.format))
         return 0
     if options.list_sessions:
-        screen.write(2, store.listing())
+        screen.write(2, _store(options.engine).listing())
         return 0
     if options.delete_session is not None:
-        store.delete(options.delete_session)
+        _store(options.engine).delete(options.delete_session)
         screen.write(2, f"Deleted session {options.delete_session}\n")
         return 0
-    _refuse_what_is_not_here(options)
+    streams = options.output_format == "stream-json"
+    if streams and options.engine == "v1":
+        from . import stream
+
+        stream.error(None, "engine", stream.NOT_ON_V1)
+        return 1
+    if not options.no_interactive and not streams:
+        raise Failure(f"error: {TITLE_OF_THE_STANDIN} has no interactive chat: add --no-interactive")
     kinds = _misbehaviour()
     prompt = _prompt(options)
     login.require()
-    if kinds:
-        from . import misbehave
+    if options.engine == "v1":
+        from . import slash
 
-        misbehave.before_the_session(kinds)
-    return Turn(options, kinds, prompt).run()
+        prompt = prompt.strip()
+        if slash.is_one(prompt):
+            return slash.run(prompt)
+    return _turn(options, kinds, prompt)
+
+
+def _store(engine: str) -> Any:
+    """The module with this engine's sessions: they have the same functions."""
+    if engine == "v1":
+        from . import store_v1 as module
+    elif engine == "v3":
+        from . import store_v3 as module  # type: ignore[no-redef] # one of three, loaded when used
+    else:
+        from . import store as module  # type: ignore[no-redef] # one of three, loaded when used
+    return module
+
+
+def _screen(options: args.Options, kinds: dict[str, Any]) -> screen.Nothing:
+    """Where the turn is shown, in this engine's layout."""
+    if options.output_format == "stream-json":
+        from . import stream
+
+        return stream.Stream(options.engine, kinds)
+    if options.engine == "v1":
+        from . import screen_v1
+
+        return screen_v1.Screen(kinds, trusts_all=options.trust_all)
+    if options.engine == "v3":
+        from . import names
+
+        return screen.Screen(kinds, names.v3_title)
+    return screen.Screen(kinds)
 
 
 def _misbehaviour() -> dict[str, Any]:
@@ -49,15 +85,6 @@ def _misbehaviour() -> dict[str, Any]:
     from . import misbehave
 
     return misbehave.load()
-
-
-def _refuse_what_is_not_here(options: args.Options) -> None:
-    if not options.no_interactive:
-        raise Failure(f"error: {TITLE_OF_THE_STANDIN} has no interactive chat: add --no-interactive")
-    if options.engine != "v2":
-        raise Failure(f"error: {TITLE_OF_THE_STANDIN} has engine v2 only, not {options.engine}")
-    if options.output_format != "text":
-        raise Failure(f"error: {TITLE_OF_THE_STANDIN} has no --output-format {options.output_format}")
 
 
 def _prompt(options: args.Options) -> str:
@@ -79,156 +106,63 @@ def _prompt(options: args.Options) -> str:
     return prompt
 
 
-class Turn:
-    """One prompt, its model requests and its tool calls."""
+def _turn(options: args.Options, kinds: dict[str, Any], prompt: str) -> int:
+    """Run the turn, show how it ended, and return the exit code."""
+    shown, turn, code = _screen(options, kinds), None, 0
+    try:
+        if kinds:
+            from . import misbehave
 
-    def __init__(self, options: args.Options, kinds: dict[str, Any], prompt: str) -> None:
-        self.kinds = kinds
-        self.prompt = prompt
-        self.replies = [] if "answers_nothing" in kinds else replies.load()
-        self.session, resumed = _session(options, prompt, kept="no_session" not in kinds)
-        state = self.session.state["session_state"]
-        self.agent = agents.find(options.agent or (state["agent_name"] if resumed else None))
-        state["agent_name"] = self.agent["name"]
-        model = options.model or (None if resumed else self.agent.get("model"))
-        if model:
-            state["rts_model_state"]["model_info"] = models.find(model)
-        self.trust = agents.Trust(self.agent, options.trust_all, options.trust, kinds.get("denied"))
-        self.screen = screen.Screen(kinds)
-        self.started = time.monotonic_ns()
-        self.message_ids: list[str] = []
-        self.requests = self.cycles = self.tools_run = 0
-        self.last_text = ""
-
-    def run(self) -> int:
-        """The whole turn; the session is complete when it returns."""
-        self.trust.warn()
-        self.session.open()
-        self.session.save()
-        content = [{"kind": "text", "data": self.prompt}]
-        meta = {"timestamp": int(time.time())}
-        self.message_ids.append(self.session.append("Prompt", {"content": content, "meta": meta}))
-        self.screen.begin()
-        try:
-            refused = self._answer()
-        except KeyboardInterrupt:
-            self._finish({"Err": "The turn was cancelled"}, "Cancelled")
-            self.screen.end()
-            return 130
-        except Failure as failure:
-            self._finish({"Err": str(failure)}, "Error")
+            misbehave.before_the_session(kinds)
+        shown.started()
+        turn = _begin(options, kinds, prompt, shown)
+        turn.run(prompt)
+    except KeyboardInterrupt:
+        if turn:
+            shown.cancelled(turn)
+        return 130
+    except Failure as failure:
+        if not shown.failed(turn, str(failure)):
             raise
-        if refused:
-            self._finish({"Err": refused}, "Error")
-            self.screen.end(newline=False)
-            screen.write(2, refused + "\n")
-        else:
-            self._finish({"Ok": self._last_message()}, "UserTurnEnd")
-            self.screen.end()
-        if not self.kinds:
-            return 0
-        from . import misbehave
-
-        misbehave.after_the_turn(self.kinds)
-        return int(misbehave.number(self.kinds.get("exit"), 1 if "exit" in self.kinds else 0))
-
-    def _answer(self) -> str | None:
-        """Ask for replies until one has no tool call; returns why there is none."""
-        if self.kinds:
-            from . import misbehave
-
-            refused = misbehave.failure(self.kinds)
-            if refused:
-                return refused
-            misbehave.before_the_reply(self.kinds)
-        while self._request():
-            pass
-        return None
-
-    def _request(self) -> bool:
-        """One model request; whether its tool calls make another one necessary."""
-        items = self.replies[self.requests] if self.requests < len(self.replies) else []
-        self.requests += 1
-        texts: list[str] = []
-        calls: list[Call] = []
-        for item in items:
-            if isinstance(item, str):
-                texts.append(replies.recall(item, self.session.history))
-                self.screen.say(texts[-1])
-            else:
-                calls.append(Call(item))
-        if "crash" in self.kinds:
-            from . import misbehave
-
-            misbehave.after_the_text(self.kinds)
-        self.last_text = "".join(texts)
-        content = [{"kind": "text", "data": self.last_text}, *(call.tool_use() for call in calls)]
-        self.message_ids.append(self.session.append("AssistantMessage", {"content": content}))
-        if calls:
-            self.cycles += 1
-            self._run_tools(calls)
-        return bool(calls)
-
-    def _run_tools(self, calls: list[Call]) -> None:
-        for call in calls:
-            self.screen.tool(call.title)
-            if not call.error and not self.trust.permits(call):
-                call.deny()
-                self.screen.denied()
-            elif not call.error:
-                self.tools_run += 1
-                call.execute()
-            self.screen.status(call.error is None)
-        content = [call.tool_result() for call in calls]
-        results = {call.id: call.record() for call in calls if call.kind}
-        data = {"content": content, "results": results}
-        self.message_ids.append(self.session.append("ToolResults", data))
-
-    def _last_message(self) -> dict[str, Any]:
-        return {
-            "id": store.new_id(),
-            "role": "assistant",
-            "content": [{"kind": "text", "data": self.last_text}],
-            "meta": {"timestamp": int(time.time())},
-        }
-
-    def _finish(self, result: dict[str, Any], end_reason: str) -> None:
-        """Record how the turn ended."""
-        state = self.session.state["session_state"]["rts_model_state"]
-        said = sum(map(len, self.session.history)) + len(self.prompt) + len(self.last_text)
-        window = state["model_info"]["context_window_tokens"]
-        state["context_usage_percentage"] = round(min(100.0, said / 4 / window * 100), 7)
-        elapsed = time.monotonic_ns() - self.started
-        self.session.turns.append(
-            {
-                "loop_id": {
-                    "agent_id": {"name": self.agent["name"], "parent_id": None, "rand": None},
-                    "rand": int.from_bytes(os.urandom(4), "big"),
-                },
-                "result": result,
-                "message_ids": self.message_ids,
-                "total_request_count": self.requests,
-                "number_of_cycles": self.cycles,
-                "builtin_tool_uses": self.tools_run,
-                "turn_duration": {"secs": elapsed // 10**9, "nanos": elapsed % 10**9},
-                "end_reason": end_reason,
-                "end_timestamp": store.timestamp(),
-                "input_token_count": 0,
-                "output_token_count": 0,
-                "context_usage_percentage": state["context_usage_percentage"],
-                # A mocked run of the real program meters nothing either.
-                "metering_usage": [],
-            }
-        )
-        self.session.save()
-        self.session.close()
+        return failure.code
+    except Refused as refusal:
+        assert turn is not None
+        shown.refused(turn, str(refusal))
+        code = refusal.code or shown.failure_code
+    else:
+        shown.end(turn)
+    if not kinds:
+        return code
+    misbehave.after_the_turn(kinds)
+    return int(misbehave.number(kinds.get("exit"), 1 if "exit" in kinds else code))
 
 
-def _session(options: args.Options, prompt: str, *, kept: bool) -> tuple[store.Session, bool]:
+def _begin(options: args.Options, kinds: dict[str, Any], prompt: str, shown: screen.Nothing) -> Turn:
+    """The turn, on the session that it continues or on a new one."""
+    scripted = [] if "answers_nothing" in kinds else replies.load()
+    session, resumed = _session(options, prompt, kinds)
+    falls_back = options.engine == "v1" or "agent_fallback" in kinds
+    agent = agents.find(options.agent or (session.agent_name if resumed else None), falls_back=falls_back)
+    model = options.model or (None if resumed else agent.get("model"))
+    session.use(agent["name"], models.find(model) if model else None)
+    trust = agents.Trust(
+        agent,
+        everything=options.trust_all,
+        named=options.trust,
+        denied=kinds.get("denied"),
+        engine=options.engine,
+    )
+    trust.warn()
+    return Turn(session, shown, trust, scripted, kinds, agent)
+
+
+def _session(options: args.Options, prompt: str, kinds: dict[str, Any]) -> tuple[Any, bool]:
     """The session to continue, or a new one; and which of the two it is."""
-    if options.resume_id is not None:
-        return store.load(options.resume_id, kept=kept), True
-    resumed = store.newest(kept=kept) if options.resume else None
-    if resumed:
-        return resumed, True
+    store, kept = _store(options.engine), "no_session" not in kinds
+    if "forgets" not in kinds:
+        if options.resume_id is not None:
+            return store.load(options.resume_id, kept=kept), True
+        resumed = store.newest(kept=kept) if options.resume else None
+        if resumed:
+            return resumed, True
     return store.create(prompt, agents.DEFAULT, models.find("auto"), kept=kept), False

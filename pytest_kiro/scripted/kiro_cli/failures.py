@@ -17,3 +17,12 @@ class Failure(Exception):
     def __init__(self, text: str, code: int = 1) -> None:
         super().__init__(text)
         self.code = code
+
+
+class Refused(Exception):
+    """The service did not answer a request: `kind` is its name for the reason, where one is recorded."""
+
+    def __init__(self, text: str, code: int = 0, kind: str | None = None) -> None:
+        super().__init__(text)
+        self.code = code
+        self.record: str | dict[str, str] = {kind: text} if kind else text

@@ -16,18 +16,19 @@ _TOKENS = ("kirocli:odic:token", "kirocli:idc:token", "kirocli:builderid:token",
 _FORMATS = ("plain", "json", "json-pretty")
 
 
-def _database() -> str:
+def database() -> str:
+    """Where the login is stored, and the conversations of V1."""
     return os.path.join(os.path.expanduser("~"), ".local", "share", "kiro-cli", "data.sqlite3")
 
 
 def _stored() -> dict[str, Any] | None:
     """The stored login, with its key as `kind`."""
-    if not os.path.exists(_database()):
+    if not os.path.exists(database()):
         return None
     import sqlite3
 
     try:
-        connection = sqlite3.connect(f"file:{_database()}?mode=ro", uri=True)
+        connection = sqlite3.connect(f"file:{database()}?mode=ro", uri=True)
         try:
             rows = dict(connection.execute("SELECT key, value FROM auth_kv"))
         finally:
@@ -102,10 +103,10 @@ def _whoami(argv: list[str]) -> int:
 
 
 def _logout() -> int:
-    if os.path.exists(_database()):
+    if os.path.exists(database()):
         import sqlite3
 
-        connection = sqlite3.connect(_database())
+        connection = sqlite3.connect(database())
         try:
             with connection:
                 connection.executemany("DELETE FROM auth_kv WHERE key = ?", [(key,) for key in _TOKENS])

@@ -11,7 +11,7 @@ import signal
 import time
 
 from . import screen, text_json
-from .failures import Failure
+from .failures import Failure, Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,8 +40,24 @@ KINDS = {
     "carriage": "draws a spinner with lone carriage returns and cursor codes before the reply",
     "mcp": "a required MCP server did not start: exit code 3",
     "answers_nothing": "the turn goes well with an empty reply",
+    "expired": "the token is refused: text on stderr, exit code 1; argument: after so many requests (default 0)",
+    "overflow": "the context window is full: text on stderr, no reply, exit code 0",
+    "credits": "meters so many credits (default 0.25), in equal parts for the model requests",
+    "agent_fallback": "a missing agent is a warning, and the default agent answers",
+    "compaction": "before the last request the conversation is compacted and goes on under a new session id (v2, v3)",
+    "forgets": "a resume silently begins a new session",
+    "hangs": "prints its first text, then nothing for so many seconds; true: for ever",
+    "ignores_interrupt": "ignores SIGINT, runs on for so many seconds; true: for ever",
+    "no_end": "stream-json: the events end without runFinished, exit code 0",
+    "stray": "lines that are no events come first on stdout",
 }
 
+_DEVICE_LOGIN = """
+Confirm the following code in the browser
+Code: ABCD-EFGH
+
+Open this URL: https://view.awsapps.com/start/#/device?user_code=ABCD-EFGH
+"""
 BLOCK = 65536
 _LINE = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ+/"[:63] + b"\n"
 
@@ -81,54 +97,74 @@ def before_the_session(kinds: dict[str, Any]) -> None:
     if "ignores_signals" in kinds:
         for caught in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(caught, signal.SIG_IGN)
+    if "ignores_interrupt" in kinds:
+        # Not SIG_IGN, which the commands of the turn would inherit.
+        signal.signal(signal.SIGINT, lambda number, frame: None)
     if "children" in kinds:
         _leave_children(number(kinds["children"], 600))
     if "silent" in kinds:
         wait(kinds["silent"])
     if "login" in kinds:
-        url = "https://view.awsapps.com/start/#/device?user_code=ABCD-EFGH"
-        text = f"\nConfirm the following code in the browser\nCode: ABCD-EFGH\n\nOpen this URL: {url}\n"
-        screen.write(1, text)
+        screen.write(1, _DEVICE_LOGIN)
         wait(True)
+    if "stray" in kinds:
+        # Not the code of a device login: who sees one takes it that nobody is logged in.
+        screen.write(1, "Logging in... done\n{not json}\n\n[1, 2]\nOpening browser... | Press (^) + C\n")
     if "mcp" in kinds:
         raise Failure("error: MCP server 'required' did not start, and --require-mcp-startup was given", 3)
 
 
-def failure(kinds: dict[str, Any]) -> str | None:
-    """The text of a request that the service refuses; such a turn still ends with exit code 0."""
+def refuse(kinds: dict[str, Any], requests: int) -> None:
+    """Fail the next request the way the service does; most such turns still end with exit code 0."""
+    if "expired" in kinds and requests == number(kinds["expired"], 0):
+        raise Refused("The bearer token included in the request is invalid.", 1)
+    if requests:
+        return
     if "throttled" in kinds:
         request = "00000000-0000-4000-8000-000000000000"
-        return (
+        raise Refused(
             "Kiro is having trouble responding right now:\n"
             f"   The request was throttled by the service (request_id: {request})"
         )
     if "limit" in kinds:
-        return "Monthly request limit reached: The monthly usage limit has been reached. Resets on 01/01."
+        raise Refused("Monthly request limit reached: The monthly usage limit has been reached. Resets on 01/01.")
     if "bad_key" in kinds:
-        return "Authentication failed. Your API key may be invalid or expired. Check your KIRO_API_KEY value."
-    return None
+        key = "Your API key may be invalid or expired. Check your KIRO_API_KEY value."
+        raise Refused(f"Authentication failed. {key}")
+    if "overflow" in kinds:
+        raise Refused("The context window has overflowed", kind="ContextWindowOverflow")
 
 
-def before_the_reply(kinds: dict[str, Any]) -> None:
+def metering(kinds: dict[str, Any], requests: int) -> list[dict[str, Any]]:
+    """What the requests of a turn cost together, one entry for each."""
+    total = number(kinds["credits"], 0.25)
+    share = total / max(requests, 1)
+    shares = [share] * (requests - 1) + [total - share * (requests - 1)] if requests else []
+    return [{"value": value, "unit": "credit", "unitPlural": "credits"} for value in shares]
+
+
+def before_the_reply(kinds: dict[str, Any], shown: Any) -> None:
     """What is printed before, or instead of, the scripted text."""
     if kinds.get("crash") == "before":
         crash()
     if "carriage" in kinds:
         for frame in "⠋⠙⠹⠸⠼⠴⠦⠧":
-            screen.write(1, f"\r\x1b[?25l{frame} Thinking...")
-        screen.write(1, "\r\x1b[2K\x1b[?25h")
+            shown.spill(f"\r\x1b[?25l{frame} Thinking...".encode())
+        shown.spill(b"\r\x1b[2K\x1b[?25h")
     if "huge" in kinds:
-        _print_bytes(int(number(kinds["huge"], 200_000_000)))
+        _print_bytes(int(number(kinds["huge"], 200_000_000)), shown)
     if "endless" in kinds:
         pause = number(kinds["endless"], 0)
-        while screen.write(1, _LINE):
+        while shown.spill(_LINE):
             time.sleep(pause)
 
 
-def after_the_text(kinds: dict[str, Any]) -> None:
+def after_the_text(kinds: dict[str, Any], requests: int) -> None:
     """Some text is out."""
     if "crash" in kinds:
         crash()
+    if "hangs" in kinds and requests == 1:
+        wait(kinds["hangs"])
 
 
 def after_the_turn(kinds: dict[str, Any]) -> None:
@@ -137,8 +173,9 @@ def after_the_turn(kinds: dict[str, Any]) -> None:
         os.close(1)
         os.close(2)
         wait(kinds["closes_output"])
-    if "ignores_signals" in kinds:
-        wait(kinds["ignores_signals"])
+    for kind in ("ignores_signals", "ignores_interrupt"):
+        if kind in kinds:
+            wait(kinds[kind])
 
 
 def say_slowly(kinds: dict[str, Any], text: str) -> None:
@@ -155,6 +192,20 @@ def say_slowly(kinds: dict[str, Any], text: str) -> None:
         time.sleep(between)
 
 
+def cut(kinds: dict[str, Any], text: str) -> bool:
+    """Print a text in as few pieces as leave no multi-byte character whole."""
+    inside = number(kinds["split_utf8"], 0.005)
+    data = b""
+    for char in text:
+        more = char.encode("utf-8", "replace")
+        data += more[:1]
+        if len(more) > 1:
+            screen.write(1, data)
+            time.sleep(inside)
+            data = more[1:]
+    return screen.write(1, data)
+
+
 def crash() -> None:
     """Die by a signal, at once and without a core file."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -162,12 +213,12 @@ def crash() -> None:
     os.kill(os.getpid(), signal.SIGSEGV)
 
 
-def _print_bytes(count: int) -> None:
+def _print_bytes(count: int, shown: Any) -> None:
     block = _LINE * (BLOCK // len(_LINE))
-    while count >= len(block) and screen.write(1, block):
+    while count >= len(block) and shown.spill(block):
         count -= len(block)
     if count < len(block):
-        screen.write(1, block[:count])
+        shown.spill(block[:count])
 
 
 def _leave_children(seconds: float) -> None:

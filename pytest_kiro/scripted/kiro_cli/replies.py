@@ -2,6 +2,7 @@
 
 The file is an array with one array per model request. In it a string is a chunk of text, an object
 `{"tool_use_id", "name", "args"}` is a tool call.
+A call of `subagent` has the child's replies in its arguments, see subagent.py.
 
 `{recall:REGEX|otherwise}` in a chunk becomes what REGEX finds in the conversation that was resumed: its
 first group, or the whole match if it has none. Prompts and assistant texts are searched, the newest message
@@ -31,7 +32,7 @@ def load() -> list[list[Any]]:
         try:
             with open(path, "rb") as file:
                 value = text_json.loads(file.read().decode("utf-8"))
-            return _checked(value)
+            return checked(value)
         except (OSError, ValueError) as error:
             screen.write(2, f"WARNING: {VARIABLE}={path} is skipped: {error}\n")
     raise Failure(
@@ -40,7 +41,8 @@ def load() -> list[list[Any]]:
     )
 
 
-def _checked(value: Any) -> list[list[Any]]:
+def checked(value: Any) -> list[list[Any]]:
+    """The replies, or a ValueError that says what is wrong."""
     if not isinstance(value, list) or not all(isinstance(request, list) for request in value):
         raise ValueError("it is not an array of arrays")
     for request in value:

@@ -9,7 +9,11 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
+
+    from .tools import Call
+    from .turn import Turn
 
 DENIED = (
     "[denied] tool permission approval is not supported in non-interactive mode. Use --trust-all-tools to auto-approve."
@@ -27,11 +31,60 @@ def write(descriptor: int, text: str | bytes) -> bool:
     return True
 
 
-class Screen:
-    """The terminal, or the pipes, of one turn."""
+class Nothing:
+    """A turn that shows nothing: a sub-agent's. The screens have the same methods."""
 
-    def __init__(self, kinds: dict[str, Any]) -> None:
+    failure_code = 0
+
+    def started(self) -> None:
+        """The program runs; no session is known yet."""
+
+    def begin(self, turn: Turn) -> None:
+        """The turn starts."""
+
+    def message(self) -> None:
+        """An assistant message begins."""
+
+    def say(self, text: str) -> None:
+        """One chunk of the assistant's text."""
+
+    def spill(self, data: bytes) -> bool:
+        """Print something that is no part of the turn; False when nobody reads."""
+        return True
+
+    def call(self, call: Call) -> None:
+        """A tool call is announced."""
+
+    def denied(self, call: Call) -> None:
+        """Nobody can be asked for permission here."""
+
+    def live(self, call: Call) -> Callable[[bytes], object] | None:
+        """Who is told what a command prints while it runs."""
+        return None
+
+    def ran(self, call: Call) -> None:
+        """A tool call ended."""
+
+    def end(self, turn: Turn) -> None:
+        """The turn went well."""
+
+    def cancelled(self, turn: Turn) -> None:
+        """The turn was interrupted."""
+
+    def refused(self, turn: Turn, text: str) -> None:
+        """The service did not answer."""
+
+    def failed(self, turn: Turn | None, text: str) -> bool:
+        """The command failed; whether that was told here and not by an error on stderr."""
+        return False
+
+
+class Screen(Nothing):
+    """The terminal, or the pipes, of one turn of V2 or, with other titles, of V3."""
+
+    def __init__(self, kinds: dict[str, Any], title: Callable[[Call], str] | None = None) -> None:
         self.kinds = kinds
+        self.title = title
         self.hides_cursor = os.isatty(1)
         self.colour, self.reset = "", ""
         if os.isatty(2):
@@ -39,7 +92,7 @@ class Screen:
             self.colour = "\x1b[m" if os.environ.get("NO_COLOR") else "\x1b[38;5;8m"
             self.reset = "\x1b[0m"
 
-    def begin(self) -> None:
+    def begin(self, turn: Turn) -> None:
         """The turn starts: the cursor goes, as it does around waits."""
         if self.hides_cursor:
             write(1, "\x1b[?25l")
@@ -55,18 +108,34 @@ class Screen:
         else:
             write(1, text)
 
-    def tool(self, title: str) -> None:
+    def spill(self, data: bytes) -> bool:
+        """Print something that is no part of the turn; False when nobody reads."""
+        return write(1, data)
+
+    def call(self, call: Call) -> None:
         """A tool call is announced; the line before it may not have ended yet."""
+        title = self.title(call) if self.title else call.title
         write(2, f"\n{self.colour}[tool] {title}{self.reset}\n")
 
-    def denied(self) -> None:
+    def denied(self, call: Call) -> None:
         """Nobody can be asked for permission here."""
         write(2, f"{self.colour}{DENIED}{self.reset}\n")
 
-    def status(self, completed: bool) -> None:
+    def ran(self, call: Call) -> None:
         """A tool call ended. The line says nothing about which."""
-        write(2, f"{self.colour}[tool] status: {'Completed' if completed else 'Failed'}{self.reset}\n")
+        status = "Failed" if call.error else "Completed"
+        write(2, f"{self.colour}[tool] status: {status}{self.reset}\n")
 
-    def end(self, *, newline: bool = True) -> None:
+    def end(self, turn: Turn) -> None:
         """The turn is over: the line ends and the cursor comes back."""
-        write(1, ("\n" if newline else "") + ("\x1b[?25h" if self.hides_cursor else ""))
+        write(1, "\n" + ("\x1b[?25h" if self.hides_cursor else ""))
+
+    def cancelled(self, turn: Turn) -> None:
+        """The turn was interrupted: nothing else is said."""
+        self.end(turn)
+
+    def refused(self, turn: Turn, text: str) -> None:
+        """The service did not answer: what was said stays as it is."""
+        if self.hides_cursor:
+            write(1, "\x1b[?25h")
+        write(2, text + "\n")

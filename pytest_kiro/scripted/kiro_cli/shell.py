@@ -11,6 +11,7 @@ from .toolargs import ToolError, absolute, field
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 MAX_OUTPUT = 400_000 // 3
@@ -33,8 +34,8 @@ def title(tool: str, kind: dict[str, Any]) -> str:
     return "Running: " + str(command.decode())
 
 
-def execute(tool: str, kind: dict[str, Any]) -> list[dict[str, Any]]:
-    """Run it, with nothing to read from the terminal."""
+def execute(tool: str, kind: dict[str, Any], live: Callable[[bytes], object] | None = None) -> list[dict[str, Any]]:
+    """Run it, with nothing to read from the terminal; `live` is told the output as it comes."""
     command, folder = kind["ExecuteCmd"]["command"], kind["ExecuteCmd"]["working_dir"]
     if not command:
         raise ToolError("The tool arguments failed validation: Command must not be empty")
@@ -55,7 +56,7 @@ def execute(tool: str, kind: dict[str, Any]) -> list[dict[str, Any]]:
         context = f"Failed to spawn command '{command}'"
         raise ToolError(f"{context}: {error}", context) from None
     try:
-        stdout, stderr = _collect(process)
+        stdout, stderr = _collect(process, live)
     except KeyboardInterrupt:
         process.kill()
         process.wait()
@@ -70,7 +71,7 @@ def _default_shell() -> str:
     return "bash" if found else "sh"
 
 
-def _collect(process: subprocess.Popen[bytes]) -> tuple[bytes, bytes]:
+def _collect(process: subprocess.Popen[bytes], live: Callable[[bytes], object] | None) -> tuple[bytes, bytes]:
     """Read both pipes until they end, or until the shell has ended and nothing more comes."""
     assert process.stdout is not None
     assert process.stderr is not None
@@ -84,6 +85,8 @@ def _collect(process: subprocess.Popen[bytes]) -> tuple[bytes, bytes]:
             data = os.read(descriptor, 65536)
             if data:
                 chunks[descriptor].append(data)
+                if live:
+                    live(data)
             else:
                 waiting.remove(descriptor)
         if ended and not ready:

@@ -12,6 +12,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from .tools import Call
+    from .turn import Turn
+
 TITLE_LENGTH = 200
 
 
@@ -51,6 +54,24 @@ class Session:
         self.base = os.path.join(folder(), self.id)
         self.kept = kept
         self.history: list[str] = []
+        self.message_ids: list[str] = []
+
+    @property
+    def agent_name(self) -> str:
+        """The agent that answers here."""
+        return str(self.state["session_state"]["agent_name"])
+
+    @property
+    def model(self) -> dict[str, Any]:
+        """The model that answers here."""
+        model: dict[str, Any] = self.state["session_state"]["rts_model_state"]["model_info"]
+        return model
+
+    def use(self, agent: str, model: dict[str, Any] | None) -> None:
+        """Go on with this agent, and with another model if there is one."""
+        self.state["session_state"]["agent_name"] = agent
+        if model:
+            self.state["session_state"]["rts_model_state"]["model_info"] = model
 
     @property
     def turns(self) -> list[dict[str, Any]]:
@@ -75,14 +96,60 @@ class Session:
         if self.kept:
             os.unlink(self.base + ".lock")
 
-    def append(self, kind: str, data: dict[str, Any]) -> str:
-        """Add a message and return its id."""
-        message_id = new_id()
-        line = text_json.dumps({"version": "v1", "kind": kind, "data": {"message_id": message_id, **data}})
+    def _append(self, kind: str, data: dict[str, Any]) -> None:
+        line = text_json.dumps({"version": "v1", "kind": kind, "data": data})
         if self.kept:
             with open(self.base + ".jsonl", "ab") as file:
                 file.write(line.encode("utf-8", "replace") + b"\n")
-        return message_id
+
+    def _message(self, kind: str, data: dict[str, Any]) -> None:
+        self.message_ids.append(new_id())
+        self._append(kind, {"message_id": self.message_ids[-1], **data})
+
+    def prompt(self, text: str) -> None:
+        """A turn begins."""
+        self.save()
+        meta = {"timestamp": int(time.time())}
+        self._message("Prompt", {"content": [{"kind": "text", "data": text}], "meta": meta})
+
+    def answered(self, text: str, calls: list[Call]) -> None:
+        """The model answered a request."""
+        content = [{"kind": "text", "data": text}, *(call.tool_use() for call in calls)]
+        self._message("AssistantMessage", {"content": content})
+
+    def began(self, call: Call) -> None:
+        """V2 records nothing of a call before its result."""
+
+    def results(self, calls: list[Call]) -> None:
+        """The calls of a request ended."""
+        results = {call.id: call.record() for call in calls if call.kind}
+        self._message("ToolResults", {"content": [call.tool_result() for call in calls], "results": results})
+
+    def finish(self, turn: Turn, end_reason: str, error: str | dict[str, str] | None) -> None:
+        """The turn ended."""
+        from . import store_turns
+
+        self.state["session_state"]["rts_model_state"]["context_usage_percentage"] = turn.context_usage
+        self.turns.append(store_turns.metadata(turn, end_reason, error, self.message_ids))
+        self.save()
+        self.close()
+
+    def child(self, prompt: str, agent: str, call_id: str) -> Session:
+        """The session of a sub-agent."""
+        session = create(prompt, agent, self.model, kept=self.kept)
+        keys = ["session_id", "cwd", "created_at", "updated_at", "title", "session_created_reason"]
+        first = {key: session.state.pop(key) for key in keys}
+        session.state = {**first, "parent_session_id": self.id, **session.state}
+        return session
+
+    def joined(self, child: Session, text: str) -> None:
+        """V2 records nothing of a child but its session and its call's result."""
+
+    def compacted(self, said: list[str]) -> Session:
+        """Close this session with a summary, and open another that goes on."""
+        from . import store_turns
+
+        return store_turns.compacted(self, said)
 
     def save(self) -> None:
         """Write the state so that a reader sees the old one or the new one, never half of it."""
@@ -154,6 +221,8 @@ def load(session_id: str, *, kept: bool = True) -> Session:
         lines = _read(session.base + ".jsonl").splitlines()
     except (OSError, ValueError, KeyError, TypeError):
         raise Failure(f"Failed to start session: Session not found: {session_id}") from None
+    summary = state["session_state"]["conversation_metadata"].get("summary")
+    session.history += [summary] if summary else []
     for line in lines:
         message = text_json.loads(line)
         if message["kind"] in ("Prompt", "AssistantMessage"):
@@ -183,7 +252,9 @@ def here() -> list[dict[str, Any]]:
 def newest(*, kept: bool) -> Session | None:
     """What `--resume` continues: this directory's newest session in which something was said."""
     for state in here():
-        if os.path.exists(os.path.join(folder(), state["session_id"] + ".jsonl")):
+        if state.get("parent_session_id") is None and os.path.exists(
+            os.path.join(folder(), state["session_id"] + ".jsonl")
+        ):
             return load(state["session_id"], kept=kept)
     return None
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import time
 
 from .toolargs import ToolError, absolute
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 # Every name that scenarios, --trust-tools and agent files may use, and V2's word for it.
@@ -26,6 +28,8 @@ NAMES = {
     "glob": "glob",
     "todo_list": "todo_list",
     "todo": "todo_list",
+    "subagent": "subagent",
+    "use_subagent": "subagent",
 }
 PURPOSE = "__tool_use_purpose"
 
@@ -37,11 +41,15 @@ class Call:
         self.id: str = item["tool_use_id"]
         self.name: str = item["name"]
         self.input: dict[str, Any] = item["args"]
+        self.requests: list[list[Any]] = []
+        """The replies that a sub-agent gets."""
         self.tool = NAMES.get(self.name)
         self.module: Any = None
         self.kind: dict[str, Any] = {}
         self.error: ToolError | None = None
         self.items: list[dict[str, Any]] = []
+        self.denied = False
+        self.milliseconds = 0
         try:
             self._parse()
         except ToolError as error:
@@ -53,12 +61,18 @@ class Call:
         if self.tool in ("read", "write"):
             from . import files as module
         elif self.tool == "shell":
-            from . import shell as module  # type: ignore[no-redef] # one of four, each loaded when used
+            from . import shell as module  # type: ignore[no-redef] # one of five, each loaded when used
         elif self.tool == "todo_list":
-            from . import todo as module  # type: ignore[no-redef] # one of four, each loaded when used
+            from . import todo as module  # type: ignore[no-redef] # one of five, each loaded when used
+        elif self.tool == "subagent":
+            from . import subagent as module  # type: ignore[no-redef] # one of five, each loaded when used
         else:
-            from . import search as module  # type: ignore[no-redef] # one of four, each loaded when used
+            from . import search as module  # type: ignore[no-redef] # one of five, each loaded when used
         self.module = module
+        if self.tool == "subagent":
+            # What the child answers is the scenario's business: no model sends it.
+            self.requests = self.module.script(self.id, self.input)
+            self.input = {name: value for name, value in self.input.items() if name != "requests"}
         args = {name: value for name, value in self.input.items() if name != PURPOSE}
         self.kind = module.parse(self.tool, args)
 
@@ -77,16 +91,25 @@ class Call:
         inside = os.getcwd().rstrip("/") + "/"
         return all((absolute(path) + "/").startswith(inside) for path in self.module.paths(self.kind))
 
-    def execute(self) -> None:
-        """Do it, for real."""
+    def execute(self, live: Callable[[bytes], object] | None = None) -> None:
+        """Do it, for real; `live` is told what a command prints while it runs."""
+        started = time.monotonic_ns()
+        more = (live,) if self.tool == "shell" else ()
         try:
-            self.items = self.module.execute(self.tool, self.kind)
+            self.items = self.module.execute(self.tool, self.kind, *more)
         except ToolError as error:
             self.error = error
+        self.milliseconds = (time.monotonic_ns() - started) // 10**6
 
     def deny(self) -> None:
         """It may not run."""
+        self.denied = True
         self.error = ToolError("Tool use was denied by the user.")
+
+    @property
+    def answer(self) -> list[dict[str, Any]]:
+        """What the model is told: the tool's items, or the text of the error."""
+        return [{"Text": str(self.error)}] if self.error else self.items
 
     def tool_use(self) -> dict[str, Any]:
         """Its part of an AssistantMessage."""
@@ -95,9 +118,7 @@ class Call:
 
     def tool_result(self) -> dict[str, Any]:
         """Its part of the content of ToolResults."""
-        content = [{"kind": key.lower(), "data": data} for item in self.items for key, data in item.items()]
-        if self.error:
-            content = [{"kind": "text", "data": str(self.error)}]
+        content = [{"kind": key.lower(), "data": data} for item in self.answer for key, data in item.items()]
         status = "error" if self.error else "success"
         return {"kind": "toolResult", "data": {"toolUseId": self.id, "content": content, "status": status}}
 

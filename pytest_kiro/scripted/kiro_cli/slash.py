@@ -1,0 +1,31 @@
+"""What V1 makes of a first prompt that begins with `/`, `!` or `@`: nothing goes to the model."""
+
+from __future__ import annotations
+
+from . import screen
+
+_REPORTS = {
+    "/usage": "Estimated Usage | resets on 01/01 | STAND-IN\n\nCredits (0.00 of 50 covered in plan)\n",
+    "/context": "Current context window (0.0% used)\n\nTools 0.0%\nKiro responses 0.0%\nYour prompts 0.0%\n",
+}
+
+
+def is_one(prompt: str) -> bool:
+    """Whether this prompt is a command."""
+    return prompt[:1] in ("/", "!", "@")
+
+
+def run(prompt: str) -> int:
+    """Obey it; there is no turn, and nothing is recorded."""
+    words = prompt[1:].split()
+    if prompt[0] == "@":
+        screen.write(2, f"Prompt '{words[0] if words else ''}' not found\n")
+    elif prompt[0] == "/":
+        # Like /tools of the real program, a command that is not known here prints nothing.
+        screen.write(1, _REPORTS.get(prompt.split()[0], ""))
+    elif words:
+        from . import shell
+
+        command = {"command": prompt[1:].strip(), "working_dir": None}
+        shell.execute("shell", {"ExecuteCmd": command}, lambda data: screen.write(1, data))
+    return 0
