@@ -13,10 +13,11 @@ ToolStatus = Literal["completed", "failed", "denied", "unfinished"]
 class ToolCall:
     """One use of a tool.
 
-    `name` is engine V2's word (read, write, shell, grep, glob, @server/tool), `raw_name` what the record
-    says; `input` its arguments; `output` what came back, as text; `status` is completed, failed, denied, or
-    unfinished when the turn ended first; `exit_code` belongs to a shell command: one that exits with 1 is
-    completed; `duration` is in seconds, None where the engine keeps none (V2).
+    `name` is engine V2's word (read, write, shell, grep, glob, @server/tool) on every engine, `raw_name` what
+    the record says; `input` its arguments; `output` what came back, as text; `status` is completed, failed,
+    denied, or unfinished when the turn ended first; `exit_code` belongs to a shell command: one that exits
+    with 1 is completed; `duration` is in seconds, None where the engine keeps none; `calls` are those of
+    the sub-agents that it started.
 
     >>> ToolCall("shell", "shell", {"command": "ls"}, "a.txt\\n", "completed", exit_code=0).command
     'ls'
@@ -29,6 +30,7 @@ class ToolCall:
     status: ToolStatus
     exit_code: int | None = None
     duration: float | None = None
+    calls: tuple[ToolCall, ...] = ()
 
     @property
     def command(self) -> str | None:
@@ -39,16 +41,21 @@ class ToolCall:
     def __repr__(self) -> str:
         what = self.command or self.input.get("path") or self.input.get("pattern") or ""
         code = "" if self.exit_code is None else f" exit_code={self.exit_code}"
-        return f"<ToolCall {self.name} {str(what)[:120]!r} {self.status}{code}>"
+        inner = f" calls={len(self.calls)}" if self.calls else ""
+        return f"<ToolCall {self.name} {str(what)[:120]!r} {self.status}{code}{inner}>"
 
 
 @dataclass(frozen=True)
 class Transcript:
-    """One turn as the session store has it.
+    """One turn as the session store, or the event stream, has it.
 
-    `messages` are the assistant's, in order; `turns` counts the finished turns of the session and `prompts`
-    all that were begun; `finished` says whether the record of this very turn is there, `end_reason` and
-    `failure` how it ended; `credits` is None where nothing was metered; `duration` is in seconds.
+    `session_id` is empty where nothing names one; `messages` are the assistant's, in order; `turns` counts the
+    finished turns of the session and `prompts` all that were begun (0 in a stream, which knows only its own);
+    `finished` says whether the record of this very turn says that it ended well, `end_reason` (UserTurnEnd,
+    ToolUseRejected, Cancelled, Error, …) and `failure` how it ended, `stage` in which part of a run it failed
+    (engine, init, prompt; only a stream tells); `agent` which one answered, None where nothing says it; `proof` what
+    proves a good end (session, runFinished, credits); `credits` is None where nothing was metered; `duration` is in
+    seconds.
     """
 
     session_id: str
@@ -63,3 +70,6 @@ class Transcript:
     model: str | None = None
     duration: float | None = None
     warnings: tuple[str, ...] = field(default=(), compare=False)
+    stage: str | None = None
+    agent: str | None = None
+    proof: str = "session"

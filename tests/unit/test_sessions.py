@@ -81,10 +81,12 @@ def test_every_kept_session_is_read_completely(folder: Path) -> None:
     # Not every session has its sidecar: a neutral one stands in for it, and what it says is not looked at.
     sidecar = json.loads(kept.read_bytes()) if kept.exists() else SIDECAR
     files = {f"{STORE}/x.jsonl": log, f"{STORE}/x.json": json.dumps(sidecar).encode()}
-    transcript = sessions.read(files, cwd=sidecar["cwd"])
-    assert transcript is not None
-    assert transcript.warnings == ()
     records = [json.loads(text) for text in log.splitlines()]
+    (asked,) = (part["data"] for part in records[0]["data"]["content"])
+    transcript = sessions.read(files, cwd=sidecar["cwd"], prompt=asked)
+    assert transcript is not None
+    assert sessions.read(files, cwd=sidecar["cwd"], prompt=f"{asked}?") is None
+    assert transcript.warnings == ()
     assert transcript.prompts == sum(record["kind"] == "Prompt" for record in records) == 1
     parts = [(record["kind"], part["kind"], part["data"]) for record in records for part in record["data"]["content"]]
     said = [data for kind, what, data in parts if (kind, what) == ("AssistantMessage", "text") and data]
@@ -252,10 +254,23 @@ def test_an_unknown_record_is_a_warning_with_file_and_line() -> None:
     assert all("not a record that is known" in warning for warning in transcript.warnings)
 
 
-def test_a_session_whose_log_is_not_there() -> None:
+def test_a_session_whose_log_is_not_there_proves_nothing() -> None:
     files = store(line("Prompt"))
+    assert read(files).finished
     del files[f"{STORE}/s1.jsonl"]
-    assert read(files).prompts == 0
+    assert (read(files).prompts, read(files).finished) == (0, False)
+
+
+def test_numbers_that_are_none() -> None:
+    for odd in ("NaN", "Infinity", "true", "1" + "0" * 400, '"1"', "null"):
+        text = json.dumps(SIDECAR).replace("0.25", odd).replace('"secs": 3', f'"secs": {odd}')
+        transcript = read({**store(line("Prompt")), f"{STORE}/s1.json": text.encode()})
+        assert (transcript.credits, transcript.duration, transcript.finished) == (0.5, None, True)
+
+
+def test_an_engine_that_is_not_known() -> None:
+    with pytest.raises(ValueError, match="engine 'v9' is not known; it must be one of v1, v2, v3"):
+        sessions.read({}, engine="v9", cwd="/w")
 
 
 JSON = st.recursive(

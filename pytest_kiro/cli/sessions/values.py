@@ -1,0 +1,106 @@
+"""JSON as it is found on a disk that an agent can write to: any value may be any other value."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+
+def load(data: bytes | str) -> Any:
+    """Return the value, None for what is no JSON.
+
+    >>> load(b'{"a": 1}'), load("{")
+    ({'a': 1}, None)
+    """
+    try:
+        value = json.loads(data)
+        if (b"\\ud" if isinstance(data, bytes) else "\\ud") in data.lower():  # type: ignore[operator]
+            # Half of a character, cut by a program that counts in UTF-16 as V3 does, can be written nowhere.
+            value = json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        return None
+    return value
+
+
+def dig(value: Any, *keys: str) -> Any:
+    """Return what is under the keys, None where one of them is missing or no object is met."""
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def listed(value: Any) -> list[Any]:
+    """Return a list as it is, and nothing else."""
+    return value if isinstance(value, list) else []
+
+
+def words(value: Any) -> str | None:
+    """Return a string that is not empty, else None."""
+    return value if isinstance(value, str) and value else None
+
+
+def number(value: Any) -> float | None:
+    """Return a finite number, else None; a bool is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:
+        return None
+
+
+def total(values: list[Any], key: str, *, unit: str = "credit") -> float | None:
+    """Return the sum of what was metered in this unit, None where nothing was.
+
+    >>> total([{"value": 0.25, "unit": "credit"}, {"value": 0.5}, {"value": 9, "unit": "token"}], "value")
+    0.75
+    """
+    ours = [number(dig(entry, key)) for entry in values if dig(entry, "unit") in (unit, None)]
+    numbers = [value for value in ours if value is not None]
+    return number(sum(numbers)) if numbers else None
+
+
+def moment(value: Any) -> float | None:
+    """Return a point in time, ISO 8601 or seconds since 1970, as seconds.
+
+    >>> moment("1970-01-01T00:01:00.5Z"), moment(60), moment("soon")
+    (60.5, 60.0, None)
+    """
+    if not isinstance(value, str):
+        return number(value)
+    try:
+        when = datetime.fromisoformat(value)
+        return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return None
+
+
+def dump(value: Any) -> str:
+    """Return a value as JSON, whatever is in it."""
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except (RecursionError, ValueError):
+        return "…"
+
+
+def strings(value: Any) -> Iterator[str]:
+    """Every string within a value, however deep."""
+    left = [value]
+    while left:
+        entry = left.pop()
+        if isinstance(entry, str):
+            yield entry
+        elif isinstance(entry, dict):
+            left += reversed(entry.values())
+        elif isinstance(entry, list):
+            left += reversed(entry)
+
+
+def lines(data: bytes) -> Iterator[tuple[int, bytes, Any]]:
+    """Every line of a JSONL file that is not blank: its number, itself, and its value."""
+    for count, line in enumerate(data.splitlines(), 1):
+        if line.strip():
+            yield count, line, load(line)
