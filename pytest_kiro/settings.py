@@ -7,18 +7,21 @@ stand above all of them; they are merged where a turn is run.)
 from __future__ import annotations
 
 import difflib
-import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pytest_kiro import parsing
 from pytest_kiro.errors import SettingsError
 
 EFFORTS = ("low", "medium", "high", "xhigh", "max")
 LOGINS = ("auto", "api-key", "none")
 STREAMS = ("auto", "on", "off")
 KEEPS = ("never", "on-failure", "always")
+REPLIES = ("model", "scenario")
+ENGINES = ("v1", "v2", "v3")
+OUTPUTS = ("text", "stream-json")
 
 
 class Secret(str):
@@ -34,56 +37,6 @@ class Secret(str):
         return "'…'"
 
 
-def _text(value: str) -> str:
-    if not value.strip():
-        raise ValueError("a value that is not blank")
-    return value.strip()
-
-
-def _one_of(*words: str) -> Callable[[str], str]:
-    def parse(value: str) -> str:
-        if value not in words:
-            raise ValueError(f"one of {', '.join(words)}")
-        return value
-
-    return parse
-
-
-def _seconds(value: str) -> float:
-    try:
-        number = float(value)
-    except ValueError:
-        number = math.nan
-    if not (math.isfinite(number) and number > 0):
-        raise ValueError("a number of seconds above 0")
-    return number
-
-
-def _seconds_or_off(value: str) -> float | None:
-    try:
-        return None if value == "off" else _seconds(value)
-    except ValueError:
-        raise ValueError("a number of seconds above 0, or off") from None
-
-
-def _count(value: str) -> int:
-    if not re.fullmatch(r"[1-9]\d{0,5}", value):
-        raise ValueError("a whole number above 0")
-    return int(value)
-
-
-def _version(value: str) -> str:
-    if not re.fullmatch(r"\d+\.\d+\.\d+[\w.+-]*", value):
-        raise ValueError("a full version, such as 2.29.0")
-    return value
-
-
-def _cli(value: str) -> str:
-    if value in ("official", "scripted") or value.startswith("/"):
-        return value
-    raise ValueError("official, scripted, or an absolute path in the sandbox")
-
-
 def parse_trust(value: str) -> str:
     """Normalise what Kiro may use without asking: `all`, `none`, or names joined by commas."""
     names = [name.strip() for name in value.split(",")]
@@ -91,13 +44,6 @@ def parse_trust(value: str) -> str:
     if not alone or not all(names) or any(re.search(r"\s", name) for name in names):
         raise ValueError("all, none, or tool names joined by commas, such as read,write")
     return ",".join(names)
-
-
-def _size(value: str) -> tuple[int, int]:
-    match = re.fullmatch(r"(\d{1,4})x(\d{1,4})", value)
-    if not match or not all(int(part) for part in match.groups()):
-        raise ValueError("columns x rows, such as 120x30")
-    return int(match[1]), int(match[2])
 
 
 @dataclass(frozen=True)
@@ -126,35 +72,58 @@ class Setting:
 
 TABLE = (
     Setting(
-        "sandbox", "NAME", "local", _text, "where Kiro works: local, daytona, or a provider that a plugin registered"
+        "sandbox",
+        "NAME",
+        "local",
+        parsing.text,
+        "where Kiro works: local, daytona, or a provider that a plugin registered",
     ),
     Setting(
         "cli",
         "WHAT",
         None,
-        _cli,
+        parsing.cli,
         "official, scripted, or an absolute path in the sandbox; official on local is the kiro-cli of your PATH",
         "scripted on local, official elsewhere",
+    ),
+    Setting(
+        "replies",
+        "WHO",
+        None,
+        parsing.one_of(*REPLIES),
+        "who thinks of the answers: model, or scenario, the scripts of the stand-in; official with scenario needs no "
+        "account and spends no credits",
+        "scenario with the stand-in, else model",
     ),
     Setting(
         "cli_version",
         "VERSION",
         None,
-        _version,
+        parsing.version,
         "the version of kiro-cli that must answer: official installs exactly this one, any other is refused",
         "any",
     ),
-    Setting("scenarios", "DIR", "scenarios", _text, "folder of the stand-in's scripts, beside the tests"),
+    Setting("engine", "E", "v2", parsing.one_of(*ENGINES), f"kiro-cli's engine: {', '.join(ENGINES)}"),
+    Setting(
+        "output",
+        "FORM",
+        "text",
+        parsing.one_of(*OUTPUTS),
+        "what kiro-cli prints: text, or stream-json (events, shown to people as text)",
+    ),
+    Setting("scenarios", "DIR", "scenarios", parsing.text, "folder of the stand-in's scripts, beside the tests"),
     Setting(
         "login",
         "HOW",
         "auto",
-        _one_of(*LOGINS),
+        parsing.one_of(*LOGINS),
         "auto (already logged in, else KIRO_API_KEY), api-key, or none (do not look)",
     ),
-    Setting("agent", "NAME", None, _text, "the Kiro agent that answers", "Kiro's own"),
-    Setting("model", "ID", None, _text, "the model that answers", "Kiro's own"),
-    Setting("effort", "LEVEL", None, _one_of(*EFFORTS), f"how hard it thinks: {', '.join(EFFORTS)}", "Kiro's own"),
+    Setting("agent", "NAME", None, parsing.text, "the Kiro agent that answers", "Kiro's own"),
+    Setting("model", "ID", None, parsing.text, "the model that answers", "Kiro's own"),
+    Setting(
+        "effort", "LEVEL", None, parsing.one_of(*EFFORTS), f"how hard it thinks: {', '.join(EFFORTS)}", "Kiro's own"
+    ),
     Setting(
         "trust",
         "TOOLS",
@@ -162,33 +131,48 @@ TABLE = (
         parse_trust,
         "tools that Kiro uses without asking: all, none, or names joined by commas",
     ),
-    Setting("timeout", "SECONDS", "600", _seconds, "how long one turn may take"),
+    Setting("timeout", "SECONDS", "600", parsing.seconds, "how long one turn may take"),
     Setting(
         "stall_timeout",
         "SECONDS",
         "off",
-        _seconds_or_off,
+        parsing.seconds_or_off,
         "end a turn that printed nothing for so long, or off: a quiet npm install is silent for minutes",
     ),
     Setting(
         "setup_timeout",
         "SECONDS",
         "300",
-        _seconds,
+        parsing.seconds,
         "how long each step of installing and logging in may take",
+    ),
+    Setting(
+        "retries",
+        "N",
+        "1",
+        parsing.retries,
+        "how often a conversation's first turn is run again after an infrastructure failure: 0 to 10",
+    ),
+    Setting(
+        "budget",
+        "CREDITS",
+        None,
+        parsing.credits,
+        "refuse the next turn once the run, on all its workers, has spent so many credits; 0 refuses the first",
+        "no limit",
     ),
     Setting(
         "keep_sandbox",
         "WHEN",
         "never",
-        _one_of(*KEEPS),
+        parsing.one_of(*KEEPS),
         "leave the sandbox after the run and print how to get back to it: never, on-failure, always",
     ),
     Setting(
         "snapshot",
         "WHAT",
         "none",
-        _text,
+        parsing.text,
         "Daytona: what sandboxes are made from: none (its default image), auto (built once with kiro-cli and node "
         "in it, reused afterwards), or a snapshot's name",
     ),
@@ -196,17 +180,25 @@ TABLE = (
         "max_sandboxes",
         "N",
         None,
-        _count,
+        parsing.count,
         "Daytona: at most so many sandboxes in this run; further xdist workers share them",
         "one for each worker",
     ),
-    Setting("terminal", "COLSxROWS", "120x30", _size, "size of the terminal that Kiro sees"),
+    Setting("terminal", "COLSxROWS", "120x30", parsing.size, "size of the terminal that Kiro sees"),
     Setting(
         "stream",
         "WHEN",
         "auto",
-        _one_of(*STREAMS),
+        parsing.one_of(*STREAMS),
         "show what Kiro prints while it prints: auto (with -s), on, off",
+    ),
+    Setting(
+        "results",
+        "FILE",
+        None,
+        parsing.text,
+        "write what became of the run, its tests and their turns to this JSON file",
+        "none",
     ),
 )
 
@@ -215,9 +207,9 @@ TABLE = (
 class Settings:
     """What was asked for, after options, environment and ini files were read; nothing changes it later.
 
-    `timeout`, `stall_timeout` and `setup_timeout` are seconds; `stall_timeout` is None when off; `cli`,
-    `cli_version`, `max_sandboxes`, `agent`, `model` and `effort` are None when nobody said anything; `terminal` is
-    (columns, rows).
+    `timeout`, `stall_timeout` and `setup_timeout` are seconds; `stall_timeout` is None when off; `cli`, `replies`,
+    `cli_version`, `agent`, `model`, `effort`, `budget`, `max_sandboxes` and `results` are None when nobody said
+    anything; `terminal` is (columns, rows).
     `origins` says where each value came from; `run_id` and `worker` name this pytest run and its process.
 
     >>> read(option=lambda name: None, environ={}, ini=lambda name: None).timeout
@@ -226,7 +218,10 @@ class Settings:
 
     sandbox: str
     cli: str | None
+    replies: str | None
     cli_version: str | None
+    engine: str
+    output: str
     scenarios: str
     login: str
     agent: str | None
@@ -236,11 +231,14 @@ class Settings:
     timeout: float
     stall_timeout: float | None
     setup_timeout: float
+    retries: int
+    budget: float | None
     keep_sandbox: str
     snapshot: str
     max_sandboxes: int | None
     terminal: tuple[int, int]
     stream: str
+    results: str | None
     run_id: str = "run"
     worker: str = "main"
     origins: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)

@@ -25,6 +25,7 @@ STAND_IN = sorted((ROOT / "scripted" / "kiro_cli").rglob("*.py"))
 #: The floor of each room and of each file that stands alone. Files named plugin.py are on the top floor, in any room.
 FLOORS = {
     "errors": 0,
+    "parsing": 0,
     "settings": 0,
     "sandbox": 1,
     "terminal": 2,

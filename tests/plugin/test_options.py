@@ -14,7 +14,10 @@ from pytest_kiro.settings import TABLE, Setting
 VALUES: dict[str, list[tuple[str, Any]]] = {
     "sandbox": [("local", "local")] * 3,
     "cli": [("scripted", "scripted"), ("official", "official"), ("/opt/kiro-cli", "/opt/kiro-cli")],
+    "replies": [("scenario", "scenario"), ("model", "model"), ("scenario", "scenario")],
     "cli_version": [("2.29.0", "2.29.0"), ("2.30.0-beta.1", "2.30.0-beta.1"), ("10.0.1", "10.0.1")],
+    "engine": [("v1", "v1"), ("v2", "v2"), ("v3", "v3")],
+    "output": [("stream-json", "stream-json"), ("text", "text"), ("stream-json", "stream-json")],
     "scenarios": [("one", "one"), (" two ", "two"), ("three/four", "three/four")],
     "login": [("none", "none"), ("api-key", "api-key"), ("auto", "auto")],
     "agent": [("one", "one"), ("two", "two"), ("three", "three")],
@@ -24,17 +27,23 @@ VALUES: dict[str, list[tuple[str, Any]]] = {
     "timeout": [("1", 1.0), ("2.5", 2.5), ("1e3", 1000.0)],
     "stall_timeout": [("1", 1.0), ("off", None), ("0.5", 0.5)],
     "setup_timeout": [("1", 1.0), ("2.5", 2.5), ("30", 30.0)],
+    "retries": [("0", 0), ("2", 2), ("10", 10)],
+    "budget": [("0", 0.0), ("2.5", 2.5), ("1e2", 100.0)],
     "keep_sandbox": [("always", "always"), ("never", "never"), ("on-failure", "on-failure")],
     "snapshot": [("auto", "auto"), ("none", "none"), ("my/snapshot:1", "my/snapshot:1")],
     "max_sandboxes": [("1", 1), ("20", 20), ("3", 3)],
     "terminal": [("80x24", (80, 24)), ("40x10", (40, 10)), ("200x50", (200, 50))],
     "stream": [("on", "on"), ("off", "off"), ("auto", "auto")],
+    "results": [("one.json", "one.json"), ("two/r.json", "two/r.json"), ("three", "three")],
 }
 #: For each, what it refuses, and what it says is wanted.
 WRONG = {
     "sandbox": (" ", "a value that is not blank"),
     "cli": ("bin/kiro-cli", "official, scripted, or an absolute path in the sandbox"),
+    "replies": ("kiro", "one of model, scenario"),
     "cli_version": ("2.29", "a full version, such as 2.29.0"),
+    "engine": ("v4", "one of v1, v2, v3"),
+    "output": ("json", "one of text, stream-json"),
     "scenarios": ("", "a value that is not blank"),
     "login": ("saved", "one of auto, api-key, none"),
     "agent": ("", "a value that is not blank"),
@@ -44,11 +53,14 @@ WRONG = {
     "timeout": ("0", "a number of seconds above 0"),
     "stall_timeout": ("nan", "a number of seconds above 0, or off"),
     "setup_timeout": ("soon", "a number of seconds above 0"),
+    "retries": ("11", "a whole number from 0 to 10"),
+    "budget": ("-1", "a number of credits, 0 or more"),
     "keep_sandbox": ("on failure", "one of never, on-failure, always"),
     "snapshot": (" ", "a value that is not blank"),
     "max_sandboxes": ("0", "a whole number above 0"),
     "terminal": ("80", "columns x rows, such as 120x30"),
     "stream": ("maybe", "one of auto, on, off"),
+    "results": (" ", "a value that is not blank"),
 }
 BY_NAME = {row.name: row for row in TABLE}
 #: What only these sandboxes have; nothing is made of them here, since no eval is run.
@@ -491,7 +503,9 @@ def test_login(evals: Evals, monkeypatch: pytest.MonkeyPatch) -> None:
         result.stdout.fnmatch_lines(["E *LoginError: *KIRO_API_KEY is not set", "E *remedies: set KIRO_API_KEY*"])
     monkeypatch.setenv("KIRO_API_KEY", "ksk_very_secret")
     for how in ("auto", "api-key"):
-        result = evals.run(f"--kiro-cli={cli}", f"--kiro-login={how}", "-vv", "-l", "--full-trace", "--setup-show")
+        result = evals.run(
+            f"--kiro-cli={cli}", f"--kiro-login={how}", "-vv", "-l", "--full-trace", "--setup-show", "--kiro-retries=0"
+        )
         result.assert_outcomes(failed=1)
         result.stdout.fnmatch_lines(["E *Identity(how='api key', who='ApiKey')*", "turns: 1, 1 failed (crash: infra*"])
         assert "ksk_very_secret" not in result.stdout.str() + result.stderr.str()

@@ -23,7 +23,10 @@ def read(
 DEFAULTS = {
     "sandbox": "local",
     "cli": None,
+    "replies": None,
     "cli_version": None,
+    "engine": "v2",
+    "output": "text",
     "scenarios": "scenarios",
     "login": "auto",
     "agent": None,
@@ -33,11 +36,14 @@ DEFAULTS = {
     "timeout": 600.0,
     "stall_timeout": None,
     "setup_timeout": 300.0,
+    "retries": 1,
+    "budget": None,
     "keep_sandbox": "never",
     "snapshot": "none",
     "max_sandboxes": None,
     "terminal": (120, 30),
     "stream": "auto",
+    "results": None,
 }
 
 
@@ -61,11 +67,14 @@ VALUES: dict[str, tuple[dict[str, object], list[str], str]] = {
         ["", "kiro-cli", "./kiro-cli", "~/kiro-cli", "Official"],
         "official, scripted, or an absolute path in the sandbox",
     ),
+    "replies": ({"model": "model", "scenario": "scenario"}, ["", "stand-in"], "one of model, scenario"),
     "cli_version": (
         {"2.29.0": "2.29.0", "3.0.0-beta.1": "3.0.0-beta.1"},
         ["", "2.29", "latest", "v2.29.0", "2.29.0; rm -rf"],
         "a full version, such as 2.29.0",
     ),
+    "engine": ({"v1": "v1", "v3": "v3"}, ["", "V2", "2", "v4"], "one of v1, v2, v3"),
+    "output": ({"stream-json": "stream-json"}, ["", "json"], "one of text, stream-json"),
     "scenarios": ({"my/scripts": "my/scripts"}, ["", "\t"], "a value that is not blank"),
     "login": (
         {"auto": "auto", "api-key": "api-key", "none": "none"},
@@ -91,6 +100,12 @@ VALUES: dict[str, tuple[dict[str, object], list[str], str]] = {
         "a number of seconds above 0, or off",
     ),
     "setup_timeout": ({"60": 60.0}, ["0", "x", "-inf"], "a number of seconds above 0"),
+    "retries": ({"0": 0, "1": 1, "10": 10}, ["", "-1", "11", "1.5", "01", "off"], "a whole number from 0 to 10"),
+    "budget": (
+        {"0": 0.0, "2.5": 2.5, "1e3": 1000.0},
+        ["", "-1", "nan", "inf", "-inf", "ten", "off"],
+        "a number of credits, 0 or more",
+    ),
     "keep_sandbox": (
         {"never": "never", "on-failure": "on-failure", "always": "always"},
         ["", "yes", "Always"],
@@ -104,6 +119,7 @@ VALUES: dict[str, tuple[dict[str, object], list[str], str]] = {
         "columns x rows, such as 120x30",
     ),
     "stream": ({"on": "on", "off": "off", "auto": "auto"}, ["", "yes"], "one of auto, on, off"),
+    "results": ({"out/results.json": "out/results.json"}, ["", " "], "a value that is not blank"),
 }
 
 

@@ -1,0 +1,91 @@
+"""What the texts of settings mean; a wrong one is a `ValueError` that says what would be right."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+
+
+def text(value: str) -> str:
+    """Read any text that is not blank."""
+    if not value.strip():
+        raise ValueError("a value that is not blank")
+    return value.strip()
+
+
+def one_of(*words: str) -> Callable[[str], str]:
+    """Make a reader of one of these words."""
+
+    def parse(value: str) -> str:
+        if value not in words:
+            raise ValueError(f"one of {', '.join(words)}")
+        return value
+
+    return parse
+
+
+def seconds(value: str) -> float:
+    """Read a number of seconds."""
+    try:
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    if not (math.isfinite(number) and number > 0):
+        raise ValueError("a number of seconds above 0")
+    return number
+
+
+def seconds_or_off(value: str) -> float | None:
+    """Read a number of seconds, or None for off."""
+    try:
+        return None if value == "off" else seconds(value)
+    except ValueError:
+        raise ValueError("a number of seconds above 0, or off") from None
+
+
+def count(value: str) -> int:
+    """Read a whole number above 0."""
+    if not re.fullmatch(r"[1-9]\d{0,5}", value):
+        raise ValueError("a whole number above 0")
+    return int(value)
+
+
+def version(value: str) -> str:
+    """Read a full version."""
+    if not re.fullmatch(r"\d+\.\d+\.\d+[\w.+-]*", value):
+        raise ValueError("a full version, such as 2.29.0")
+    return value
+
+
+def cli(value: str) -> str:
+    """Read which kiro-cli is meant."""
+    if value in ("official", "scripted") or value.startswith("/"):
+        return value
+    raise ValueError("official, scripted, or an absolute path in the sandbox")
+
+
+def size(value: str) -> tuple[int, int]:
+    """Read the size of a terminal: columns and rows."""
+    match = re.fullmatch(r"(\d{1,4})x(\d{1,4})", value)
+    if not match or not all(int(part) for part in match.groups()):
+        raise ValueError("columns x rows, such as 120x30")
+    return int(match[1]), int(match[2])
+
+
+def retries(value: str) -> int:
+    """Read how often something is tried again."""
+    if not re.fullmatch(r"\d|10", value):
+        raise ValueError("a whole number from 0 to 10")
+    return int(value)
+
+
+def credits(value: str) -> float:
+    """Read an amount of credits."""
+    try:
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    if not (math.isfinite(number) and number >= 0):
+        raise ValueError("a number of credits, 0 or more")
+    return number
