@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from pytest_kiro.errors import LaunchError, PtyClosed, SandboxError, message
-from pytest_kiro.sandbox.protocol import Pty, Sandbox
+from pytest_kiro.sandbox.protocol import ExecResult, Pty, Sandbox
 from pytest_kiro.terminal import follow
 from pytest_kiro.terminal.launch import Filter, Launch, Outcome
 from pytest_kiro.terminal.text import Plain, fold
@@ -17,6 +17,8 @@ from pytest_kiro.terminal.text import Plain, fold
 LAUNCH_TIMEOUT = 60.0
 #: Seconds that a terminal has, after its last byte, to say how its program ended.
 _SETTLE = 5.0
+#: Seconds for a question to the launch script.
+_ASK_TIMEOUT = 20.0
 
 
 def attach(
@@ -240,6 +242,26 @@ class Attached:
             if status is not None or not self._launch.durable:
                 return status
         return self._lose().wait(timeout)
+
+    def terminate(self) -> bool:
+        """Ask the program by SIGTERM to end; return whether it could be asked."""
+        if not self.started:
+            return False
+        try:
+            return self._launched("terminate").ok
+        except SandboxError:
+            return False
+
+    def idle(self) -> float | None:
+        """Return for how many seconds at least nothing was written to the session stores, None when nobody can tell."""
+        try:
+            answer = self._launched("idle").output.strip() if self.started else ""
+        except SandboxError:
+            return None
+        return max(0.0, int(answer) - 1.0) if answer.isdigit() else None  # both clocks count whole seconds
+
+    def _launched(self, word: str) -> ExecResult:
+        return self._sandbox.exec(f'sh "$HOME"/{self._launch.folder}/launch {word}', timeout=_ASK_TIMEOUT)
 
     def close(self) -> None:
         """End the program: by its terminal, and, where a link may be lost, by the numbers of its processes first."""

@@ -16,6 +16,8 @@ from pytest_kiro.sandbox.protocol import check_env
 
 #: How much of what a shell says is kept while its marker is awaited, in bytes.
 _KEPT_WHILE_WAITING = 64 * 1024
+#: How much of the end of a stderr that was kept apart is brought back, in bytes.
+_DIAGNOSTICS_KEPT = 256 * 1024
 
 # Its own names are long, since a variable of the sandbox with the same name would be overwritten for the program;
 # what the user exports is for the program alone, since a PATH or IFS of theirs must not change what is found here.
@@ -41,8 +43,12 @@ collect() {{
     # What is ours comes first: the stores are Kiro's to write, and a frame that stands in one of them is not heard.
     frame status
     printf '%s' "$1"
-    # Not older, rather than newer: the clock of files is coarse.
+    frame stderr
+    tail -c {kept} "$launch_folder/stderr"
     for store in {stores}; do
+      # A file is wanted whole, since what belongs to it may be the only one that was touched (SQLite's WAL). In a
+      # folder, files that are not older, rather than newer: their clock is coarse.
+      if [ -f "$HOME/$store" ]; then frame "store $HOME/$store"; cat "$HOME/$store"; fi
       [ -d "$HOME/$store" ] && find "$HOME/$store" -type f -exec sh -c '
         nonce=$0 begun=$1
         shift
@@ -55,7 +61,15 @@ collect() {{
   printf '%s' "$1" >"$launch_folder/status"
   mv "$launch_folder/outcome.part" "$launch_folder/outcome"
 }}
-if [ "${{1-}}" = collect ]; then collect killed; exit; fi
+case ${{1-}} in
+collect) collect killed; exit ;;
+terminate) kill -s TERM "$(cat "$launch_folder/program")"; exit ;;
+idle)
+  # How many seconds ago the stores were written to.
+  cd && find {stores} -type f -exec sh -c 'stat -c %Y "$@" 2>/dev/null || stat -f %m "$@"' sh {{}} + 2>/dev/null |
+    sort -n | tail -n 1 | while read -r launch_newest; do echo $(($(date +%s) - launch_newest)); done
+  exit ;;
+esac
 trap 'exit 130' INT
 {durable}{make}cd "$launch_workspace" || exit 126
 snapshot before >"$launch_folder/before" 2>/dev/null
@@ -64,9 +78,10 @@ snapshot before >"$launch_folder/before" 2>/dev/null
 trap : INT
 {begun}printf '\n%s\n' {marker}
 (
+sh -c 'echo "$PPID"' >"$launch_folder/program" # of the program, which takes the place of this subshell
 {exports}
 exec {command}
-) <"$launch_folder/stdin"
+) <"$launch_folder/stdin"{apart}
 launch_status=$?
 trap '' INT # a late one would cut the list of files short, and files would seem to be deleted
 collect "$launch_status" 2>/dev/null
@@ -100,8 +115,9 @@ class Launch:
 
     `env` is exported by the script, which is a file; `secrets` are given to the terminal instead, so that they
     are on no disk. `folder` is where our files for it live, relative to HOME and never inside the workspace;
-    `stores` are folders relative to HOME whose files are brought back when the program touched them. `make` has
-    the workspace made first; `durable` has the output kept in a log there, for a link that may be lost.
+    `stores` are files relative to HOME that are brought back, and folders whose files are when the program touched
+    them. `make` has the workspace made first; `durable` has the output kept in a log there, for a link that may be
+    lost; `apart` keeps stderr out of the terminal, and brings its end back.
     """
 
     argv: tuple[str, ...]
@@ -115,6 +131,7 @@ class Launch:
     files: Mapping[str, bytes] = field(default_factory=dict)
     make: bool = False
     durable: bool = False
+    apart: bool = False
 
     @property
     def marker(self) -> str:
@@ -147,6 +164,8 @@ class Launch:
             begun='echo $$ >"$launch_folder/begun"\n' if self.durable else "",
             marker=self.marker,
             command=shlex.join(self.argv),
+            apart=' 2>"$launch_folder/stderr"' if self.apart else "",
+            kept=_DIAGNOSTICS_KEPT,
         )
 
 
@@ -179,13 +198,15 @@ class Outcome:
     """What the script wrote down.
 
     `status` is the program's exit status, None when it was killed before it could end; `before` and `after`
-    map relative paths to a digest of their content; `stores` maps absolute paths to contents.
+    map relative paths to a digest of their content; `stores` maps absolute paths to contents; `diagnostics` is the
+    end of a stderr that was kept apart.
     """
 
     status: int | None
     before: Manifest
     after: Manifest
-    stores: Mapping[str, bytes]
+    stores: Mapping[str, bytes] = field(repr=False)  # one of them has the login in it
+    diagnostics: bytes = b""
 
 
 def read_outcome(data: bytes, nonce: str) -> Outcome:
@@ -202,6 +223,7 @@ def read_outcome(data: bytes, nonce: str) -> Outcome:
         before=_manifest(frames, "before"),
         after=_manifest(frames, "after"),
         stores={name[6:]: content for name, content in frames.items() if name.startswith("store ")},
+        diagnostics=frames.get("stderr", b""),
     )
 
 

@@ -110,6 +110,11 @@ class Kept(Generic[AnyStr]):
             self._tail_size -= gone
             self.dropped += gone
 
+    @property
+    def size(self) -> int:
+        """How much was appended in all."""
+        return self._head_size + self._tail_size + self.dropped
+
     def join(self, gap: AnyStr) -> AnyStr:
         """Return all that is kept, with `gap` where something is missing."""
         if self._joined is None:

@@ -298,6 +298,69 @@ def test_stores_are_brought_back_when_they_were_touched(home: Path) -> None:
     assert outcome.stores == {f"{home}/store/deep/new one": data, f"{home}/store/empty": b""}
 
 
+def test_a_store_that_is_a_file_is_brought_back_whole_also_when_only_its_log_was_touched(home: Path) -> None:
+    (home / "db").write_bytes(b"old")
+    long_ago = time.time() - 3600
+    os.utime(home / "db", (long_ago, long_ago))
+    _, outcome = run(home, "sh", "-c", 'echo new >"$HOME/db-wal"', stores=("db", "db-wal", "db-none"))
+    assert outcome.stores == {f"{home}/db": b"old", f"{home}/db-wal": b"new\n"}
+    assert "old" not in repr(outcome)  # a login is in V1's
+
+
+def test_stderr_is_kept_apart_and_its_end_brought_back(home: Path) -> None:
+    script = "echo out; echo err >&2"
+    assert run(home, "sh", "-c", script)[1].diagnostics == b""
+    assert run(home, "sh", "-c", script, apart=True)[0] == b"out\n"
+    assert run(home, "sh", "-c", script, apart=True)[1].diagnostics == b"err\n"
+    long = "head -c 300000 /dev/zero | tr '\\0' x >&2; echo end >&2"
+    told = run(home, "sh", "-c", long, apart=True)[1].diagnostics
+    assert len(told) == 256 * 1024
+    assert told.endswith(b"xend\n")
+
+
+def ask(home: Path, word: str, path: str | None = None) -> str:
+    env = {"HOME": str(home), "PATH": path or os.environ["PATH"]}
+    command = ["sh", str(home / ".cache" / NONCE / "launch"), word]
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=True).stdout
+
+
+def test_a_program_is_asked_to_end_and_its_status_is_kept(home: Path) -> None:
+    launch = make("sh", "-c", "echo up; exec sleep 600", workspace=str(home / "w"))
+    folder = home / launch.folder
+    folder.mkdir(parents=True)
+    for name, data in launch.contents().items():
+        (folder / name).write_bytes(data)
+    env = {"HOME": str(home), "PATH": os.environ["PATH"]}
+    with subprocess.Popen(["sh", str(folder / "launch")], env=env, stdout=subprocess.PIPE) as running:
+        assert running.stdout is not None
+        while running.stdout.readline() != b"up\n":
+            pass
+        ask(home, "terminate")
+        assert running.wait(60) == 143
+    assert read_outcome((folder / "outcome").read_bytes(), NONCE).status == 143
+
+
+@pytest.mark.parametrize("other", [False, True], ids=["GNU", "BSD"])
+def test_how_long_the_stores_were_not_written_to(home: Path, other: bool) -> None:
+    run(home, "true", stores=("store", "db"))
+    path = os.environ["PATH"]
+    if other:  # its stat has other words
+        tools = home / "bin"
+        tools.mkdir()
+        (tools / "stat").write_text(
+            f'#!/bin/sh\n[ "$1 $2" = "-f %m" ] || exit 1\nshift 2\nPATH={path}\nexec stat -c %Y "$@"\n'
+        )
+        (tools / "stat").chmod(0o755)
+        path = f"{tools}:{path}"
+    assert ask(home, "idle", path) == ""  # there is none
+    (home / "store").mkdir()
+    now = time.time()
+    for name, age in (("store/old", 500), ("store/a b", 100), ("db", 300)):
+        (home / name).write_text("x")
+        os.utime(home / name, (now - age, now - age))
+    assert 99 <= int(ask(home, "idle", path)) <= 120
+
+
 def test_a_store_that_is_written_at_once_is_not_missed(home: Path) -> None:
     """The clock of files is coarse: a program that is as fast as a shell can be must not seem to be older."""
     (home / "store").mkdir()
