@@ -79,7 +79,7 @@ def turns() -> None:
                 replies.write_text(json.dumps([["Hello."]]))
                 env = {"HOME": name, "PATH": kiro.path, "TERM": "xterm-256color", **commands.QUIET}
                 env |= {**kiro.identity.env, commands.REPLIES: str(replies)}
-                words = [kiro.installation.path, *commands.chat()]
+                words = [kiro.installation.path, *commands.chat(commands.ENGINES["v2"])]
                 started = time.monotonic()
                 subprocess.run(words, input=b"Say hello.", capture_output=True, cwd=name, env=env, check=True)
                 return time.monotonic() - started

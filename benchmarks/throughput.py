@@ -48,7 +48,7 @@ def by_os_read(size: int) -> tuple[float, int]:
         }
         master, slave = pty.openpty()
         process = subprocess.Popen(
-            [kiro.installation.path, *commands.chat()],
+            [kiro.installation.path, *commands.chat(commands.ENGINES["v2"])],
             stdin=subprocess.PIPE,
             stdout=slave,
             stderr=slave,

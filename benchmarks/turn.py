@@ -42,7 +42,7 @@ def main() -> None:
             folder.mkdir()
             started = time.perf_counter()
             subprocess.run(
-                [kiro.installation.path, *commands.chat()],
+                [kiro.installation.path, *commands.chat(commands.ENGINES["v2"])],
                 input=_PROMPT.encode(),
                 capture_output=True,
                 cwd=folder,

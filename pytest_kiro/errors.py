@@ -8,11 +8,13 @@ KiroError
 │   │   ├── SandboxClosed    the sandbox was used after it ended
 │   │   └── PtyClosed        something was typed after the program ended
 │   ├── InstallError         kiro-cli is not there, or is not what was asked for
-│   └── LoginError           nobody is logged in
+│   ├── LoginError           nobody is logged in
+│   └── BudgetExceeded       the run has spent what it may
 ├── LaunchError              the program never started in its terminal
 ├── TurnError                a turn did not complete; `.turn` says how far it came
 │   ├── TurnFailed
 │   └── TurnTimeout
+├── NotPrinted               what was waited for in a turn's output did not come
 ├── ConversationError        a turn was asked for where no conversation can take it
 ├── CommandFailed            a checked command failed; `.result` is attached
 └── RecordingMiss            a replay has no such turn
@@ -90,6 +92,17 @@ class LoginError(SetupError):
     """Nobody is logged in, and no way to log in was left."""
 
 
+class BudgetExceeded(SetupError):
+    """The run has spent what it may, so a turn was not begun; `.spent` and `.cap` are in credits."""
+
+    #: The word of `Cause.BUDGET`, and that the world is at fault: as of a turn.
+    cause, infrastructure = "budget", True
+
+    def __init__(self, text: str, *, spent: float, cap: float) -> None:
+        super().__init__(text)
+        self.spent, self.cap = spent, cap
+
+
 class LaunchError(KiroError):
     """The launch marker never came: the message has what the shell said instead."""
 
@@ -101,6 +114,11 @@ class TurnError(KiroError):
         super().__init__(text)
         self.turn = turn
 
+    @property
+    def infrastructure(self) -> bool:
+        """Whether the world was at fault, so that nothing was learnt about the agent."""
+        return self.turn.cause is not None and self.turn.cause.infrastructure
+
 
 class TurnFailed(TurnError):
     """A turn ended without success; `.turn.cause` says why."""
@@ -108,6 +126,10 @@ class TurnFailed(TurnError):
 
 class TurnTimeout(TurnError):
     """A turn was ended because its time was over."""
+
+
+class NotPrinted(KiroError):
+    """Kiro did not print, in time or at all, what `LiveTurn.expect` waited for."""
 
 
 class ConversationError(KiroError):

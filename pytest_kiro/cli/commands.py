@@ -3,12 +3,35 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 NAME = "kiro-cli"
-#: Named on every call: no default of the CLI is stable across its versions (measured 2.21, documented 3.x).
-ENGINE = "v2"
-#: Where this engine keeps its sessions, relative to HOME.
-SESSIONS = ".kiro/sessions/cli"
+
+
+@dataclass(frozen=True)
+class Engine:
+    """One of the three engines in kiro-cli's one binary, named on every call: no default of the CLI is stable
+    across its versions (measured 2.21, documented 3.x).
+
+    `stores` are where it keeps its sessions, relative to HOME; `streams` whether it has `--output-format
+    stream-json`; `by_id` whether it resumes by session id; `scripted` whether the real one takes scripted replies.
+    """
+
+    name: str
+    stores: tuple[str, ...]
+    streams: bool = True
+    by_id: bool = True
+    scripted: bool = True
+
+
+# V1 keeps its conversations where the login is as well; its write-ahead log may hold the last turn.
+_DATABASE = ".local/share/kiro-cli/data.sqlite3"
+ENGINES: Mapping[str, Engine] = {
+    "v1": Engine("v1", (_DATABASE, f"{_DATABASE}-wal"), streams=False, by_id=False),
+    "v2": Engine("v2", (".kiro/sessions/cli",)),
+    "v3": Engine("v3", (".kiro/sessions",), scripted=False),
+}
 #: What stands in a version line when the stand-in answers.
 STAND_IN = "stand-in"
 API_KEY = "KIRO_API_KEY"
@@ -47,21 +70,29 @@ def whoami() -> list[str]:
 
 
 def chat(
+    engine: Engine,
     *,
+    stream: bool = False,
     resume: str | None = None,
     agent: str | None = None,
     model: str | None = None,
     effort: str | None = None,
     trust: str = "all",
 ) -> list[str]:
-    """Return the arguments of one turn whose prompt comes on standard input."""
-    words = ["chat", "--no-interactive", "--agent-engine", ENGINE, "--wrap", "never"]
+    """Return the arguments of one turn whose prompt comes on standard input.
+
+    >>> " ".join(chat(ENGINES["v2"], resume="5f3e"))
+    'chat --no-interactive --agent-engine v2 --wrap never --trust-all-tools --resume-id 5f3e'
+    """
+    words = ["chat", "--no-interactive", "--agent-engine", engine.name]
+    words += ["--output-format", "stream-json"] if stream else ["--wrap", "never"]
     if trust == "all":
         words.append("--trust-all-tools")
     else:
         words.append(f"--trust-tools={'' if trust == 'none' else trust}")
+    if resume is not None:
+        words += ["--resume-id", resume] if engine.by_id else ["--resume"]  # the latest of this directory
     for flag, value in (
-        ("--resume-id", resume),
         ("--agent", agent),
         ("--model", model),
         ("--effort", effort),

@@ -50,15 +50,24 @@ class Identity:
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
-def login(sandbox: Sandbox, cli: Installation, how: str, *, environ: Mapping[str, str], timeout: float) -> Identity:
+def login(
+    sandbox: Sandbox,
+    cli: Installation,
+    how: str,
+    *,
+    environ: Mapping[str, str],
+    timeout: float,
+    scripted: bool = False,
+) -> Identity:
     """Find out who is logged in.
 
-    `how` is `auto` (a stored login, else `KIRO_API_KEY` of `environ`; nothing is needed for the stand-in),
-    `api-key`, or `none` (do not look). `timeout` is seconds. Raises `LoginError` with the remedies.
+    `how` is `auto` (a stored login, else `KIRO_API_KEY` of `environ`; nothing is needed for the stand-in, nor for
+    `scripted` replies of the real CLI), `api-key`, or `none` (do not look). `timeout` is seconds. Raises `LoginError`
+    with the remedies.
     """
     if how == "none":
         return Identity("unknown")
-    if how == "auto" and cli.scripted:
+    if how == "auto" and (scripted or cli.scripted):
         return Identity("scripted", env={commands.API_KEY: commands.PLACEHOLDER_KEY})
     key = environ.get(commands.API_KEY, "")
     if how == "auto" and (account := whoami(sandbox, cli, timeout=timeout)):

@@ -6,11 +6,20 @@ import pytest
 
 from pytest_kiro.cli import commands
 
-CHAT = ["chat", "--no-interactive", "--agent-engine", "v2", "--wrap", "never"]
+V1, V2, V3 = (commands.ENGINES[name] for name in ("v1", "v2", "v3"))
 
 
-def test_a_turn_names_its_engine_and_trusts_all_tools_unless_told() -> None:
-    assert commands.chat() == [*CHAT, "--trust-all-tools"]
+def chat(engine: str = "v2", form: tuple[str, ...] = ("--wrap", "never")) -> list[str]:
+    return ["chat", "--no-interactive", "--agent-engine", engine, *form]
+
+
+@pytest.mark.parametrize("engine", commands.ENGINES.values(), ids=lambda engine: engine.name)
+def test_a_turn_names_its_engine_and_trusts_all_tools_unless_told(engine: commands.Engine) -> None:
+    assert commands.chat(engine) == [*chat(engine.name), "--trust-all-tools"]
+
+
+def test_events_are_asked_for_and_not_wrapped() -> None:
+    assert commands.chat(V3, stream=True) == [*chat("v3", ("--output-format", "stream-json")), "--trust-all-tools"]
 
 
 @pytest.mark.parametrize(
@@ -18,16 +27,22 @@ def test_a_turn_names_its_engine_and_trusts_all_tools_unless_told() -> None:
     [("all", "--trust-all-tools"), ("none", "--trust-tools="), ("read,@git/log", "--trust-tools=read,@git/log")],
 )
 def test_trust(trust: str, word: str) -> None:
-    assert commands.chat(trust=trust) == [*CHAT, word]
+    assert commands.chat(V2, trust=trust) == [*chat(), word]
 
 
 def test_every_choice_is_a_flag() -> None:
-    words = commands.chat(resume="id", agent="an agent", model="m", effort="low")
+    words = commands.chat(V2, resume="id", agent="an agent", model="m", effort="low")
     assert words == [
-        *CHAT,
+        *chat(),
         "--trust-all-tools",
         *("--resume-id", "id", "--agent", "an agent", "--model", "m", "--effort", "low"),
     ]
+
+
+def test_an_engine_resumes_by_id_where_it_can_and_else_by_directory() -> None:
+    assert commands.chat(V3, resume="id")[-2:] == ["--resume-id", "id"]
+    assert commands.chat(V1, resume="id")[-2:] == ["--trust-all-tools", "--resume"]
+    assert "--resume" not in commands.chat(V1)
 
 
 def test_asking_words() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_kiro.cli.evidence import LOGIN_WITHIN, Cause, Ending, judge, waits_for_login
+from pytest_kiro.cli.evidence import LOGIN_WITHIN, Cause, Ending, combine, contradict, judge, waits_for_login
 from pytest_kiro.cli.transcript import Transcript
 
 PROVEN = Transcript("id", prompts=1, turns=1, finished=True, end_reason="UserTurnEnd")
@@ -80,7 +80,7 @@ def test_t2_only_the_end_of_an_output_is_looked_at() -> None:
 
 def test_t2_a_cause_is_the_worlds_fault_or_the_agents() -> None:
     agents = {cause for cause in Cause if not cause.infrastructure}
-    assert agents == {Cause.GAVE_UP, Cause.OUT_OF_TIME, Cause.STALLED, Cause.STOPPED}
+    assert agents == {Cause.CONTEXT, Cause.GAVE_UP, Cause.OUT_OF_TIME, Cause.STALLED, Cause.STOPPED}
 
 
 def test_a_device_login_stands_at_the_start() -> None:
@@ -89,3 +89,102 @@ def test_a_device_login_stands_at_the_start() -> None:
     assert not waits_for_login("x" * LOGIN_WITHIN + LOGIN)
     assert not waits_for_login("Confirm the following code in the browser, I would say.")
     assert not waits_for_login("")
+
+
+# -- several witnesses
+
+STREAM = Transcript("id", messages=("one",), finished=True, end_reason="UserTurnEnd", credits=0.5)
+SILENT = Transcript("id", messages=("one",))  # its stream ended without a word
+
+
+@pytest.mark.parametrize(
+    ("store", "stream", "credits", "proof"),
+    [
+        (PROVEN, None, None, "session"),
+        (PROVEN, SILENT, None, "session"),
+        (PROVEN, STREAM, None, "runFinished"),
+        (None, STREAM, None, "runFinished"),
+        (Transcript("id"), STREAM, None, "runFinished"),
+        (None, None, 0.07, "credits"),
+        (Transcript("id"), None, 0.07, "credits"),
+        (None, SILENT, None, None),
+        (Transcript("id"), SILENT, None, None),
+        (None, None, None, None),
+        # one of them says otherwise
+        (ended("Error", "no", finished=False), STREAM, None, None),
+        (PROVEN, ended("Cancelled", finished=False), None, None),
+        (ended("Error", "no", finished=False), None, 0.07, None),
+    ],
+)
+def test_t1_a_turn_is_completed_when_one_says_so_and_none_says_otherwise(
+    store: Transcript | None, stream: Transcript | None, credits: float | None, proof: str | None
+) -> None:
+    ending = judge(0, combine(store, stream, credits), "")
+    assert ending.proof == proof
+    assert (ending.status == "completed") is (proof is not None)
+    assert judge(1, combine(store, stream, credits), "").status == "failed"
+    told = combine(store, stream, credits)
+    assert credits is None or (told is not None and told.credits == credits)
+
+
+def test_the_store_tells_the_most_and_the_stream_what_it_has_not() -> None:
+    store = Transcript("id", messages=("a", "b"), finished=True, end_reason="UserTurnEnd", model="m", warnings=("w",))
+    told = combine(store, STREAM)
+    assert told is not None
+    assert (told.messages, told.model, told.credits, told.warnings) == (("a", "b"), "m", 0.5, ("w",))
+    told = combine(Transcript("id"), Transcript("id", end_reason="Error", failure="it broke", stage="prompt"))
+    assert told is not None
+    assert (told.failure, told.stage) == ("it broke", "prompt")
+    assert "said at the stage prompt: it broke" in judge(1, told, "").detail
+
+
+@pytest.mark.parametrize("prompt", ["/usage", "!ls", "@notes", "  /usage"])
+def test_a_prompt_that_is_taken_for_a_command(prompt: str) -> None:
+    ending = judge(0, None, "", prompt)
+    assert (ending.status, ending.cause) == ("failed", Cause.REFUSED)
+    assert f"took the prompt for a command, since it begins with {prompt.strip()[0]!r}" in ending.detail
+    assert judge(0, PROVEN, "", prompt).status == "completed"
+    assert judge(0, None, "", f"Please: {prompt}").cause is Cause.CRASH
+
+
+DONE = Ending("completed", proof="session")
+
+
+@pytest.mark.parametrize(
+    ("agent", "answered", "output", "ok"),
+    [
+        (None, "kiro_default", "", True),
+        ("reviewer", "reviewer", 'agent "reviewer" not found', True),  # an agent that quotes
+        ("reviewer", "kiro_default", "", False),
+        ("reviewer", None, "", True),
+        ("reviewer", None, 'agent "reviewer" not found, using the default', False),
+        ("reviewer", None, "agent reviewer not found", False),
+        ("reviewer", None, 'agent "other" not found', True),
+        ("reviewer", None, "x" * LOGIN_WITHIN + 'agent "reviewer" not found', True),
+    ],
+)
+def test_another_agent_than_the_one_that_was_asked_is_no_pass(
+    agent: str | None, answered: str | None, output: str, ok: bool
+) -> None:
+    told = Transcript("id", finished=True, end_reason="UserTurnEnd", agent=answered)
+    ending = contradict(DONE, told, agent=agent, resumed=None, output=output)
+    assert ending == DONE if ok else (ending.status, ending.cause) == ("failed", Cause.REFUSED)
+    assert ok or f"did not find the agent reviewer, and {answered or 'the default one'} answered" in ending.detail
+
+
+def test_another_conversation_than_the_one_that_was_to_go_on_is_no_pass() -> None:
+    ending = contradict(DONE, Transcript("new"), agent=None, resumed="old", output="")
+    assert (ending.status, ending.cause) == ("failed", Cause.REFUSED)
+    assert "was to resume session old, and answered in another one, new" in ending.detail
+    failed = Ending("failed", Cause.CRASH)
+    assert contradict(failed, Transcript("new"), agent=None, resumed="old", output="") is failed
+
+
+def test_only_what_may_pass_is_run_again() -> None:
+    assert {cause for cause in Cause if cause.passing} == {
+        Cause.THROTTLED,
+        Cause.CONNECTION,
+        Cause.CRASH,
+        Cause.MCP,
+    }
+    assert all(cause.infrastructure for cause in Cause if cause.passing)
