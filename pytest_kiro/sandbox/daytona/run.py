@@ -7,25 +7,17 @@ however it dies: nobody waits for what a dead one was making, and it is not coun
 
 from __future__ import annotations
 
-import fcntl
-import json
-import os
 import secrets
 import shutil
-import stat
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from pytest_kiro.errors import SandboxError
+from pytest_kiro.sandbox.runs import Life, folder_of, is_alive, transaction
 
-#: Seconds for which the file's lock is waited for; it is held for milliseconds.
-_LOCK_TIMEOUT = 30.0
-#: Seconds after which a run that nobody lives in any more is forgotten: its sandboxes are long past their time.
-_FORGOTTEN = 24 * 3600.0
+_EMPTY: dict[str, Any] = {"sandboxes": {}, "orphans": [], "full": False, "hold_until": 0.0}
 
 
 class Place(NamedTuple):
@@ -41,7 +33,7 @@ class Run:
 
     def __init__(self, run_id: str, worker: str, *, clock: Callable[[], float] = time.time) -> None:
         self._id, self._worker, self._clock = run_id, worker, clock
-        self._alive: int | None = None
+        self._life: Life | None = None
 
     def place(self, limit: int | None, *, refused: bool = False) -> Place:
         """Say where this worker goes; what it says is noted down at once.
@@ -108,17 +100,15 @@ class Run:
 
     def remove(self) -> None:
         """Remove the file; idempotent."""
-        shutil.rmtree(_base() / self._id, ignore_errors=True)
-        if self._alive is not None:
-            os.close(self._alive)
-            self._alive = None
+        shutil.rmtree(folder_of(self._id), ignore_errors=True)
+        if self._life is not None:
+            self._life.end()
 
     def _live(self) -> None:
         """Hold this worker's lock until the process ends, or the run is over."""
-        if self._alive is None:
-            self._alive = os.open(self._lock_of(self._worker), os.O_RDWR | os.O_CREAT, 0o600)
-            with suppress(BlockingIOError):
-                fcntl.flock(self._alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if self._life is None:
+            self._life = Life(self._lock_of(self._worker))
+        self._life.begin()
 
     def _bury(self, state: dict[str, Any]) -> None:
         """Strike out dead workers; what one of them was making is not waited for, and is deleted at the run's end."""
@@ -130,63 +120,10 @@ class Run:
                 state["orphans"].append(name)
 
     def _is_alive(self, worker: str) -> bool:
-        return worker == self._worker or _is_locked(self._lock_of(worker))
+        return worker == self._worker or is_alive(self._lock_of(worker))
 
     def _lock_of(self, worker: str) -> Path:
-        return _base() / self._id / f"{worker}.alive"
+        return folder_of(self._id) / f"{worker}.alive"
 
-    @contextmanager
-    def _transaction(self) -> Iterator[dict[str, Any]]:
-        from filelock import FileLock, Timeout
-
-        folder = _base() / self._id
-        if not folder.exists():
-            _forget_old_runs()
-        folder.mkdir(mode=0o700, exist_ok=True)
-        file = folder / "daytona.json"
-        try:
-            with FileLock(f"{file}.lock", timeout=_LOCK_TIMEOUT):
-                state = json.loads(file.read_text()) if file.exists() else {}
-                state = {"sandboxes": {}, "orphans": [], "full": False, "hold_until": 0.0, **state}
-                yield state
-                part = file.with_suffix(".part")
-                part.write_text(json.dumps(state))
-                part.replace(file)
-        except Timeout as error:
-            raise SandboxError(f"{file}.lock was held for more than {_LOCK_TIMEOUT:g} s; end what holds it") from error
-
-
-def _is_locked(file: Path) -> bool:
-    try:
-        descriptor = os.open(file, os.O_RDWR)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
-
-
-def _forget_old_runs() -> None:
-    """Remove what is left of runs that were killed."""
-    for folder in _base().iterdir():
-        with suppress(OSError):  # it may just be going
-            youngest = max(file.stat().st_mtime for file in (folder, *folder.iterdir()))
-            if time.time() - youngest > _FORGOTTEN and not any(map(_is_locked, folder.glob("*.alive"))):
-                shutil.rmtree(folder, ignore_errors=True)
-
-
-def _base() -> Path:
-    """Return the folder of this user's runs; `SandboxError` when it cannot be ours alone."""
-    path = Path(tempfile.gettempdir()).resolve() / f"pytest-kiro-{os.getuid()}"
-    try:
-        path.mkdir(mode=0o700, exist_ok=True)
-        status = path.lstat()
-    except OSError as error:
-        raise SandboxError(f"{path} cannot be made: {error.strerror}; set TMPDIR to a directory of yours") from error
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
-        raise SandboxError(f"{path} is not a private directory of yours; remove it, or point TMPDIR elsewhere")
-    return path
+    def _transaction(self) -> AbstractContextManager[dict[str, Any]]:
+        return transaction(folder_of(self._id) / "daytona.json", _EMPTY)

@@ -1,0 +1,110 @@
+"""What the processes of one pytest run share: files under a lock, in a folder below the temporary directory.
+
+A process that holds a lock of its own as long as it lives, which the kernel frees however it dies, can be told from a
+dead one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import stat
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from pytest_kiro.errors import SandboxError
+
+#: Seconds for which a file's lock is waited for; it is held for milliseconds.
+_LOCK_TIMEOUT = 30.0
+#: Seconds after which a run that nobody lives in any more is forgotten: its sandboxes are long past their time.
+_FORGOTTEN = 24 * 3600.0
+
+
+def folder_of(run_id: str) -> Path:
+    """Return the folder of a run, which need not be there; `SandboxError` when it cannot be ours alone."""
+    return _base() / run_id
+
+
+@contextmanager
+def transaction(file: Path, empty: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Have what is in a file of a run, `empty` where nothing is, and keep what is changed of it.
+
+    An exception keeps the file as it was.
+    """
+    from filelock import FileLock, Timeout
+
+    if not file.parent.exists():
+        _forget_old_runs()
+    file.parent.mkdir(mode=0o700, exist_ok=True)
+    try:
+        with FileLock(f"{file}.lock", timeout=_LOCK_TIMEOUT):
+            state = {**json.loads(json.dumps(empty)), **(json.loads(file.read_text()) if file.exists() else {})}
+            yield state
+            part = file.with_suffix(".part")
+            part.write_text(json.dumps(state))
+            part.replace(file)
+    except Timeout as error:
+        raise SandboxError(f"{file}.lock was held for more than {_LOCK_TIMEOUT:g} s; end what holds it") from error
+
+
+class Life:
+    """A lock that this process holds until it ends, or `end` is called; its file's name ends in `.alive`."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._descriptor: int | None = None
+
+    def begin(self) -> None:
+        """Hold the lock from now on; idempotent."""
+        if self._descriptor is None:
+            self._descriptor = os.open(self._file, os.O_RDWR | os.O_CREAT, 0o600)
+            with suppress(BlockingIOError):
+                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def end(self) -> None:
+        """Let the lock go; idempotent."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def is_alive(file: Path) -> bool:
+    """Whether some process holds the lock of that file."""
+    try:
+        descriptor = os.open(file, os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _forget_old_runs() -> None:
+    """Remove what is left of runs that were killed."""
+    for folder in _base().iterdir():
+        with suppress(OSError):  # it may just be going
+            youngest = max(file.stat().st_mtime for file in (folder, *folder.iterdir()))
+            if time.time() - youngest > _FORGOTTEN and not any(map(is_alive, folder.glob("*.alive"))):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _base() -> Path:
+    path = Path(tempfile.gettempdir()).resolve() / f"pytest-kiro-{os.getuid()}"
+    try:
+        path.mkdir(mode=0o700, exist_ok=True)
+        status = path.lstat()
+    except OSError as error:
+        raise SandboxError(f"{path} cannot be made: {error.strerror}; set TMPDIR to a directory of yours") from error
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
+        raise SandboxError(f"{path} is not a private directory of yours; remove it, or point TMPDIR elsewhere")
+    return path
