@@ -14,19 +14,23 @@ if TYPE_CHECKING:
     from pytest_kiro.agent.conversation import Conversation
     from pytest_kiro.agent.kiro import Kiro
     from pytest_kiro.agent.live import LiveTurn
+    from pytest_kiro.agent.stop import Condition, on_calls, on_command, on_silence, on_text
     from pytest_kiro.agent.turn import Turn
     from pytest_kiro.agent.workspace import SandboxPath, Workspace
+    from pytest_kiro.cli.events import Event
     from pytest_kiro.cli.evidence import Cause
     from pytest_kiro.cli.install import Installation
     from pytest_kiro.cli.login import Identity
     from pytest_kiro.cli.transcript import ToolCall
     from pytest_kiro.errors import (
+        BudgetExceeded,
         CommandFailed,
         ConversationError,
         InstallError,
         KiroError,
         LaunchError,
         LoginError,
+        NotPrinted,
         PtyClosed,
         RecordingMiss,
         SandboxClosed,
@@ -46,19 +50,23 @@ _HOMES = {
     "agent.conversation": ["Conversation"],
     "agent.kiro": ["Kiro"],
     "agent.live": ["LiveTurn"],
+    "agent.stop": ["Condition", "on_calls", "on_command", "on_silence", "on_text"],
     "agent.turn": ["Turn"],
     "agent.workspace": ["SandboxPath", "Workspace"],
+    "cli.events": ["Event"],
     "cli.evidence": ["Cause"],
     "cli.install": ["Installation"],
     "cli.login": ["Identity"],
     "cli.transcript": ["ToolCall"],
     "errors": [
+        "BudgetExceeded",
         "CommandFailed",
         "ConversationError",
         "InstallError",
         "KiroError",
         "LaunchError",
         "LoginError",
+        "NotPrinted",
         "PtyClosed",
         "RecordingMiss",
         "SandboxClosed",
@@ -76,11 +84,14 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "BudgetExceeded",
     "Cause",
     "Changes",
     "CommandFailed",
+    "Condition",
     "Conversation",
     "ConversationError",
+    "Event",
     "ExecResult",
     "Identity",
     "InstallError",
@@ -90,6 +101,7 @@ __all__ = [
     "LaunchError",
     "LiveTurn",
     "LoginError",
+    "NotPrinted",
     "Provider",
     "Pty",
     "PtyClosed",
@@ -109,6 +121,10 @@ __all__ = [
     "TurnFailed",
     "TurnTimeout",
     "Workspace",
+    "on_calls",
+    "on_command",
+    "on_silence",
+    "on_text",
 ]
 
 

@@ -86,6 +86,11 @@ def _read_settings(config: pytest.Config) -> Settings:
 
 def _refuse_what_would_be_ignored(settings: Settings) -> None:
     """A project's ini file speaks for the provider that it means; a command line and an environment for this run."""
+    if settings.output == "stream-json" and settings.engine == "v1":
+        raise SettingsError(
+            f"{settings.origins['output']}: stream-json is not supported on engine v1; use --kiro-engine=v2 or v3, or "
+            "--kiro-output=text"
+        )
     for row in table.TABLE:
         providers, origin = _ONLY_OF.get(row.name), settings.origins[row.name]
         if providers and origin in (row.option, row.variable) and settings.sandbox not in providers:
@@ -230,7 +235,9 @@ def kiro_login(
     environ = {commands.API_KEY: table.Secret(os.environ.get(commands.API_KEY, ""))}
     timeout = kiro_settings.setup_timeout
     with _InFewWords(pytestconfig):
-        return login(kiro_sandbox, kiro_cli, kiro_settings.login, environ=environ, timeout=timeout)
+        scripted = kiro_settings.replies == "scenario"
+        how = kiro_settings.login
+        return login(kiro_sandbox, kiro_cli, how, environ=environ, timeout=timeout, scripted=scripted)
 
 
 @pytest.fixture(scope="session")
@@ -248,7 +255,8 @@ def kiro(request: pytest.FixtureRequest) -> Iterator[Kiro]:
     observers = tuple(session.observers)
     _stop_gently(request.config)  # again, for a sandbox of somebody's own
     with _InFewWords(request.config):
-        kiro = Kiro(kiro_sandbox, kiro_cli, kiro_login, kiro_settings, owners=session.owners, observers=observers)
+        shared: dict[str, Any] = {"owners": session.owners, "observers": observers, "budget": session.budget}
+        kiro = Kiro(kiro_sandbox, kiro_cli, kiro_login, kiro_settings, **shared)
     try:
         yield kiro
     finally:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_kiro.agent.owner import Owners
@@ -15,6 +16,7 @@ from pytest_kiro.errors import HIDE_FRAMES
 if TYPE_CHECKING:
     from types import FrameType
 
+    from pytest_kiro.agent.budget import Budget
     from pytest_kiro.agent.live import Observer
     from pytest_kiro.sandbox.protocol import Provider, Sandbox, SandboxSpec
     from pytest_kiro.settings import Settings
@@ -74,6 +76,16 @@ class KiroSession:
         """Whether it was told twice: then nothing is cleared away any more."""
         return self.stops > 1
 
+    @cached_property
+    def budget(self) -> Budget:
+        """What the turns of this run may cost, on all its workers."""
+        from pytest_kiro.agent.budget import Budget
+        from pytest_kiro.sandbox.runs import folder_of
+
+        if self.settings.budget is None:
+            return Budget()
+        return Budget(self.settings.budget, folder_of(self.settings.run_id), self.settings.worker)
+
     def cli(self, *, isolated: bool) -> str:
         """Which CLI answers: unless told, the stand-in wherever nothing keeps Kiro off this machine."""
         return self.settings.cli or ("official" if isolated else "scripted")
@@ -114,6 +126,8 @@ class KiroSession:
 
     def close(self) -> None:
         """Remove what this run left on all its workers; idempotent, of no effect where there was no sandbox."""
+        if self.settings.budget is not None:
+            self.budget.remove()
         if not self.used or self.leaving:
             return
         stops = self.stops

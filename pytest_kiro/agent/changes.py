@@ -5,10 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from pytest_kiro.agent.shown import SHOWN, listed, short
 from pytest_kiro.errors import HIDE_FRAMES, SandboxError
 from pytest_kiro.terminal.launch import Manifest
 
 __tracebackhide__ = HIDE_FRAMES
+KINDS = ("added", "modified", "deleted")
+
+
+class Paths(frozenset[str]):
+    """Relative paths that turns changed: a set that a failed assert explains.
+
+    >>> Paths({"b.py", "a.py"}) == {"a.py", "b.py"}, Paths({"b.py", "a.py"})
+    (True, {'a.py', 'b.py'})
+    """
+
+    def __repr__(self) -> str:
+        return f"{{{listed([repr(short(path, 60)) for path in sorted(self)], SHOWN - 2)}}}" if self else "set()"
 
 
 @dataclass(frozen=True)
@@ -32,15 +45,12 @@ class Changes:
     @property
     def paths(self) -> frozenset[str]:
         """All of them."""
-        return self.added | self.modified | self.deleted
+        return Paths(self.added | self.modified | self.deleted)
 
     def __repr__(self) -> str:
-        parts = [
-            f"{name}: {', '.join(sorted(paths))}"
-            for name in ("added", "modified", "deleted")
-            if (paths := getattr(self, name))
-        ]
-        return f"<Changes {'; '.join(parts) or 'none'}>"
+        kinds = {name: [short(path, 60) for path in sorted(paths)] for name in KINDS if (paths := getattr(self, name))}
+        room = (SHOWN - 12) // max(1, len(kinds)) - 12
+        return f"<Changes {'; '.join(f'{name}: {listed(paths, room)}' for name, paths in kinds.items()) or 'none'}>"
 
 
 class Ledger:
@@ -76,7 +86,7 @@ class Ledger:
 
 def _changes(paths: Mapping[str, tuple[str | None, str | None]]) -> Changes:
     return Changes(
-        added=frozenset(path for path, (was, now) in paths.items() if was is None and now is not None),
-        modified=frozenset(p for p, (was, now) in paths.items() if was is not None and now not in (None, was)),
-        deleted=frozenset(path for path, (was, now) in paths.items() if was is not None and now is None),
+        added=Paths(path for path, (was, now) in paths.items() if was is None and now is not None),
+        modified=Paths(p for p, (was, now) in paths.items() if was is not None and now not in (None, was)),
+        deleted=Paths(path for path, (was, now) in paths.items() if was is not None and now is None),
     )

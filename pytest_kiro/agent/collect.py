@@ -1,17 +1,26 @@
-"""What a turn leaves in the sandbox, and how that and what was seen become one value."""
+"""What a turn leaves in the sandbox, and what is made of that and of what was seen."""
 
 from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
 
 from pytest_kiro.agent.live import LiveTurn
-from pytest_kiro.cli.evidence import Cause, Ending, judge
+from pytest_kiro.agent.prepare import Resume
+from pytest_kiro.cli import layout, sessions
+from pytest_kiro.cli.commands import Engine
+from pytest_kiro.cli.evidence import Cause, Ending, combine, contradict, judge
 from pytest_kiro.cli.transcript import Transcript
 from pytest_kiro.errors import HIDE_FRAMES, SandboxError
 from pytest_kiro.sandbox.protocol import Sandbox
 from pytest_kiro.terminal.attach import Attached
 from pytest_kiro.terminal.launch import Launch, Outcome, read_outcome
+from pytest_kiro.terminal.text import Plain, fold
+
+if TYPE_CHECKING:
+    from pytest_kiro.agent.options import RunOptions
 
 __tracebackhide__ = HIDE_FRAMES
 _COLLECT_TIMEOUT = 60.0
@@ -23,6 +32,20 @@ class Left:
 
     outcome: Outcome | None
     trouble: str = ""
+
+    @property
+    def diagnostics(self) -> str:
+        """What kiro-cli wrote to a stderr that was kept apart, as text."""
+        return fold(Plain().feed(self.outcome.diagnostics, final=True)) if self.outcome else ""
+
+
+@dataclass(frozen=True)
+class Account:
+    """All that is known of a turn: what Kiro's records say (None: nothing), how it ended, and its exit status."""
+
+    transcript: Transcript | None
+    ending: Ending
+    exit_code: int | None
 
 
 def collect(sandbox: Sandbox, pty: Attached, launch: Launch) -> Left:
@@ -49,14 +72,36 @@ def clear(sandbox: Sandbox, launch: Launch) -> None:
         sandbox.remove(launch.folder)
 
 
-def settle(live: LiveTurn, left: Left, transcript: Transcript | None, *, lost: bool) -> tuple[int | None, Ending]:
-    """Return the exit status and how the turn ended; `lost` says whether the link was lost on the way."""
+def account(
+    live: LiveTurn, left: Left, launch: Launch, engine: Engine, options: RunOptions, resume: Resume, *, lost: bool
+) -> Account:
+    """Put together what the sandbox kept and what was seen; `lost` says whether the link was lost on the way."""
+    stores = left.outcome.stores if left.outcome else {}
+    read = partial(sessions.read, stores, engine=engine.name, cwd=launch.workspace, prompt=live.prompt)
+    store = read(session_id=resume.session_id, prompts=resume.prompts, turns=resume.turns)
+    stream = live.printed.transcript()
+    strayed = False
+    if resume.session_id and (store is None or store.end_reason is None):
+        other = read()
+        strayed = other is not None and other.session_id not in ("", resume.session_id)
+        store = other if strayed else store
+    trailer = layout.credits(live.output) if engine.name == "v1" else None
+    told = combine(store, stream, trailer)
+    said = f"{live.output}\n{left.diagnostics}"
+    exit_code, ending = _settle(live, left, told, said, lost=lost)
+    ending = contradict(ending, told, agent=options.agent, resumed=resume.session_id if strayed else None, output=said)
+    return Account(told, ending, exit_code)
+
+
+def _settle(
+    live: LiveTurn, left: Left, transcript: Transcript | None, said: str, *, lost: bool
+) -> tuple[int | None, Ending]:
     outcome = left.outcome
     status = outcome.status if outcome else None
     exit_code = live.exit_code if status is None else status
-    ending = live.ending or judge(exit_code, transcript, live.output)
+    ending = live.ending or judge(exit_code, transcript, said, live.prompt)
     if ending.status == "lost" and status is not None:
-        return exit_code, judge(exit_code, transcript, live.output)  # it ended by itself, and the sandbox tells now
+        return exit_code, judge(exit_code, transcript, said, live.prompt)  # it ended by itself, and the sandbox tells
     if outcome is None and ending.status != "lost" and (lost or ending.cause is Cause.CRASH):
         detail = f"{left.trouble}; before that: {ending.detail}" if ending.detail else left.trouble
         return exit_code, Ending("lost", Cause.CONNECTION, detail=detail)

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-import json
-import secrets
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
-from pytest_kiro.agent.collect import Left, clear, collect, settle
+from pytest_kiro.agent import stop
+from pytest_kiro.agent.budget import Reservation
+from pytest_kiro.agent.calls import ToolCalls
+from pytest_kiro.agent.collect import Account, Left, account, clear, collect
 from pytest_kiro.agent.live import LiveTurn
 from pytest_kiro.agent.options import RunArguments, RunOptions
 from pytest_kiro.agent.owner import Owner
+from pytest_kiro.agent.prepare import Resume, prepare
+from pytest_kiro.agent.printed import Printed
+from pytest_kiro.agent.running import Patience
+from pytest_kiro.agent.stop import Condition, StopWhen
 from pytest_kiro.agent.turn import Turn
 from pytest_kiro.agent.workspace import Workspace
-from pytest_kiro.cli import commands, sessions
+from pytest_kiro.cli import commands
 from pytest_kiro.cli.transcript import Transcript
 from pytest_kiro.errors import HIDE_FRAMES, ConversationError
 from pytest_kiro.scripted import scenario
@@ -26,14 +31,6 @@ if TYPE_CHECKING:
     from pytest_kiro.agent.kiro import Kiro
 
 __tracebackhide__ = HIDE_FRAMES
-
-
-class _Resume(NamedTuple):
-    """Where the next turn goes on: a session, and how much of it is old."""
-
-    session_id: str | None = None
-    prompts: int = 0
-    turns: int = 0
 
 
 class Conversation:
@@ -53,13 +50,15 @@ class Conversation:
         on_end: Callable[[Conversation], None] = lambda _: None,
     ) -> None:
         self.turns: list[Turn] = []
+        #: Attempts at the first turn that failed by the world's fault, before Kiro did anything; see `--kiro-retries`.
+        self.retried: list[Turn] = []
         self._kiro, self._owner = kiro, owner
         self._seed, self._given = workspace, options or {}
         owner.conversations.append(self)
         self._number = len(owner.conversations)
         self._workspace: Workspace | None = None
         self._defaults: RunOptions | None = None
-        self._resume = _Resume()
+        self._resume = Resume()
         self._broken: str | None = None
         self._flight = threading.Lock()
         self._making = threading.Lock()
@@ -91,18 +90,26 @@ class Conversation:
                 self._workspace = Workspace.seeded(kiro.sandbox, kiro.work, self._owner.file.parent, seed)
             return self._workspace
 
-    def run(self, prompt: str, *, check: bool = True, **options: Unpack[RunArguments]) -> Turn:
+    def run(
+        self, prompt: str, *, check: bool = True, stop_when: StopWhen = None, **options: Unpack[RunArguments]
+    ) -> Turn:
         """Run one prompt in this conversation; see `Kiro.run`."""
-        live = self.stream(prompt, check=check, **options)
-        try:
-            return live.finish()
-        except BaseException:
-            live.abort()
-            raise
+        while True:
+            live = self.stream(prompt, check=check, stop_when=stop_when, **options)
+            try:
+                live.conclude()
+            except BaseException:
+                live.abort()
+                raise
+            if not self._try_again(live.turn):
+                return live.finish()
 
-    def stream(self, prompt: str, *, check: bool = True, **options: Unpack[RunArguments]) -> LiveTurn:
+    def stream(
+        self, prompt: str, *, check: bool = True, stop_when: StopWhen = None, **options: Unpack[RunArguments]
+    ) -> LiveTurn:
         """Run one prompt in this conversation and watch it; see `Kiro.stream`."""
         data = commands.check_prompt(prompt)
+        conditions = stop.conditions(stop_when)
         merged = self._options().merged(options, "kiro.run")
         if not self._flight.acquire(blocking=False):
             raise ConversationError(
@@ -110,7 +117,7 @@ class Conversation:
             )
         try:
             self._check_usable()
-            return self._start(prompt, data, merged, check)
+            return self._start(prompt, data, merged, check, conditions)
         except BaseException:
             self._break_off()
             raise
@@ -144,25 +151,30 @@ class Conversation:
                 "a fixture of a wider scope keeps one longer"
             )
 
-    def _start(self, prompt: str, data: bytes, options: RunOptions, check: bool) -> LiveTurn:
+    def _start(
+        self, prompt: str, data: bytes, options: RunOptions, check: bool, conditions: Sequence[Condition]
+    ) -> LiveTurn:
         kiro, settings = self._kiro, self._kiro.settings
-        launch = self._launch(data, options)
-        kiro.sandbox.keep_alive(options.timeout)
+        reply = self._reply() if kiro.scripted else None
+        launch = prepare(kiro, self.workspace, data, options, self._resume, reply)
+        spending = kiro.budget.admit(self._owner.name)
         try:
+            kiro.sandbox.keep_alive(options.timeout)
             pty = attach(kiro.sandbox, launch, size=settings.terminal)
         except BaseException:
+            kiro.budget.settle(spending, None)  # it never began
             clear(kiro.sandbox, launch)
             raise
         self._live = live = LiveTurn(
             pty,
+            Printed(kiro.engine.name, stream=kiro.streams),
+            Patience(options.timeout, settings.stall_timeout, conditions),
             prompt=prompt,
             name=self._owner.name,
-            timeout=options.timeout,
-            stall_timeout=settings.stall_timeout,
             check=check,
             observers=kiro.observers,
-            complete=lambda live: self._complete(live, pty, launch),
-            abandon=lambda: self._abandon(launch),
+            complete=lambda live: self._complete(live, pty, launch, options, spending),
+            abandon=lambda: self._abandon(launch, spending),
             release=self._land,
         )
         try:
@@ -170,70 +182,57 @@ class Conversation:
                 observer.started(self, prompt)
         except BaseException:
             self._live = None  # nobody has seen it: the conversation may go on
+            self._spend(spending, None)
             pty.close()
             clear(kiro.sandbox, launch)
             raise
         return live
 
-    def _launch(self, stdin: bytes, options: RunOptions) -> Launch:
-        kiro = self._kiro
-        nonce = secrets.token_hex(8)
-        folder = f".local/state/{nonce}"  # not a cache: an agent may clear those
-        env = {"PATH": kiro.path, **commands.QUIET, **options.env}
-        files: dict[str, bytes] = {}
-        if kiro.installation.scripted:
-            reply = self._reply()
-            files["replies.json"] = reply.mock_json()
-            env[commands.REPLIES] = f"{kiro.sandbox.home}/{folder}/replies.json"
-            if reply.misbehave:
-                env[commands.MISBEHAVE] = json.dumps(dict(reply.misbehave))
-        words = commands.chat(
-            resume=self._resume.session_id,
-            agent=options.agent,
-            model=options.model,
-            effort=options.effort,
-            trust=options.trust,
-        )
-        workspace, make = self.workspace.for_launch()
-        return Launch(
-            argv=(kiro.installation.path, *words),
-            workspace=workspace,
-            folder=folder,
-            nonce=nonce,
-            stdin=stdin,
-            env=env,
-            secrets=kiro.identity.env,
-            stores=(commands.SESSIONS,),
-            files=files,
-            make=make,
-            durable=kiro.sandbox.remote,
-        )
-
     def _reply(self) -> scenario.Reply:
         owner = self._owner
         file = owner.file.parent / self._kiro.settings.scenarios / f"{owner.file.stem}.toml"
-        # A test without trials is its own first one.
-        return scenario.find(file, owner.tables, conversation=self._number, turn=len(self.turns) + 1, trial=1)
+        return scenario.find(
+            file,
+            owner.tables,
+            conversation=self._number,
+            turn=len(self.turns) + 1,
+            trial=1,  # a test without trials is its own first one
+            retry=len(self.retried),
+        )
 
-    def _complete(self, live: LiveTurn, pty: Attached, launch: Launch) -> Turn:
+    def _complete(
+        self, live: LiveTurn, pty: Attached, launch: Launch, options: RunOptions, spending: Reservation
+    ) -> Turn:
         """Collect what the turn left and make it a value."""
         self.workspace.made |= pty.started
+        turn: Turn | None = None
         try:
             left = collect(self._kiro.sandbox, pty, launch)
-            turn, transcript = self._turn(live, pty, launch, left)
+            lost = bool(pty.warnings)
+            told = account(live, left, launch, self._kiro.engine, options, self._resume, lost=lost)
+            turn = self._turn(live, pty, left, told)
             self.turns.append(turn)
-            self._remember(turn, transcript)
+            self._remember(turn, told.transcript)
             return turn
         finally:
+            self._spend(spending, turn)
             if pty.outcome is None:  # else they are gone already
                 clear(self._kiro.sandbox, launch)
             self._live = None
 
-    def _abandon(self, launch: Launch) -> None:
+    def _abandon(self, launch: Launch, spending: Reservation) -> None:
         self._broken = "a turn of it was broken off"
+        self._spend(spending, None)
         clear(self._kiro.sandbox, launch)
         self._live = None
         self._land()
+
+    def _spend(self, spending: Reservation, turn: Turn | None) -> None:
+        """Enter into the budget what a turn cost; the records of one that was ended may not tell."""
+        if self._kiro.scripted or (turn is not None and (turn.ok or turn.credits is not None)):
+            self._kiro.budget.settle(spending, turn.credits if turn else None)
+        else:
+            self._kiro.budget.forfeit(spending)
 
     def _break_off(self) -> None:
         """End a turn in flight, wherever Ctrl-C found it; idempotent."""
@@ -245,25 +244,17 @@ class Conversation:
         with suppress(RuntimeError):  # it has landed already
             self._flight.release()
 
-    def _turn(self, live: LiveTurn, pty: Attached, launch: Launch, left: Left) -> tuple[Turn, Transcript | None]:
-        workspace, resume, outcome = self.workspace, self._resume, left.outcome
-        transcript = sessions.read(
-            outcome.stores if outcome else {},
-            cwd=launch.workspace,
-            prompt=live.prompt,
-            session_id=resume.session_id,
-            prompts=resume.prompts,
-            turns=resume.turns,
-        )
-        exit_code, ending = settle(live, left, transcript, lost=bool(pty.warnings))
-        told = transcript or Transcript("")
+    def _turn(self, live: LiveTurn, pty: Attached, left: Left, account: Account) -> Turn:
+        workspace, outcome, ending, printed = self.workspace, left.outcome, account.ending, live.printed
+        told = account.transcript or Transcript("")
         turn = Turn(
             prompt=live.prompt,
             number=len(self.turns) + 1,
             output=live.output,
-            raw=live.raw,
-            truncated=live.truncated or pty.cut,
-            exit_code=exit_code,
+            raw=printed.data,
+            truncated=printed.truncated or pty.cut,
+            diagnostics=left.diagnostics,
+            exit_code=account.exit_code,
             status=ending.status,
             cause=ending.cause,
             detail=ending.detail,
@@ -271,29 +262,45 @@ class Conversation:
             duration=live.duration,
             first_output_after=live.first_output_after,
             messages=told.messages,
-            tool_calls=told.tool_calls,
+            tool_calls=ToolCalls(told.tool_calls, folder=workspace.for_launch()[0]),
             credits=told.credits,
             model=told.model,
-            engine=commands.ENGINE,
+            engine=self._kiro.engine.name,
             version=self._kiro.version,
             session_id=told.session_id or None,
             known_changes=workspace.ledger.record(outcome.before, outcome.after) if outcome else None,
             workspace=workspace,
             conversation=self,
-            warnings=(*self._forgotten(), *pty.warnings, *told.warnings),
+            warnings=(*self._history(), *pty.warnings, *told.warnings),
         )
         if outcome is None:
             workspace.ledger.miss(turn.summary)
-        return turn, transcript
+        return turn
 
-    def _forgotten(self) -> tuple[str, ...]:
-        if not self.turns or self._resume.session_id:
-            return ()
-        return ("this turn began the conversation anew: none before it completed, so there was nothing to resume",)
+    def _history(self) -> tuple[str, ...]:
+        """Say what a reader should know of how this turn came about."""
+        if self.retried and not self.turns:
+            return tuple(f"run again, because {turn.summary}: {turn.detail}" for turn in self.retried)
+        if self.turns and not self._resume.session_id:
+            return ("this turn began the conversation anew: none before it completed, so there was nothing to resume",)
+        return ()
+
+    def _try_again(self, turn: Turn) -> bool:
+        """Whether to run a prompt once more, in a fresh session: only its first turn, only before it did anything."""
+        retries = self._kiro.settings.retries
+        untouched = turn.known_changes is not None and not turn.known_changes and not turn.tool_calls
+        passing = turn.cause is not None and turn.cause.passing
+        if turn.ok or len(self.turns) > 1 or len(self.retried) >= retries or not (passing and untouched):
+            return False
+        self.turns.remove(turn)
+        self.retried.append(turn)
+        self._resume, self._broken = Resume(), None
+        return True
 
     def _remember(self, turn: Turn, transcript: Transcript | None) -> None:
         """Keep where the next turn resumes: only what completed with proof can be resumed (contract C2)."""
         if turn.status in ("timed_out", "lost"):
             self._broken = f"{turn.summary}: {turn.detail}"
-        if transcript and (turn.ok or transcript.session_id == self._resume.session_id):
-            self._resume = _Resume(transcript.session_id, transcript.prompts, transcript.turns)
+        session = transcript.session_id if transcript else ""
+        if transcript and session and (turn.ok or session == self._resume.session_id):
+            self._resume = Resume(transcript.session_id, transcript.prompts, transcript.turns)

@@ -6,15 +6,18 @@ import shlex
 import threading
 from typing import Unpack
 
+from pytest_kiro.agent.budget import Budget
 from pytest_kiro.agent.conversation import Conversation
 from pytest_kiro.agent.live import LiveTurn, Observer
 from pytest_kiro.agent.options import RunArguments
 from pytest_kiro.agent.owner import Owners
+from pytest_kiro.agent.stop import StopWhen
 from pytest_kiro.agent.turn import Turn
 from pytest_kiro.agent.workspace import Workspace
+from pytest_kiro.cli import commands
 from pytest_kiro.cli.install import Installation
 from pytest_kiro.cli.login import Identity
-from pytest_kiro.errors import HIDE_FRAMES
+from pytest_kiro.errors import HIDE_FRAMES, SettingsError
 from pytest_kiro.sandbox.protocol import Sandbox
 from pytest_kiro.settings import Settings
 
@@ -45,6 +48,7 @@ class Kiro:
         *,
         owners: Owners,
         observers: tuple[Observer, ...] = (),
+        budget: Budget | None = None,
     ) -> None:
         self.sandbox, self.installation, self.identity, self.settings = (
             sandbox,
@@ -52,7 +56,7 @@ class Kiro:
             identity,
             settings,
         )
-        self.observers = observers
+        self.observers, self.budget = observers, budget or Budget()
         self._owners = owners
         self._open: set[Conversation] = set()
         self._first = threading.Lock()
@@ -63,8 +67,15 @@ class Kiro:
         path, _, self.work = told.removesuffix("\n").partition("\n")
         self.path = ":".join(dict.fromkeys([f"{sandbox.home}/.local/bin", installation.folder, *path.split(":")]))
 
+        self.engine = commands.ENGINES[settings.engine]
+        if settings.replies == "model" and installation.scripted:
+            raise SettingsError(
+                f"--kiro-replies=model: {installation.path} is the stand-in, which has no model; leave it out, or use "
+                "--kiro-cli=official"
+            )
+
     def __repr__(self) -> str:
-        scripted = ", scripted" if self.installation.scripted else ""
+        scripted = ", scripted" if self.scripted else ""
         return f"<Kiro {self.version}{scripted} in {self.sandbox!r}>"
 
     @property
@@ -73,26 +84,42 @@ class Kiro:
         return self.installation.version
 
     @property
+    def scripted(self) -> bool:
+        """Whether the answers come from scenarios, by the stand-in or by the real kiro-cli, and not from a model."""
+        return self.installation.scripted or self.settings.replies == "scenario"
+
+    @property
+    def streams(self) -> bool:
+        """Whether kiro-cli prints events (`--kiro-output=stream-json`), which are shown to people as text."""
+        return self.settings.output == "stream-json"
+
+    @property
     def workspace(self) -> Workspace:
         """The workspace of whoever asks; seeded when first asked for, and made when first used."""
         return self._main().workspace
 
-    def run(self, prompt: str, *, check: bool = True, **options: Unpack[RunArguments]) -> Turn:
+    def run(
+        self, prompt: str, *, check: bool = True, stop_when: StopWhen = None, **options: Unpack[RunArguments]
+    ) -> Turn:
         """Run one prompt and wait for its end.
 
         `prompt` is given byte for byte. `check` (default True): raise `TurnFailed` or `TurnTimeout`, with the
-        turn attached, instead of returning a turn that did not complete. `timeout` is in seconds (default: what
-        marker, fixture or option say, else 600); `agent`, `model`, `effort` are Kiro's own; `trust` is `all`
-        (default), `none` or tool names; `env` a dict for Kiro's process. Raises `ConversationError`,
-        `LaunchError`, `SandboxError`, `SettingsError` too, and `ValueError` for a prompt that is blank or has
-        NUL or lone surrogates.
+        turn attached, instead of returning a turn that did not complete. `stop_when`: a condition that ends the turn
+        as `stopped`: `on_command`, `on_text`, `on_silence`, `on_calls`, a function of the `LiveTurn`, or a list of
+        these. `timeout` is in seconds (default: what marker, fixture or option say, else 600); `agent`, `model`,
+        `effort` are Kiro's own; `trust` is `all` (default), `none` or tool names; `env` a dict for Kiro's process.
+        The first turn of a conversation is run again when the world failed it before it did anything
+        (`--kiro-retries`). Raises `ConversationError`, `LaunchError`, `SandboxError`, `SettingsError` too, and
+        `ValueError` for a prompt that is blank or has NUL or lone surrogates.
 
         >>> def test_hello(kiro):
         ...     assert "hello" in kiro.run("Say hello.").text.lower()
         """
-        return self._main().run(prompt, check=check, **options)
+        return self._main().run(prompt, check=check, stop_when=stop_when, **options)
 
-    def stream(self, prompt: str, *, check: bool = True, **options: Unpack[RunArguments]) -> LiveTurn:
+    def stream(
+        self, prompt: str, *, check: bool = True, stop_when: StopWhen = None, **options: Unpack[RunArguments]
+    ) -> LiveTurn:
         """Run one prompt and watch it: the same arguments as `run`, to be used in a `with` statement.
 
         >>> def test_counts(kiro):
@@ -100,7 +127,7 @@ class Kiro:
         ...         for chunk in live:
         ...             print(chunk, end="")
         """
-        return self._main().stream(prompt, check=check, **options)
+        return self._main().stream(prompt, check=check, stop_when=stop_when, **options)
 
     def conversation(self, *, workspace: str | None = None, **options: Unpack[RunArguments]) -> Conversation:
         """Begin one more conversation of whoever asks, with a workspace of its own.

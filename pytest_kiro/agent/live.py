@@ -2,37 +2,38 @@
 
 from __future__ import annotations
 
+import math
+import re
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
+from pytest_kiro.agent.printed import Printed
+from pytest_kiro.agent.running import Patience, Running
 from pytest_kiro.agent.turn import Turn
 from pytest_kiro.cli.evidence import LOGIN_WITHIN, Cause, Ending, waits_for_login
 from pytest_kiro.errors import (
     HIDE_FRAMES,
     ConversationError,
-    KiroError,
-    LaunchError,
-    PtyClosed,
-    SandboxError,
-    SandboxTimeout,
+    NotPrinted,
     TurnFailed,
     TurnTimeout,
     message,
 )
-from pytest_kiro.sandbox.protocol import Pty
-from pytest_kiro.terminal.text import Kept, Plain, fold
+from pytest_kiro.terminal.attach import Attached
 
 if TYPE_CHECKING:
     from pytest_kiro.agent.conversation import Conversation
+    from pytest_kiro.cli.events import Event
+    from pytest_kiro.cli.transcript import ToolCall
 
 __tracebackhide__ = HIDE_FRAMES
-#: Bytes of a turn that are kept; beyond it the middle is dropped, and the Turn says so.
-KEPT = 16 * 1024 * 1024
-#: Seconds that Kiro has to write its records after Ctrl-C, before it is killed.
-GRACE = 5.0
-_GAP = "\n[… the middle of this output was not kept …]\n"
+#: Characters before the latest chunk in which something that is looked for may have begun.
+_OVERLAP = 64 * 1024
+#: Characters that `expect` looks at.
+_SEARCHED = 4 * 1024 * 1024
 
 
 class Observer(Protocol):
@@ -45,34 +46,12 @@ class Observer(Protocol):
     def finished(self, turn: Turn) -> None: ...
 
 
-class Printed:
-    """What has been printed so far, up to the cap."""
-
-    def __init__(self) -> None:
-        self.raw = Kept(b"", KEPT)
-        self._text = Kept("", KEPT)
-        self._plain = Plain()
-
-    def feed(self, data: bytes, *, final: bool = False) -> str:
-        self.raw.add(data)
-        text = self._plain.feed(data, final=final)
-        self._text.add(text)
-        return text
-
-    @property
-    def text(self) -> str:
-        return fold(self._text.join(_GAP))
-
-    @property
-    def truncated(self) -> bool:
-        return self.raw.dropped > 0 or self._text.dropped > 0
-
-
 class LiveTurn:
     """A turn while Kiro works; iterate for text as it is printed.
 
     Leaving the `with` early, or by an exception, stops the turn; at the exit a failed turn raises when it
-    was asked to be checked. `turn` is there once it is finished.
+    was asked to be checked. `turn` is there once it is finished. `events` are what Kiro told so far: of text output
+    what it announced (tool calls and their ends), of `--kiro-output=stream-json` everything.
 
     >>> def test_never_deletes(kiro):
     ...     with kiro.stream("Clean up this repository.") as live:
@@ -84,12 +63,12 @@ class LiveTurn:
 
     def __init__(
         self,
-        pty: Pty,
+        pty: Attached,
+        printed: Printed,
+        patience: Patience,
         *,
         prompt: str,
         name: str,
-        timeout: float,
-        stall_timeout: float | None,
         check: bool,
         observers: tuple[Observer, ...],
         complete: Callable[[LiveTurn], Turn],
@@ -97,24 +76,24 @@ class LiveTurn:
         release: Callable[[], None],
     ) -> None:
         self.prompt, self.name = prompt, name
-        self._printed = Printed()
-        self.ending: Ending | None = None
-        self.exit_code: int | None = None
-        self.first_output_after: float | None = None
-        self._pty, self._check, self._observers = pty, check, observers
+        #: All that was read, for whoever makes the turn a value.
+        self.printed = printed
+        #: The end of what was printed: the latest chunk, and some of what came before it.
+        self.recent = ""
+        self._running = Running(pty, patience, self._look)
+        self._conditions, self._check, self._observers = patience.conditions, check, observers
         self._complete, self._abandon, self._release = complete, abandon, release
-        self._timeout, self._stall = timeout, stall_timeout
-        self._started = self._last_byte = time.monotonic()
-        self._grace: float | None = None
+        self._drained = self._aborted = False
         self._turn: Turn | None = None
-        self._over = self._aborted = False
         self._beginning = ""
-        self._text = self._read()
+        self._unexpected, self._size = deque[str](), 0  # what `expect` has not matched yet
 
     # -- what a test does with it
 
     def __iter__(self) -> Iterator[str]:
-        return self._text
+        while (text := self._pump()) is not None:
+            if text:
+                yield text
 
     def __enter__(self) -> LiveTurn:
         return self
@@ -125,24 +104,34 @@ class LiveTurn:
         if error is not None and not isinstance(error, Exception):
             self.abort()  # Ctrl-C: end it at once
         self.interrupt()  # of no effect when it has ended by itself
-        self._finish()
+        self.conclude()
         if error is None:
-            self._raise()
+            self.check()
 
     @property
     def output(self) -> str:
         """What was printed so far, as `Turn.output` will have it."""
-        return self._printed.text
+        return self.printed.text
 
     @property
     def raw(self) -> bytes:
-        """The same as bytes, with a line of words where the middle is gone."""
-        return self._printed.raw.join(_GAP.encode())
+        """The same as bytes, as `Turn.raw` will have it."""
+        return self.printed.data
 
     @property
     def truncated(self) -> bool:
-        """Whether the middle is gone."""
-        return self._printed.truncated
+        """Whether the middle of it was not kept."""
+        return self.printed.truncated
+
+    @property
+    def events(self) -> list[Event]:
+        """What Kiro told so far, in order."""
+        return self.printed.events
+
+    @property
+    def announced(self) -> list[ToolCall]:
+        """The tool calls that were announced so far, as far as the announcement tells; they may already run."""
+        return self.printed.announced
 
     @property
     def turn(self) -> Turn:
@@ -155,35 +144,79 @@ class LiveTurn:
         return self._turn
 
     @property
+    def ending(self) -> Ending | None:
+        """Why somebody or something ended it, None as long as nobody did."""
+        return self._running.ending
+
+    @property
+    def exit_code(self) -> int | None:
+        """The program's exit status, None when it is not known."""
+        return self._running.exit_code
+
+    @property
+    def first_output_after(self) -> float | None:
+        """Seconds from its beginning to its first byte, None when there was none."""
+        return self._running.first_output_after
+
+    @property
     def duration(self) -> float:
         """Seconds since the turn began."""
-        return time.monotonic() - self._started
+        return self._running.duration
+
+    @property
+    def silent_for(self) -> float:
+        """Seconds since something was printed, or since the turn began."""
+        return self._running.silent_for
 
     def interrupt(self) -> None:
         """Press Ctrl-C: the turn ends as `stopped`, its tool calls so far are kept; idempotent."""
-        self._stop(Ending("stopped", Cause.STOPPED, detail="the test stopped it"))
+        self._running.stop(Ending("stopped", Cause.STOPPED, detail="the test stopped it"))
+
+    def expect(self, pattern: str | re.Pattern[str], timeout: float | None = None) -> re.Match[str]:
+        """Wait until Kiro prints something that matches, wherever its chunks are cut, and return the match.
+
+        Each call looks at what was printed after the match before it (the last 4 MiB of it). `timeout` is in seconds
+        (default: as long as the turn takes). Raises `NotPrinted` when it was not printed in time or before the turn's
+        end.
+
+        >>> def test_asks_first(kiro):
+        ...     with kiro.stream("Refactor the parser.") as live:
+        ...         live.expect(r"(?i)plan", timeout=60)
+        """
+        wanted = re.compile(pattern)
+        until = math.inf if timeout is None else time.monotonic() + timeout
+        while (found := wanted.search(text := "".join(self._unexpected))) is None:
+            news = self._pump(until)
+            if news is None or (not news and time.monotonic() >= until):
+                when = "before its turn ended" if news is None else f"within {timeout:g} s"
+                what = f"{self.name}: Kiro did not print {wanted.pattern!r} {when}"
+                raise NotPrinted(message(what, output=self.output, advice="look at what it printed instead"))
+        self._unexpected = deque([text[found.end() :]])
+        self._size = len(self._unexpected[0])
+        return found
 
     def finish(self) -> Turn:
         """Wait for the end and return the turn; a failed one raises when it is checked."""
-        self._finish()
-        self._raise()
+        self.conclude()
+        self.check()
         return self.turn
 
     # -- the work
 
     def abort(self) -> None:
         """End the program without asking what it left; idempotent."""
-        if not self._over:
-            self._over = self._aborted = True
+        if not self._running.over:
+            self._aborted = True
             try:
-                self._pty.close()
+                self._running.kill()
             finally:
                 self._abandon()
 
-    def _finish(self) -> None:
+    def conclude(self) -> None:
+        """Wait for the end and make the turn a value; idempotent."""
         if self._turn is not None or self._aborted:
             return
-        for _ in self._text:
+        for _ in self:
             pass
         try:
             self._turn = self._complete(self)
@@ -192,7 +225,8 @@ class LiveTurn:
         finally:
             self._release()  # only now: an observer that ran another turn would be told of that one, for ever
 
-    def _raise(self) -> None:
+    def check(self) -> None:
+        """Raise when the turn failed and is to be checked."""
         turn = self.turn
         if not self._check or turn.status in ("completed", "stopped"):
             return
@@ -202,28 +236,42 @@ class LiveTurn:
         text = message(f"{self.name}: {turn.summary}: {turn.detail}", output=turn.output, advice=advice)
         raise (TurnTimeout if turn.status == "timed_out" else TurnFailed)(text, turn)
 
-    def _read(self) -> Iterator[str]:
-        """Yield text until the program has ended, one way or another."""
+    def _pump(self, until: float = math.inf) -> str | None:
+        """Return what is printed next, "" when nothing was until then, None when the program has ended."""
+        if self._running.over:
+            return None
         try:
-            while data := self._next():
-                now = time.monotonic()
-                if self.first_output_after is None:
-                    self.first_output_after = now - self._started
-                self._last_byte = now
-                text = self._printed.feed(data)
-                self._look_for_login(text)
-                yield from self._told(text)
-            yield from self._told(self._printed.feed(b"", final=True))
-            self.exit_code = self._wait()
+            if self._drained:
+                self._running.end()
+                return None
+            data = self._running.read(until)
+            self._drained = data == b""
+            return "" if data is None else self._take(data)
         except BaseException:
             self.abort()
             raise
-        self._over = True
-        try:
-            self._pty.close()
-        except SandboxError as error:
-            if self.exit_code is None and (self.ending is None or self.ending.status != "lost"):
-                self._lose(f"the program could not be ended: {error}")
+
+    def _take(self, data: bytes) -> str:
+        text = self.printed.feed(data, final=self._drained)
+        if text:
+            self._look_for_login(text)
+            self.recent = self.recent[-_OVERLAP:] + text
+            self._unexpected.append(text)
+            self._size += len(text)
+            while self._size > _SEARCHED and len(self._unexpected) > 1:
+                self._size -= len(self._unexpected.popleft())
+            for observer in self._observers:
+                observer.printed(self, text)
+        self._look()
+        return text
+
+    def _look(self) -> None:
+        """Stop it when one of the conditions holds."""
+        for condition in self._conditions if self._running.ending is None else ():
+            if condition.holds(self):
+                where = f"at byte {self.printed.raw.size} of its output, after {self.duration:.1f} s"
+                self._running.stop(Ending("stopped", Cause.STOPPED, detail=f"{condition.name} stopped it {where}"))
+                return
 
     def _look_for_login(self, text: str) -> None:
         """End a CLI that shows a device code and waits: nobody is there to approve it."""
@@ -231,76 +279,4 @@ class LiveTurn:
             self._beginning += text
             if waits_for_login(self._beginning):
                 detail = "kiro-cli is not logged in and waited for a device login"
-                self._stop(Ending("failed", Cause.AUTH, detail=detail))
-
-    def _told(self, text: str) -> Iterator[str]:
-        if text:
-            for observer in self._observers:
-                observer.printed(self, text)
-            yield text
-
-    def _next(self) -> bytes:
-        """Return the next bytes, b"" at the end or when patience is over."""
-        while True:
-            left = self._left()
-            if left > 0:
-                try:
-                    return self._pty.read(left)
-                except TimeoutError:
-                    continue
-                except LaunchError:
-                    if self.ending is None:
-                        raise
-                    return b""  # it was stopped before it began
-                except SandboxError as error:
-                    self._lose(str(error))
-                    return b""
-            if not self._out_of_patience():
-                return b""
-
-    def _lose(self, detail: str) -> None:
-        self.ending = Ending("lost", Cause.CONNECTION, detail=detail)
-
-    def _left(self) -> float:
-        now = time.monotonic()
-        if self._grace is not None:
-            return self._grace - now
-        left = self._started + self._timeout - now
-        return left if self._stall is None else min(left, self._last_byte + self._stall - now)
-
-    def _out_of_patience(self) -> bool:
-        """Ask the program to end; return False when it has been asked already."""
-        if self._grace is not None:
-            return False
-        if self.duration >= self._timeout:
-            self._stop(Ending("timed_out", Cause.OUT_OF_TIME, detail=f"its time of {self._timeout:g} s was over"))
-        else:
-            detail = f"it printed nothing for {self._stall:g} s"
-            self._stop(Ending("timed_out", Cause.STALLED, detail=detail))
-        return True
-
-    def _stop(self, ending: Ending) -> None:
-        if self._grace is not None or self._over:
-            return
-        self.ending = ending
-        self._grace = time.monotonic() + GRACE
-        try:
-            self._pty.write(b"\x03")
-        except (PtyClosed, SandboxTimeout):
-            pass  # it has just ended by itself, or does not read what is typed
-        except SandboxError as error:
-            # What ran out may have been the sandbox's silence, and no time of the agent's.
-            self._lose(f"{ending.detail}, and the sandbox did not answer: {error}")
-
-    def _wait(self) -> int | None:
-        """Return the exit status; a program that closed its terminal and still runs is given its time."""
-        while True:
-            try:
-                return self._pty.wait(max(0.0, self._left()))
-            except TimeoutError:
-                if not self._out_of_patience():
-                    return None
-            except KiroError as error:
-                if self.ending is None:
-                    self._lose(str(error))
-                return None
+                self._running.stop(Ending("failed", Cause.AUTH, detail=detail))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from pytest_kiro.agent.calls import Commands, ToolCalls
 from pytest_kiro.agent.changes import Changes
 from pytest_kiro.cli.commands import exit_name
 from pytest_kiro.cli.evidence import Cause, Status
-from pytest_kiro.cli.transcript import ToolCall
 from pytest_kiro.errors import HIDE_FRAMES, SandboxError
 
 if TYPE_CHECKING:
@@ -26,15 +26,19 @@ class Turn:
       a lone CR starting its line over. `raw`: the same as bytes. Both keep 16 MiB; beyond that the middle is
       gone and `truncated` is True, as when the link to the sandbox was lost and the rest was not to be had.
     - `text`: the last assistant message; `messages`: all of them; `tool_calls`: what Kiro did. These come from
-      the session store. On engine V2 no tool output is printed, so it is in `tool_calls`, not in `output`.
-    - `status`: completed, failed, timed_out, stopped or lost. `proof` says what proves a completed turn
-      (`session`), since exit code 0 proves nothing; `cause` and `detail` say why another one is not.
+      the session store, or from the event stream. On engine V2 no tool output is printed, so it is in `tool_calls`,
+      not in `output`.
+    - `diagnostics`: with `--kiro-output=stream-json`, what kiro-cli wrote to stderr (the last 256 KiB), else empty.
+    - `status`: completed, failed, timed_out, stopped or lost. `proof` says what proves a completed turn (`session`,
+      `runFinished`, or V1's line of `credits`), since exit code 0 proves nothing; `cause` and `detail` say why another
+      one is not; docs/outcomes.md has the whole table.
     - `number` counts from 1 in its `conversation`; `exit_code` is the CLI's, None when it was killed; `engine`,
       `version`, `model` (None where it is not said) and `session_id` say who answered.
     - `duration` and `first_output_after` are in seconds, the latter None when nothing was printed; `credits`
       is None where nothing was metered.
     - `changes`: what this turn changed in `workspace`, by content.
-    - `warnings`: what a reader should know, such as a record in the session store that could not be read.
+    - `warnings`: what a reader should know, such as a record in the session store that could not be read, or that
+      this turn was run again after a failure of the world's (`--kiro-retries`).
 
     >>> def test_donut(kiro):
     ...     turn = kiro.run("Write donut.js")
@@ -46,6 +50,7 @@ class Turn:
     output: str
     raw: bytes
     truncated: bool
+    diagnostics: str
     exit_code: int | None
     status: Status
     cause: Cause | None
@@ -54,7 +59,7 @@ class Turn:
     duration: float
     first_output_after: float | None
     messages: tuple[str, ...]
-    tool_calls: tuple[ToolCall, ...]
+    tool_calls: ToolCalls
     credits: float | None
     model: str | None
     engine: str
@@ -83,16 +88,21 @@ class Turn:
         return self.known_changes
 
     @property
-    def commands(self) -> list[str]:
-        """The shell commands that Kiro executed, in order; denied ones are not among them."""
-        return [call.command for call in self.tool_calls if call.command is not None and call.status != "denied"]
+    def commands(self) -> Commands:
+        """The shell commands that Kiro and its sub-agents executed, in order; denied ones are not among them."""
+        return self.tool_calls.commands
 
-    def used(self, name: str) -> bool:
-        """Whether Kiro used the tool `name` (V2's word: read, write, shell, grep, glob, @server/tool).
+    @property
+    def files_written(self) -> set[str]:
+        """What its write calls wrote, as paths relative to the workspace; what a command wrote is in `changes`."""
+        return self.tool_calls.files_written
 
-        A denied call was not used; a failed one was.
+    def used(self, name: str) -> ToolCalls:
+        """Return the calls of the tool `name`, falsy when there is none: a denied call was not used, a failed one was.
+
+        The name is V2's word on every engine: read, write, shell, grep, glob, @server/tool.
         """
-        return any(call.name == name and call.status != "denied" for call in self.tool_calls)
+        return self.tool_calls.used(name)
 
     @property
     def summary(self) -> str:

@@ -81,7 +81,7 @@ def test_what_cannot_work_is_said_once_and_soon_and_in_few_words(runs: Runs, why
     runs.write("test_it.py", FOUR, ANSWER)
     began = time.monotonic()
     result = runs.run("-p", "no:cacheprovider")
-    assert time.monotonic() - began < 50  # with a full timeout for each it would be minutes
+    assert time.monotonic() - began < 110  # with a full timeout for each it would be minutes
     result.assert_outcomes(errors=4)
     result.stdout.fnmatch_lines([said])
     text = result.stdout.str()
@@ -159,7 +159,7 @@ def test_a_sandbox_that_workers_share_is_kept_when_one_of_them_wants_it(runs: Ru
         @pytest.mark.parametrize("n", range(2))
         def test_it(kiro, n):
             note(n)
-            end = time.monotonic() + 60
+            end = time.monotonic() + 180
             while len(pathlib.Path(os.environ["STORY"]).read_text().splitlines()) < 2:
                 assert time.monotonic() < end
                 select.select([], [], [], 0.01)

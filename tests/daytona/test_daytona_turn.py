@@ -9,7 +9,7 @@ import pytest
 from links import without_script
 from plugin.eval_runs import RECALL, STAND_IN, program, shell, turn, write
 
-from pytest_kiro.agent import live
+from pytest_kiro.agent import running
 from pytest_kiro.sandbox.daytona import faults, pty
 from pytest_kiro.terminal import follow
 from pytest_kiro.terminal.attach import attach
@@ -62,7 +62,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(faults, "_PAUSES", (0.01,) * 7)
     monkeypatch.setattr(faults, "_asked_for", lambda error: 0.01)
     monkeypatch.setattr(follow, "PAUSES", (0.05,))
-    monkeypatch.setattr(live, "GRACE", 0.5)
+    monkeypatch.setattr(running, "GRACE", 0.5)
     monkeypatch.setattr(pty, "_SILENCE", 0.3)
     monkeypatch.setattr(pty, "_LATE", 0.3)
 

@@ -28,7 +28,7 @@ TOGETHER = """
     def test_it(kiro, n):
         kiro.workspace.seed({{"mine.txt": str(n)}})
         pathlib.Path(f"{{stage}}.{{n}}").touch()
-        end = time.monotonic() + 60
+        end = time.monotonic() + 180
         while len(list(stage.parent.glob(f"{{stage.name}}.*"))) < {workers}:
             assert time.monotonic() < end
             select.select([], [], [], 0.01)
@@ -92,7 +92,7 @@ def test_a_run_that_gets_no_sandbox_at_all_says_what_it_would_take(runs: Runs) -
     runs.write("test_it.py", "import pytest\n\n@pytest.mark.parametrize('n', range(4))\ndef test_it(kiro, n): pass\n")
     began = time.monotonic()
     result = runs.process("-n2", "--tb=short")
-    assert time.monotonic() - began < 40
+    assert time.monotonic() - began < 150  # nobody tries on and on
     result.assert_outcomes(errors=4)
     result.stdout.fnmatch_lines(
         [

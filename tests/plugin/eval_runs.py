@@ -19,7 +19,7 @@ import pytest
 
 import pytest_kiro
 
-DEADLINE = 60.0
+DEADLINE = 180.0
 #: A reply that only a conversation in which "the word is …" was said can give.
 RECALL = r"{recall:word is (\w+)|unknown}"
 STAND_IN = Path(pytest_kiro.__file__).parent / "scripted" / "kiro_cli" / "__main__.py"

@@ -101,7 +101,8 @@ def test_what_cannot_go_on(evals: Evals) -> None:
                 with pytest.raises(ConversationError) as caught:
                     run("Go on.")
                 assert "1 turn> cannot go on: turn 1 timed_out (out of time) in " in str(caught.value)
-                assert "its time of 0.3 s was over; begin another kiro.conversation()" in str(caught.value)
+                assert "its time of 0.3 s was over" in str(caught.value)
+                assert str(caught.value).endswith("; begin another kiro.conversation()")
             assert kiro.workspace.contents() == {}  # what it left can be looked at
             assert kiro.conversation().run("Go on.").text == "unknown"
 

@@ -125,7 +125,7 @@ def test_a_turn_that_is_not_checked_away_fails_its_test(evals: Evals) -> None:
         "test_throttled": one("throttled"),
     }
     evals.write("test_it.py", source, tables)
-    result = evals.run()
+    result = evals.run("--kiro-retries=0")
     result.assert_outcomes(failed=2, passed=1)
     result.stdout.fnmatch_lines(
         [
@@ -156,7 +156,7 @@ def test_patience(evals: Evals) -> None:
         def test_stalled(kiro):
             turn = kiro.run("Hello.", check=False)
             assert (turn.status, turn.cause) == ("timed_out", "stalled")
-            assert turn.detail == "it printed nothing for 0.4 s" and turn.duration < 10
+            assert turn.detail.startswith("it printed nothing for 0.4 s, and wrote") and turn.duration < 10
 
         def test_printing_is_not_stalling(kiro):
             turn = kiro.run("Hello.")  # longer than the stall timeout, and never silent for so long

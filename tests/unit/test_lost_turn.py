@@ -12,7 +12,7 @@ from helpers import is_alive, wait_until
 from links import Cut, LossySandbox, after, without_script
 
 from pytest_kiro import Cause, Identity, Kiro, SandboxError, Turn, TurnFailed, settings
-from pytest_kiro.agent import live
+from pytest_kiro.agent import running
 from pytest_kiro.agent.owner import Owner, Owners
 from pytest_kiro.cli import commands
 from pytest_kiro.cli.install import install
@@ -182,7 +182,7 @@ def test_a_failed_turn_fails_as_with_a_link(bench: Bench, misbehave: dict[str, A
 def test_the_time_goes_on_counting_and_ends_the_tree(
     bench: Bench, misbehave: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live, "GRACE", 0.5)
+    monkeypatch.setattr(running, "GRACE", 0.5)
     bench.script([["Hello."]], misbehave)
     turn = bench.run(after(b"ready-", 18), timeout=1.0)
     assert (turn.status, turn.cause) == ("timed_out", Cause.OUT_OF_TIME)
@@ -231,7 +231,7 @@ def test_a_sandbox_that_is_gone_is_a_lost_turn(bench: Bench, monkeypatch: pytest
 def test_a_network_that_is_gone_while_the_time_runs_out_is_no_fault_of_the_agent(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live, "GRACE", 0.1)
+    monkeypatch.setattr(running, "GRACE", 0.1)
     monkeypatch.setattr(follow, "ATTEMPTS", 1_000_000)
     bench.script([["Hello."]], {"silent": True})
 
@@ -247,7 +247,7 @@ def test_a_network_that_is_gone_while_the_time_runs_out_is_no_fault_of_the_agent
 def test_a_network_that_comes_back_when_the_time_is_over_does_not_tell_who_took_it(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live, "GRACE", 0.1)
+    monkeypatch.setattr(running, "GRACE", 0.1)
     monkeypatch.setattr(follow, "ATTEMPTS", 1_000_000)
     bench.script([["Hello."]], {"silent": True})
 
@@ -264,7 +264,8 @@ def test_a_network_that_comes_back_when_the_time_is_over_does_not_tell_who_took_
 def test_a_network_that_goes_when_the_time_is_over_is_told_with_the_time(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live, "GRACE", 0.1)
+    monkeypatch.setattr(running, "GRACE", 0.1)
+    monkeypatch.setattr(running, "LAST_GRACE", 0.1)
     bench.script([["Hello."]], {"ignores_signals": True})
 
     def fail(command: str) -> None:
@@ -287,7 +288,7 @@ def test_a_program_that_was_killed_with_its_link_is_lost(bench: Bench) -> None:
 
 def test_an_end_that_cannot_be_brought_about_is_told(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.script([["Hello."]], {"ignores_signals": True})
-    monkeypatch.setattr(live, "GRACE", 0.1)
+    monkeypatch.setattr(running, "GRACE", 0.1)
 
     def fail(command: str) -> None:
         if " end" in command:
@@ -347,11 +348,13 @@ def test_an_outcome_that_is_too_large_for_an_answer_is_read_as_a_file(
     assert bench.sandbox.calls[2:] == ["write", "exec", "close", "read_file", "remove"]
 
 
-def test_a_killed_turn_needs_three_more(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, "GRACE", 0.1)
+def test_a_killed_turn_needs_four_more(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "GRACE", 0.1)
+    monkeypatch.setattr(running, "LAST_GRACE", 0.1)
     bench.script([["Hello."]], {"ignores_signals": True})
     bench.run(lambda data: None, timeout=0.2)
-    assert bench.sandbox.calls[3:] == ["write", "exec", "close", "read_file", "exec", "read_file", "remove"]
+    interrupt, terminate, kill = "write", "exec", ["exec", "close"]
+    assert bench.sandbox.calls[3:] == [interrupt, terminate, *kill, "read_file", "exec", "read_file", "remove"]
 
 
 @pytest.mark.parametrize(

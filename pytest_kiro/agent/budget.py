@@ -1,0 +1,113 @@
+"""What a run may spend, on all its workers: a file under a lock, in which every turn is entered before it begins."""
+
+from __future__ import annotations
+
+import math
+import secrets
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pytest_kiro.errors import HIDE_FRAMES, BudgetExceeded
+from pytest_kiro.sandbox.runs import Life, is_alive, transaction
+
+__tracebackhide__ = HIDE_FRAMES
+#: Credits that a turn is taken to cost before any has told what it did.
+_FIRST_GUESS = 1.0
+_EMPTY: dict[str, Any] = {"spent": 0.0, "guessed": 0, "dearest": None, "flying": {}}
+
+
+class Reservation(NamedTuple):
+    """A turn that was let in, until it is settled."""
+
+    key: str
+    name: str
+
+
+class Budget:
+    """Credits that the turns of a run may cost together; each method is one transaction.
+
+    `cap` is in credits, None for no limit; `folder` is shared by the processes of the run, `worker` names this one. A
+    turn in flight, and one that ended before it told its cost, count as the dearest one that did, as 1 credit before
+    there is any.
+
+    >>> budget = Budget()
+    >>> budget.settle(budget.admit("test_a"), 0.25)
+    """
+
+    def __init__(self, cap: float | None = None, folder: Path = Path(), worker: str = "main") -> None:
+        self.cap, self._folder, self._worker = cap, folder, worker
+        self._file = folder / "budget.json"
+        self._life = Life(self._life_of(worker))
+
+    def admit(self, name: str) -> Reservation:
+        """Let a turn of `name` begin; `BudgetExceeded` when what was spent and is in flight reaches the cap."""
+        reservation = Reservation(secrets.token_hex(8), name)
+        if self.cap is None:
+            return reservation
+        with transaction(self._file, _EMPTY) as state:
+            self._life.begin()
+            self._bury(state)
+            guess, spent, flying = _guess(state), state["spent"], state["flying"]
+            # Rounded, since ten times 0.1 is less than 1 where numbers are binary.
+            if round(spent + guess * len(flying), 6) >= self.cap:
+                raise BudgetExceeded(_refusal(name, state, self.cap), spent=spent, cap=self.cap)
+            flying[reservation.key] = {"worker": self._worker, "name": name}
+        return reservation
+
+    def settle(self, reservation: Reservation, credits: float | None) -> None:
+        """Enter what a turn cost, None where nothing was metered; idempotent."""
+        if self.cap is None:
+            return
+        with transaction(self._file, _EMPTY) as state:
+            if _landed(state, reservation) and credits is not None and 0 <= credits < math.inf:
+                state["spent"] += credits
+                state["dearest"] = max(credits, state["dearest"] or 0.0)
+
+    def forfeit(self, reservation: Reservation) -> None:
+        """Enter a turn whose cost nobody will tell, since it was ended before its record was written; idempotent."""
+        if self.cap is None:
+            return
+        with transaction(self._file, _EMPTY) as state:
+            if _landed(state, reservation):
+                state["spent"] += _guess(state)
+                state["guessed"] += 1
+
+    def remove(self) -> None:
+        """Remove its files, when the run is over; idempotent."""
+        self._life.end()
+        for file in (self._file, Path(f"{self._file}.lock"), *self._folder.glob("*.budget.alive")):
+            file.unlink(missing_ok=True)
+        with suppress(OSError):  # it is not there, or somebody else's things are in it
+            self._folder.rmdir()
+
+    def _bury(self, state: dict[str, Any]) -> None:
+        """Strike out the turns of dead workers: nobody is there to settle them."""
+        workers = {one["worker"] for one in state["flying"].values()} - {self._worker}
+        dead = {worker for worker in workers if not is_alive(self._life_of(worker))}
+        state["flying"] = {key: one for key, one in state["flying"].items() if one["worker"] not in dead}
+
+    def _life_of(self, worker: str) -> Path:
+        return self._folder / f"{worker}.budget.alive"
+
+
+def _guess(state: dict[str, Any]) -> float:
+    return _FIRST_GUESS if state["dearest"] is None else float(state["dearest"])
+
+
+def _landed(state: dict[str, Any], reservation: Reservation) -> bool:
+    """Take a turn off those in flight, and return whether it was one of them."""
+    return state["flying"].pop(reservation.key, None) is not None
+
+
+def _refusal(name: str, state: dict[str, Any], cap: float) -> str:
+    flying, guessed, guess = len(state["flying"]), state["guessed"], _guess(state)
+    spent = f"{state['spent']:.2f} credits spent"
+    if guessed:
+        spent += f" ({guessed} turn{'s' * (guessed > 1)} ended without telling the cost, which is guessed)"
+    if flying:
+        spent += f", {flying} turn{'s' * (flying > 1)} in flight, counted as {guess:.2f} each"
+    return (
+        f"{name}: the budget of this run is used up, so this turn was not begun: {spent}, "
+        f"--kiro-budget={cap:g}; raise --kiro-budget, or run fewer turns"
+    )

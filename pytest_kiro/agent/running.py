@@ -1,0 +1,169 @@
+"""A program in its terminal: read with patience, and ended more and more firmly when that is over."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from pytest_kiro.agent.stop import Condition
+from pytest_kiro.cli.evidence import Cause, Ending
+from pytest_kiro.errors import KiroError, LaunchError, PtyClosed, SandboxError, SandboxTimeout
+from pytest_kiro.terminal.attach import Attached
+
+#: Seconds that Kiro has to write its records after Ctrl-C, and then after SIGTERM, before it is killed.
+GRACE, LAST_GRACE = 5.0, 2.0
+
+
+@dataclass(frozen=True)
+class Patience:
+    """Seconds that a turn may take, and may be silent (None: as long as it likes), and what stops it."""
+
+    timeout: float
+    stall_timeout: float | None = None
+    conditions: Sequence[Condition] = ()
+
+
+class Running:
+    """A program that runs; `ending` is set when somebody or something ended it.
+
+    `look` is called when a condition's silence is over.
+    """
+
+    def __init__(self, pty: Attached, patience: Patience, look: Callable[[], None]) -> None:
+        self._pty, self._patience, self._look = pty, patience, look
+        self.ending: Ending | None = None
+        self.exit_code: int | None = None
+        self.over = False
+        #: When it began, when it printed last, when it showed a sign of life last, when it was looked at last.
+        self._started = self._last_byte = self._last_sign = self._last_look = time.monotonic()
+        self.first_output_after: float | None = None
+        self._grace: float | None = None
+        self._terminated = False
+
+    @property
+    def duration(self) -> float:
+        """Seconds since it began."""
+        return time.monotonic() - self._started
+
+    @property
+    def silent_for(self) -> float:
+        """Seconds since it printed something, or since it began."""
+        return time.monotonic() - self._last_byte
+
+    def read(self, until: float) -> bytes | None:
+        """Return the next bytes, None when none came until then, b"" at the end or when patience is over."""
+        while True:
+            left = self._left()
+            if left > 0:
+                try:
+                    return self._heard(self._pty.read(min(left, max(0.0, until - time.monotonic()))))
+                except TimeoutError:
+                    if time.monotonic() >= until:
+                        return None
+                    continue
+                except LaunchError:
+                    if self.ending is None:
+                        raise
+                    return b""  # it was stopped before it began
+                except SandboxError as error:
+                    self.lose(str(error))
+                    return b""
+            if not self._goes_on():
+                return b""
+
+    def end(self) -> None:
+        """Wait for the exit status of what has said its last, and close its terminal."""
+        self.exit_code = self._wait()
+        self.over = True
+        try:
+            self._pty.close()
+        except SandboxError as error:
+            if self.exit_code is None and (self.ending is None or self.ending.status != "lost"):
+                self.lose(f"the program could not be ended: {error}")
+
+    def kill(self) -> None:
+        """Close its terminal at once."""
+        self.over = True
+        self._pty.close()
+
+    def stop(self, ending: Ending) -> None:
+        """Press Ctrl-C, because of `ending`; of no effect when it is over, or being ended."""
+        if self._grace is not None or self.over:
+            return
+        self.ending = ending
+        self._grace = time.monotonic() + GRACE
+        try:
+            self._pty.write(b"\x03")
+        except (PtyClosed, SandboxTimeout):
+            pass  # it has just ended by itself, or does not read what is typed
+        except SandboxError as error:
+            # What ran out may have been the sandbox's silence, and no time of the agent's.
+            self.lose(f"{ending.detail}, and the sandbox did not answer: {error}")
+
+    def lose(self, detail: str) -> None:
+        """Note that the way to it is lost."""
+        self.ending = Ending("lost", Cause.CONNECTION, detail=detail)
+
+    def _heard(self, data: bytes) -> bytes:
+        if data:
+            self._last_byte = self._last_sign = time.monotonic()
+            if self.first_output_after is None:
+                self.first_output_after = self._last_byte - self._started
+        return data
+
+    def _left(self) -> float:
+        """Return for how many seconds nothing has to be decided."""
+        now, patience = time.monotonic(), self._patience
+        if self._grace is not None:
+            return self._grace - now
+        stalled = math.inf if patience.stall_timeout is None else self._last_sign + patience.stall_timeout
+        silences = [condition.silence for condition in patience.conditions if condition.silence is not None]
+        quiet = max(self._last_byte, self._last_look) + min(silences, default=math.inf)
+        return min(self._started + patience.timeout, stalled, quiet) - now
+
+    def _goes_on(self) -> bool:
+        """Decide what there is to decide; return False when nothing is left but to kill it."""
+        if self._grace is not None:
+            return self._terminate()
+        self._last_look = time.monotonic()
+        stall = self._patience.stall_timeout
+        if self.duration >= self._patience.timeout:
+            so_far = "" if self.first_output_after is not None else ", and it had printed nothing"
+            detail = f"its time of {self._patience.timeout:g} s was over{so_far}"
+            self.stop(Ending("timed_out", Cause.OUT_OF_TIME, detail=detail))
+        elif stall is None or self._last_look - self._last_sign < stall:
+            self._look()
+        elif not self._stirs(stall):
+            detail = f"it printed nothing for {stall:g} s, and wrote nothing into its session store"
+            self.stop(Ending("timed_out", Cause.STALLED, detail=detail))
+        return True
+
+    def _stirs(self, stall: float) -> bool:
+        """Whether it wrote into its session store lately: a silent program may be a busy one."""
+        idle = self._pty.idle()
+        if idle is None or idle >= stall:
+            return False
+        self._last_sign = time.monotonic() - idle
+        return True
+
+    def _terminate(self) -> bool:
+        if self._terminated or (self.ending is not None and self.ending.status == "lost"):
+            return False  # of what is lost, the status of its own end is looked for
+        self._terminated = True
+        self._grace = time.monotonic() + LAST_GRACE
+        return self._pty.terminate()
+
+    def _wait(self) -> int | None:
+        """Return the exit status; a program that closed its terminal and still runs is given its time."""
+        while True:
+            try:
+                return self._pty.wait(max(0.0, self._left()))
+            except TimeoutError:
+                if not self._goes_on():
+                    return None
+            except KiroError as error:
+                if self.ending is None:
+                    self.lose(str(error))
+                return None

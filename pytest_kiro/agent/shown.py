@@ -1,0 +1,31 @@
+"""How a value shows itself when an assert fails: whole where it fits, else with how many more there are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+#: Characters that pytest shows of a value before it cuts the middle out of it.
+SHOWN = 240
+_MOST = 40
+
+
+def listed(words: Sequence[str], room: int, none: str = "") -> str:
+    """Join words by commas, as many as there is room for, and count the others.
+
+    >>> listed(["a.py", "b.py", "long.py"], 16), listed([], 17, none="nothing")
+    ('a.py, and 2 more', 'nothing')
+    """
+    for count in range(min(len(words), _MOST), 0, -1):
+        more = [f"and {len(words) - count} more"] if count < len(words) else []
+        if len(text := ", ".join([*words[:count], *more])) <= room:
+            return text
+    return f"{len(words)}" if words else none
+
+
+def short(text: str, most: int) -> str:
+    """Cut a text, and say that it was.
+
+    >>> short("node donut.js", 5)
+    'node…'
+    """
+    return text if len(text) <= most else f"{text[: most - 1]}…"

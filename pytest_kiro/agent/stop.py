@@ -1,0 +1,119 @@
+"""When to stop a turn: ready-made conditions for `kiro.run(..., stop_when=...)`.
+
+Any function of a `LiveTurn` is a condition as well; it is asked whenever Kiro has printed something, and what it
+returns is taken as true or false. Several may be given in a list; the first that holds stops the turn.
+
+>>> from pytest_kiro import on_command
+>>> def test_never_deletes(kiro):
+...     turn = kiro.run("Clean up.", stop_when=on_command(r"rm -rf"))
+...     assert turn.status == "completed", turn.detail
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pytest_kiro.agent.live import LiveTurn
+
+
+@dataclass(frozen=True)
+class Condition:
+    """Something that stops a turn when it holds: `name` is how the turn's `detail` calls it.
+
+    `holds` is asked after each chunk; with `silence`, in seconds, it is asked as well when nothing was printed for so
+    long.
+
+    >>> Condition("never", lambda live: False).name
+    'never'
+    """
+
+    name: str
+    holds: Callable[[LiveTurn], object]
+    silence: float | None = None
+
+
+#: What `stop_when` takes.
+StopWhen = Condition | Callable[["LiveTurn"], object] | Sequence[Condition | Callable[["LiveTurn"], object]] | None
+
+
+def on_command(pattern: str) -> Condition:
+    r"""Stop when a shell command that matches is announced; it may already run.
+
+    `pattern` is a regular expression, searched in the command. On text output kiro-cli cuts what it announces at 200
+    bytes; `--kiro-output=stream-json` has the whole command.
+
+    >>> on_command(r"rm -rf").name
+    "on_command('rm -rf')"
+    """
+    wanted = _compiled(pattern, "on_command")
+
+    def holds(live: LiveTurn) -> bool:
+        return any(call.command is not None and wanted.search(call.command) for call in live.announced)
+
+    return Condition(f"on_command({pattern!r})", holds)
+
+
+def on_text(pattern: str) -> Condition:
+    """Stop when what Kiro printed matches, wherever its chunks were cut; `pattern` is a regular expression.
+
+    >>> on_text("I give up").name
+    "on_text('I give up')"
+    """
+    wanted = _compiled(pattern, "on_text")
+    return Condition(f"on_text({pattern!r})", lambda live: wanted.search(live.recent))
+
+
+def on_silence(seconds: float) -> Condition:
+    """Stop when nothing was printed for so many seconds.
+
+    >>> on_silence(30).name
+    'on_silence(30)'
+    """
+    if not _is_number(seconds, int | float) or not 0 < seconds < float("inf"):
+        raise ValueError(f"on_silence({seconds!r}): wanted: a number of seconds above 0")
+    return Condition(f"on_silence({seconds:g})", lambda live: live.silent_for >= seconds, silence=seconds)
+
+
+def on_calls(most: int) -> Condition:
+    """Stop when more than so many tool calls were announced.
+
+    >>> on_calls(20).name
+    'on_calls(20)'
+    """
+    if not _is_number(most, int) or most < 0:
+        raise ValueError(f"on_calls({most!r}): wanted: a whole number, 0 or more")
+    return Condition(f"on_calls({most})", lambda live: len(live.announced) > most)
+
+
+def conditions(stop_when: object) -> tuple[Condition, ...]:
+    """Return what `stop_when` means: None, a condition, a function of a `LiveTurn`, or a list of these."""
+    if stop_when is None:
+        return ()
+    many = stop_when if isinstance(stop_when, list | tuple) else [stop_when]
+    return tuple(_condition(one) for one in many)
+
+
+def _condition(one: object) -> Condition:
+    if isinstance(one, Condition):
+        return one
+    if callable(one) and not isinstance(one, type):
+        return Condition(getattr(one, "__name__", repr(one)), one)
+    raise TypeError(
+        f"stop_when={one!r} is no condition; wanted: one of on_command, on_text, on_silence or on_calls, a function of "
+        "the LiveTurn, or a list of these"
+    )
+
+
+def _is_number(value: object, kind: Any) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)
+
+
+def _compiled(pattern: str, name: str) -> re.Pattern[str]:
+    try:
+        return re.compile(pattern)
+    except (re.error, TypeError) as error:
+        raise ValueError(f"{name}({pattern!r}): no regular expression: {error}") from None

@@ -1,0 +1,109 @@
+"""`--kiro-retries`: only for the world's faults, only a first turn, only before any effect, and never in silence."""
+
+from __future__ import annotations
+
+from eval_runs import RECALL, Evals, shell, turn, write
+
+THROTTLED = turn(misbehave="throttled")
+GOOD = turn(["Hello."], retry=1)
+
+
+def test_a_first_turn_that_the_world_failed_is_run_again(evals: Evals) -> None:
+    result = evals.passes(
+        """
+        def test_it(kiro):
+            turn = kiro.run("The word is one.")
+            assert (turn.status, turn.text, turn.number) == ("completed", "Hello.", 1)
+            told = turn.warnings[0]
+            assert told.startswith("run again, because turn 1 failed (throttled: infrastructure) in ")
+            assert "kiro-cli said: " in told and "throttled" in told
+            (first,) = turn.conversation.retried
+            assert first.cause == "throttled" and first.session_id != turn.session_id
+            assert turn.conversation.turns == [turn]
+            assert kiro.run("And?").text == "one" and not kiro.run("And?").warnings
+        """,
+        {"test_it": [THROTTLED, GOOD, RECALL, RECALL]},
+    )
+    # It counts, wherever turns are counted.
+    result.stdout.fnmatch_lines(["turns: 4, 3 completed, 1 failed (throttled: infrastructure)*"])
+
+
+def test_what_is_not_run_again(evals: Evals) -> None:
+    """Each of these would complete if it were."""
+    evals.passes(
+        """
+        import pytest
+        from pytest_kiro import TurnError
+
+        CAUSES = {
+            "limit": "usage limit", "bad_key": "auth", "exit_4": "refused", "overflow": "context overflow",
+            "tool_call": "throttled", "changed": "crash", "stopped": "stopped", "silent": "out of time",
+        }
+
+        @pytest.mark.parametrize("kind", CAUSES)
+        def test_it(kiro, kind):
+            options = {"timeout": 1} if kind == "silent" else {}
+            if kind == "stopped":
+                with kiro.stream("Go.") as live:
+                    for chunk in live:
+                        live.interrupt()
+                turn = live.turn
+            else:
+                with pytest.raises(TurnError) as caught:
+                    kiro.run("Go.", **options)
+                turn = caught.value.turn
+            assert turn.cause == CAUSES[kind] and turn.conversation.retried == [] and not turn.warnings
+
+        def test_second_turn(kiro):
+            kiro.run("Go.")
+            with pytest.raises(TurnError) as caught:
+                kiro.run("Go on.")
+            assert caught.value.turn.number == 2 and caught.value.turn.conversation.retried == []
+
+        def test_watched(kiro):  # its text was seen already
+            with pytest.raises(TurnError):
+                with kiro.stream("Go.") as live:
+                    live.finish()
+            assert live.turn.cause == "throttled" and live.turn.conversation.retried == []
+
+        def test_only_so_often(kiro):
+            with pytest.raises(TurnError) as caught:
+                kiro.run("Go.")
+            assert len(caught.value.turn.conversation.retried) == 1 == len(caught.value.turn.warnings)
+        """,
+        {
+            "test_it[limit]": [turn(misbehave="limit"), GOOD],
+            "test_it[bad_key]": [turn(misbehave="bad_key"), GOOD],
+            "test_it[exit_4]": [turn(["x"], misbehave={"exit": 4}), GOOD],
+            "test_it[overflow]": [turn(misbehave="overflow"), GOOD],
+            "test_it[tool_call]": [
+                turn(["", shell("true")], ["Too many requests, please wait"], misbehave={"exit": 1}),
+                GOOD,
+            ],
+            "test_it[changed]": [turn(["", write("a", "a"), shell("kill -9 $PPID")], ["x"]), GOOD],
+            "test_it[stopped]": [turn(["Hello.", shell("sleep 60")], ["x"]), GOOD],
+            "test_it[silent]": [turn(misbehave="silent"), GOOD],
+            "test_second_turn": ["Fine.", THROTTLED, GOOD],
+            "test_watched": [THROTTLED, GOOD],
+            "test_only_so_often": [THROTTLED],
+        },
+    )
+
+
+def test_the_failure_report_tells_of_each(evals: Evals) -> None:
+    evals.write("test_it.py", "def test_it(kiro):\n    kiro.run('Go.')\n", {"test_it": [THROTTLED]})
+    result = evals.run("--kiro-retries=2")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*turn 1 failed (throttled: infrastructure) in * s: Go.",
+            "--- warning: run again, because turn 1 failed (throttled: infrastructure)*",
+            "--- warning: run again, because turn 1 failed (throttled: infrastructure)*",
+            "turns: 3, 3 failed (throttled: infrastructure)*",
+        ]
+    )
+
+
+def test_off(evals: Evals) -> None:
+    evals.write("test_it.py", "def test_it(kiro):\n    kiro.run('Go.')\n", {"test_it": [THROTTLED, GOOD]})
+    evals.run("--kiro-retries=0").assert_outcomes(failed=1)
