@@ -2,31 +2,41 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections import Counter
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_kiro.agent.plugin import MARKER_WORDS, OWNER, owners_of
-from pytest_kiro.errors import HIDE_FRAMES
+from pytest_kiro.errors import HIDE_FRAMES, BudgetExceeded, LaunchError, SettingsError, SetupError, TurnError
+from pytest_kiro.report.observer import Notes
 from pytest_kiro.report.progress import Progress
 from pytest_kiro.report.stream import Stream
+from pytest_kiro.report.summary import (
+    budget_line,
+    credits_of,
+    sandboxes_line,
+    scripted_line,
+    shared_lines,
+    turns_line,
+    turns_lines,
+)
 from pytest_kiro.session import Tally
 from pytest_kiro.settings import did_you_mean
 
 if TYPE_CHECKING:
-    from pytest_kiro.agent.conversation import Conversation
-    from pytest_kiro.agent.live import LiveTurn
     from pytest_kiro.agent.turn import Turn
+    from pytest_kiro.report.outcomes import Outcomes
     from pytest_kiro.session import KiroSession
 
 __tracebackhide__ = HIDE_FRAMES
 _EVAL_FIXTURES = frozenset({"kiro", "kiro_sandbox", "kiro_cli", "kiro_login"})
-_TRANSCRIPT_LINES = 40
-_SCRIPTED = ("kiro", "scripted: the stand-in answered")
+_CREDITS = "kiro_credits"
+#: Variables whose values never stand in a file.
+_SECRETS = ("KIRO_API_KEY", "DAYTONA_API_KEY")
 
 
 class Report:
@@ -39,14 +49,33 @@ class Report:
         self._said = False
         self._died = 0
         self._turns: list[dict[str, Any]] = []
-        self._unsent: list[dict[str, Any]] = []
+        #: Tests that the budget stopped.
+        self._refused = 0
         #: By the name of an xdist worker, what it said last; a dead one's last word came with a test's report.
         self._workers: dict[str, Tally] = {}
         self._nodes: list[Any] = []
         self._progress = Progress(config, session.settings.worker)
-        session.observers += [_Hooks(config, self._unsent), *Stream.wanted(config, session.settings)]
+        self.notes = Notes(config.hook, full=session.settings.results is not None)
+        session.observers += [self.notes, *Stream.wanted(config, session.settings)]
+        self._outcomes: Outcomes | None = None
 
     # -- before
+
+    @pytest.hookimpl(tryfirst=True)  # before xdist starts its workers
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        file = self._session.settings.results
+        if file is None or self._worker:
+            return
+        from pytest_kiro.report.outcomes import Outcomes
+        from pytest_kiro.report.results import Results
+
+        results = Results(session.config.invocation_params.dir / file)
+        try:
+            results.check()
+        except SettingsError as error:
+            raise pytest.UsageError(str(error)) from None
+        self._outcomes = Outcomes(results)
+        self._config.pluginmanager.register(self._outcomes, "kiro-outcomes")
 
     def pytest_collection_modifyitems(self, items: Sequence[pytest.Item]) -> None:
         try:
@@ -65,17 +94,20 @@ class Report:
         return [self._header()] if wanted else []
 
     def _header(self) -> str:
-        isolated = self._session.provider.isolated
+        settings, isolated = self._session.settings, self._session.provider.isolated
         cli = self._session.cli(isolated=isolated)
-        parts = [f"kiro: sandbox {self._session.settings.sandbox}"]
+        parts = [f"kiro: sandbox {settings.sandbox}"]
+        self._told = cli
         if cli == "scripted":
             parts.append("kiro-cli scripted: the stand-in answers, Kiro is not asked")
         else:
             where = f" ({shutil.which('kiro-cli')})" if cli == "official" and not isolated else ""
             parts.append(f"kiro-cli {cli}{where}")
+            if settings.replies == "scenario":
+                self._told = "scripted"
+                parts.append("replies scripted: no model is asked")
             if not isolated:
                 parts.append("not isolated: Kiro works on this machine")
-        self._told = cli
         return ", ".join(parts)
 
     def _correct(self, turns: Sequence[dict[str, Any]]) -> None:
@@ -104,20 +136,32 @@ class Report:
 
     # -- each test
 
+    @pytest.hookimpl(tryfirst=True)  # before anything of it can run a turn
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        self.notes.attempts[item.nodeid] = self.notes.attempts.get(item.nodeid, 0) + 1
+
+    def pytest_assertrepr_compare(
+        self, config: pytest.Config, op: str, left: object, right: object
+    ) -> list[str] | None:
+        from pytest_kiro.report.explain import explain
+
+        return explain(op, left, right, full=config.get_verbosity(pytest.Config.VERBOSITY_ASSERTIONS) > 1)
+
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         report = yield
-        if self._unsent or is_eval(item):
+        if self.notes.unsent or is_eval(item):
             # On the report, as plain values, since under xdist it is what reaches the controller.
-            vars(report)["kiro"] = [dict(turn) for turn in self._unsent]
-            if any(turn["scripted"] for turn in self._unsent) and _SCRIPTED not in item.user_properties:
-                item.user_properties.append(_SCRIPTED)  # JUnit files say so as well
-                report.user_properties.append(_SCRIPTED)
-            self._unsent.clear()
+            turns = vars(report)["kiro"] = self.notes.take()
             vars(report)["kiro_tally"] = self._word()
-        if report.failed and (text := _turns_of(item)):
+            vars(report)["kiro_refused"] = call.excinfo is not None and call.excinfo.errisinstance(BudgetExceeded)
+            _note_properties(item, report, turns)
+        if self._session.settings.results is not None:
+            vars(report)["kiro_attempt"] = self.notes.attempts.get(item.nodeid, 1)
+            vars(report)["kiro_infrastructure"] = call.excinfo is not None and is_infrastructure(call.excinfo.value)
+        if report.failed and (text := turns_lines(_turns_of(item), full=item.config.get_verbosity() > 1)):
             report.sections.append(("kiro turns", text))
         if call.when == "teardown" and OWNER in item.stash:
             del item.stash[OWNER]  # its turns may be large, and items live until the session ends
@@ -130,6 +174,7 @@ class Report:
         if self._config.pluginmanager.hasplugin("dsession"):
             self._session.used = True
             self._hear(vars(report)["kiro_tally"])
+        self._refused += vars(report)["kiro_refused"]
         self._turns += turns
         if not self._told:  # an xdist controller collects nothing, so the first eval's report is its first chance
             self._write_line(self._header())
@@ -143,7 +188,7 @@ class Report:
             output: dict[str, Any] = self._config.workeroutput  # type: ignore[attr-defined] # xdist's own
             output["kiro_tally"] = self._word()
             return
-        self._turns += self._unsent  # Ctrl-C leaves no report that could have brought them
+        self._turns += self.notes.take()  # Ctrl-C leaves no report that could have brought them
         for node in self._nodes:
             if word := (getattr(node, "workeroutput", None) or {}).get("kiro_tally"):
                 self._hear(word)
@@ -176,6 +221,8 @@ class Report:
         self._said = True
         terminalreporter.write_sep("-", "kiro")
         terminalreporter.write_line(turns_line(self._turns))
+        if line := budget_line(self._session.settings.budget, self._turns, self._refused):
+            terminalreporter.write_line(line, yellow=self._refused > 0)
         terminalreporter.write_line(sandboxes_line(tally, certain=self._session.certain))
         kept = [f"kept {name}; {line}" for name, lines in tally.kept.items() for line in lines]
         for line in filter(None, [*tally.left, self._session.trouble, *kept]):
@@ -185,13 +232,23 @@ class Report:
             terminalreporter.write_line(f"workers that died: {self._died}{cleared}")
         for line in shared_lines(self._turns):
             terminalreporter.write_line(line)
-        if any(turn["scripted"] for turn in self._turns):
-            terminalreporter.write_line("scripted: the stand-in answered; nothing above was said by Kiro", yellow=True)
+        if line := scripted_line(self._turns):
+            terminalreporter.write_line(line, yellow=True)
 
     def pytest_unconfigure(self) -> None:
         """Say it now when pytest had no summary, as after SIGTERM: somebody may have kept a sandbox."""
         if terminal := self._config.pluginmanager.getplugin("terminalreporter"):
             self.pytest_terminal_summary(terminal)
+        if self._outcomes is not None:
+            self._outcomes.write(
+                settings=self._session.settings,
+                pytest=pytest.__version__,
+                workers=len(self._nodes),
+                workers_died=self._died,
+                refused=self._refused,
+                turns=self._turns,
+                secrets=[value for name in _SECRETS if (value := os.environ.get(name, ""))],
+            )
 
 
 def is_eval(item: pytest.Item) -> bool:
@@ -199,45 +256,11 @@ def is_eval(item: pytest.Item) -> bool:
     return not _EVAL_FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
 
 
-def turns_line(turns: Sequence[dict[str, Any]]) -> str:
-    """Count turns by how they ended.
-
-    >>> turns_line([{"status": "completed", "kind": ""}, {"status": "failed", "kind": "throttled: infrastructure"}])
-    'turns: 2, 1 completed, 1 failed (throttled: infrastructure)'
-    """
-    counts = Counter(
-        turn["status"] if turn["kind"] in ("", turn["status"]) else f"{turn['status']} ({turn['kind']})"
-        for turn in turns
-    )
-    order = sorted(counts, key=lambda ending: (ending != "completed", ending))
-    return ", ".join([f"turns: {len(turns)}", *(f"{counts[ending]} {ending}" for ending in order)])
-
-
-def sandboxes_line(tally: Tally, *, certain: bool) -> str:
-    """Count sandboxes by what became of them; `certain` when the provider has looked for what is left.
-
-    >>> sandboxes_line(Tally(created=4, closed=4), certain=True)
-    'sandboxes: created 4, deleted 4, leaked 0'
-    """
-    kept, leaked = len(tally.kept), len(tally.left)
-    if not certain:
-        leaked = max(leaked, tally.created - tally.closed)
-    created = max(tally.created, kept + leaked)  # of a worker that died nobody may have heard
-    parts = [f"sandboxes: created {created}", f"deleted {created - kept - leaked}"]
-    return ", ".join([*parts, *([f"kept {kept}"] if kept else []), f"leaked {leaked}"])
-
-
-def shared_lines(turns: Sequence[dict[str, Any]]) -> list[str]:
-    """Name the wide fixtures whose turns several xdist workers ran, each for itself (contract O2)."""
-    workers: dict[str, set[str]] = {}
-    for turn in turns:
-        if turn["fixture"]:
-            workers.setdefault(turn["fixture"], set()).add(turn["worker"])
-    return [
-        f"{fixture} ran on {len(found)} workers, once on each; --dist loadscope keeps the tests that share it together"
-        for fixture, found in sorted(workers.items())
-        if len(found) > 1
-    ]
+def is_infrastructure(error: BaseException) -> bool:
+    """Whether an error says that the world was at fault, so that nothing was learnt about the agent."""
+    if isinstance(error, TurnError):
+        return error.infrastructure
+    return isinstance(error, SetupError | LaunchError)
 
 
 def _check_marker(item: pytest.Item, mark: pytest.Mark) -> None:
@@ -250,54 +273,20 @@ def _check_marker(item: pytest.Item, mark: pytest.Mark) -> None:
             raise pytest.UsageError(f"{item.nodeid}: mark.kiro has no keyword {word!r}{hint}; known: {known}")
 
 
-def _turns_of(item: pytest.Item) -> str:
-    """Return the status lines of the turns that a test looked at, and the end of the last transcript."""
-    turns = [turn for owner in owners_of(item) for turn in owner.turns]
-    return "\n".join([*map(_line, turns), *_transcript(turns[-1:])])
+def _turns_of(item: pytest.Item) -> list[Turn]:
+    """Return the turns that a test looked at."""
+    return [turn for owner in owners_of(item) for turn in owner.turns]
 
 
-def _line(turn: Turn) -> str:
-    prompt = " ".join(turn.prompt.split())
-    return f"{turn.summary}: {prompt if len(prompt) <= 100 else prompt[:99] + '…'}"
-
-
-def _transcript(turns: Iterable[Turn]) -> Iterable[str]:
-    for turn in turns:
-        lines = turn.output.rstrip().splitlines()
-        left_out = f", {len(lines) - _TRANSCRIPT_LINES} lines before them" if len(lines) > _TRANSCRIPT_LINES else ""
-        yield f"--- what turn {turn.number} printed{left_out}"
-        yield from lines[-_TRANSCRIPT_LINES:]
-        if turn.detail:
-            yield f"--- {turn.detail}"
-        yield from (f"--- warning: {warning}" for warning in turn.warnings)
-
-
-class _Hooks:
-    """Passes a turn's beginning and end on to the hooks, and notes the end for the report."""
-
-    def __init__(self, config: pytest.Config, unsent: list[dict[str, Any]]) -> None:
-        self._hook, self._unsent = config.hook, unsent
-        self._running: dict[Conversation, dict[str, Any]] = {}
-
-    def started(self, conversation: Conversation, prompt: str) -> None:
-        kiro, owner = conversation.kiro, conversation.owner
-        self._unsent.append(
-            {
-                "status": "broken off",
-                "kind": "",
-                "scripted": kiro.installation.scripted,
-                "version": kiro.version,
-                "fixture": owner.name if owner.wide else None,
-                "worker": kiro.settings.worker,
-            }
-        )
-        self._running[conversation] = self._unsent[-1]
-        self._hook.pytest_kiro_turn_started(kiro=conversation.kiro, prompt=prompt)
-
-    def printed(self, live: LiveTurn, text: str) -> None:
-        pass
-
-    def finished(self, turn: Turn) -> None:
-        kiro = turn.conversation.kiro
-        self._running.pop(turn.conversation).update(status=turn.status, kind=turn.kind)
-        self._hook.pytest_kiro_turn_finished(kiro=kiro, turn=turn)
+def _note_properties(item: pytest.Item, report: pytest.TestReport, turns: Sequence[Mapping[str, Any]]) -> None:
+    """Have JUnit files say that it was scripted, and what the test's own turns cost."""
+    known = dict(item.user_properties)
+    fresh: dict[str, object] = {}
+    if scripted := next((turn for turn in turns if turn["scripted"]), None):
+        fresh["kiro"] = f"scripted: {'the stand-in' if scripted['stand_in'] else 'a scenario'} answered"
+    spent = credits_of([turn for turn in turns if not turn["fixture"]])
+    if spent is not None:
+        fresh[_CREDITS] = round(spent + float(str(known.get(_CREDITS, 0))), 6)
+    for properties in (item.user_properties, report.user_properties):
+        properties[:] = [(name, value) for name, value in properties if name not in fresh]
+        properties.extend(fresh.items())

@@ -1,0 +1,143 @@
+"""What a failed comparison says: the commands and changes that there were, what is missing and what is too many."""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from pytest_kiro.agent.calls import Commands
+from pytest_kiro.agent.changes import KINDS, Changes, Paths
+from pytest_kiro.agent.shown import listed, short
+
+#: pytest shows eight lines and 640 characters of an explanation, unless it runs with -vv.
+_LINES, _WIDTH = 4, 70
+#: So much that nothing is cut.
+_ALL = 10**9
+
+
+def explain(op: str, left: object, right: object, *, full: bool = False) -> list[str] | None:
+    """Return the lines on a comparison that failed, None where it is none of ours; `full` cuts nothing.
+
+    >>> print(*explain("in", "node x.js", Commands(["ls"])), sep="\\n")
+    'node x.js' in 1 command
+    Kiro did not execute 'node x.js'; it executed:
+      'ls'
+    """
+    if isinstance(right, Commands) and op in ("in", "not in") and isinstance(left, str):
+        return _in_commands(op, left, right, full)
+    if isinstance(left, Commands) or isinstance(right, Commands):
+        return _commands(op, left, right, full)
+    if isinstance(left, Changes) and isinstance(right, Changes):
+        return _changes(op, left, right, full)
+    if isinstance(right, Paths) and op in ("in", "not in"):
+        return [f"{left!r} {op} {right!r}", *_entries(sorted(right), full)]
+    if isinstance(left, Paths) or isinstance(right, Paths):
+        return _paths(op, left, right, full)
+    return None
+
+
+# -- commands
+
+
+def _in_commands(op: str, wanted: str, commands: Commands, full: bool) -> list[str]:
+    summary = f"{_cut(wanted, full)} {op} {_count(commands)}"
+    if op == "not in":
+        places = [number for number, command in enumerate(commands, 1) if command == wanted]
+        numbers = ", ".join(map(str, places[: _ALL if full else 9]))
+        return [summary, f"Kiro executed it, as number {numbers}; in order:", *_around(commands, places[0], full)]
+    lines = [summary, f"Kiro did not execute {_cut(wanted, full)}; it executed{':' if commands else ' nothing'}"]
+    lines += _entries(_nearest_first(wanted, commands, full), full)
+    if wanted in commands.denied:
+        lines.append("it asked for it, and was denied")
+    elif longer := next((command for command in commands if wanted in command), None):
+        lines.append(f"it is part of {_cut(longer, full)}: turn.tool_calls.filter('shell', pattern=…) finds parts")
+    return lines
+
+
+def _nearest_first(wanted: str, commands: Sequence[str], full: bool) -> Sequence[str]:
+    """Keep the order where all are shown; else what is nearest must not be cut off."""
+    if full or len(commands) <= _LINES:
+        return commands
+    near = [command for command in commands if wanted in command]
+    near += difflib.get_close_matches(wanted, commands[:1000], n=_LINES)
+    return [*dict.fromkeys(near), *(command for command in commands if command not in near)]
+
+
+def _around(commands: Sequence[str], number: int, full: bool) -> list[str]:
+    first = 0 if full else max(0, min(number - 2, len(commands) - _LINES))
+    lines = _entries(commands[first:], full, more=first)
+    lines[number - 1 - first] = "> " + lines[number - 1 - first][2:]
+    return lines
+
+
+def _commands(op: str, left: object, right: object, full: bool) -> list[str] | None:
+    """Explain an equality; whichever side is no list of ours is what was wanted."""
+    actual, wanted = (left, right) if isinstance(left, Commands) else (right, left)
+    if op != "==" or not isinstance(actual, Commands) or not isinstance(wanted, list | tuple):
+        return None
+    missing, surplus = Counter(map(repr, wanted)), Counter(map(repr, actual))
+    missing.subtract(map(repr, actual))
+    surplus.subtract(map(repr, wanted))
+    lines = [f"{_cut(left, full)} == {_cut(right, full)}"]
+    for name, counts in (("missing", missing), ("too many", surplus)):
+        if found := [word for word in counts for _ in range(counts[word])]:
+            lines.append(f"{name}: {_listed(found, full)}")
+    if len(lines) == 1:
+        lines.append("the same commands, in another order" if isinstance(wanted, list) else "a list is no tuple")
+    return [*lines, f"Kiro executed{':' if actual else ' nothing'}", *_entries(actual, full)]
+
+
+# -- changes
+
+
+def _changes(op: str, left: Changes, right: Changes, full: bool) -> list[str]:
+    """Explain an equality; what the harness made is what was found, whichever side it is on."""
+    turned = not isinstance(left.added, Paths) and isinstance(right.added, Paths)
+    actual, wanted = (right, left) if turned else (left, right)
+    lines = [f"{left!r} {op} {right!r}"]
+    if op == "==":
+        for kind in KINDS:
+            lines += _difference(f"{kind}: ", getattr(actual, kind), getattr(wanted, kind), full)
+    return lines
+
+
+def _paths(op: str, left: object, right: object, full: bool) -> list[str] | None:
+    if not isinstance(left, set | frozenset) or not isinstance(right, set | frozenset):
+        return None
+    lines = [f"{_cut(left, full)} {op} {_cut(right, full)}"]
+    if op == "==":
+        actual, wanted = (left, right) if isinstance(left, Paths) else (right, left)
+        return lines + _difference("", actual, wanted, full)
+    smaller, larger = (left, right) if op in ("<=", "<") else (right, left)
+    if op in ("<=", "<", ">=", ">") and (surplus := smaller - larger):
+        lines.append(f"not in the larger one: {_listed(sorted(map(repr, surplus)), full)}")
+    return lines
+
+
+def _difference(name: str, actual: Iterable[object], wanted: Iterable[object], full: bool) -> list[str]:
+    missing, surplus = set(wanted) - set(actual), set(actual) - set(wanted)
+    sides = (("missing", missing), ("too many", surplus))
+    return [f"{name}{word} {_listed(sorted(map(repr, found)), full)}" for word, found in sides if found]
+
+
+# -- words
+
+
+def _count(commands: Sequence[str]) -> str:
+    return f"{len(commands)} command{'s' * (len(commands) != 1)}" if commands else "no commands"
+
+
+def _cut(value: object, full: bool) -> str:
+    return short(repr(value), _ALL if full else _WIDTH)
+
+
+def _listed(words: Sequence[str], full: bool) -> str:
+    return ", ".join(words) if full else listed([short(word, _WIDTH) for word in words], 2 * _WIDTH)
+
+
+def _entries(items: Sequence[object], full: bool, *, more: int = 0) -> list[str]:
+    """Return a line for each, as many as pytest shows; `more` have been left out before them."""
+    shown = items if full else items[:_LINES]
+    left_out = len(items) - len(shown) + more
+    return [*(f"  {_cut(item, full)}" for item in shown), *([f"  and {left_out} more (-vv)"] if left_out else [])]

@@ -1,0 +1,62 @@
+"""From values to what JSON can say: no lone surrogate, no NaN, nothing without bounds."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+_SURROGATES = re.compile("[\ud800-\udfff]")
+_DEEPEST = 40
+
+
+def cut(text: str, most: int) -> tuple[str, int]:
+    """Keep the beginning and the end of a text, and return how many characters between them are left out.
+
+    >>> cut("one two three", 6)
+    ('one\\n[… 7 characters left out …]\\nree', 7)
+    """
+    if len(text) <= most:
+        return text, 0
+    left_out = len(text) - most
+    half = most // 2
+    return f"{text[: most - half]}\n[… {left_out} characters left out …]\n{text[len(text) - half :]}", left_out
+
+
+def cut_values(values: Mapping[str, Any], most: int) -> tuple[dict[str, Any], int]:
+    """Cut the texts in a tool call's input; another value that is too long becomes its JSON, cut.
+
+    >>> cut_values({"path": "a.py", "content": "x" * 9}, 8)[1]
+    1
+    """
+    kept: dict[str, Any] = {}
+    total = 0
+    for name, value in values.items():
+        whole = value if isinstance(value, str) else json.dumps(clean(value))
+        text, left_out = cut(whole, most)
+        kept[name] = text if left_out or isinstance(value, str) else value
+        total += left_out
+    return kept, total
+
+
+def clean(value: Any, depth: int = 0) -> Any:
+    """Return what valid JSON can say of a value; bytes are read as UTF-8, what has no word there becomes its repr.
+
+    >>> clean({"a\\udc80": (b"\\xff", float("inf"), {1})})
+    {'a�': ['�', 'inf', '{1}']}
+    """
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "replace")
+    if isinstance(value, str):
+        return _SURROGATES.sub("\N{REPLACEMENT CHARACTER}", value)
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if depth < _DEEPEST and isinstance(value, Mapping):
+        return {str(clean(str(key))): clean(inner, depth + 1) for key, inner in value.items()}
+    if depth < _DEEPEST and isinstance(value, list | tuple):
+        return [clean(inner, depth + 1) for inner in value]
+    return clean(repr(value)[:1000])

@@ -1,0 +1,127 @@
+"""The lines of the summary, made of plain values; nothing here knows pytest."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pytest_kiro.agent.calls import label, walk
+
+if TYPE_CHECKING:
+    from pytest_kiro.agent.turn import Turn
+    from pytest_kiro.session import Tally
+
+_TRANSCRIPT_LINES = 40
+
+
+def turns_line(turns: Sequence[Mapping[str, Any]]) -> str:
+    """Count turns by how they ended, and add up their credits where any were metered.
+
+    >>> turns_line([{"status": "completed", "kind": ""}, {"status": "failed", "kind": "throttled: infrastructure"}])
+    'turns: 2, 1 completed, 1 failed (throttled: infrastructure)'
+    """
+    counts = Counter(
+        turn["status"] if turn["kind"] in ("", turn["status"]) else f"{turn['status']} ({turn['kind']})"
+        for turn in turns
+    )
+    order = sorted(counts, key=lambda ending: (ending != "completed", ending))
+    retried = sum(bool(turn.get("retried")) for turn in turns)
+    parts = [f"turns: {len(turns)}", *(f"{counts[ending]} {ending}" for ending in order)]
+    parts += [f"run again {retried}"] if retried else []
+    spent = credits_of(turns)
+    return ", ".join([*parts, *([] if spent is None else [f"credits {spent:.2f}"])])
+
+
+def credits_of(turns: Sequence[Mapping[str, Any]]) -> float | None:
+    """Add up what turns cost; None where nothing was metered.
+
+    >>> credits_of([{"credits": 0.1}, {"credits": 0.2}, {"credits": None}])
+    0.3
+    """
+    metered = [turn["credits"] for turn in turns if turn.get("credits") is not None]
+    return round(sum(metered), 6) if metered else None
+
+
+def budget_line(cap: float | None, turns: Sequence[Mapping[str, Any]], refused: int) -> str:
+    """Say what was spent of the budget, and how often a turn was refused; empty without a budget.
+
+    >>> budget_line(2, [{"credits": 2.5}], refused=3)
+    'budget: 2.50 of 2 credits spent, tests that it stopped: 3'
+    """
+    if cap is None:
+        return ""
+    stopped = f", tests that it stopped: {refused}" if refused else ""
+    return f"budget: {credits_of(turns) or 0:.2f} of {cap:g} credits spent{stopped}"
+
+
+def sandboxes_line(tally: Tally, *, certain: bool) -> str:
+    """Count sandboxes by what became of them; `certain` when the provider has looked for what is left.
+
+    >>> from pytest_kiro.session import Tally
+    >>> sandboxes_line(Tally(created=4, closed=4), certain=True)
+    'sandboxes: created 4, deleted 4, leaked 0'
+    """
+    kept, leaked = len(tally.kept), len(tally.left)
+    if not certain:
+        leaked = max(leaked, tally.created - tally.closed)
+    created = max(tally.created, kept + leaked)  # of a worker that died nobody may have heard
+    parts = [f"sandboxes: created {created}", f"deleted {created - kept - leaked}"]
+    return ", ".join([*parts, *([f"kept {kept}"] if kept else []), f"leaked {leaked}"])
+
+
+def shared_lines(turns: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Name the wide fixtures whose turns several xdist workers ran, each for itself (contract O2)."""
+    workers: dict[str, set[str]] = {}
+    for turn in turns:
+        if turn["fixture"]:
+            workers.setdefault(turn["fixture"], set()).add(turn["worker"])
+    return [
+        f"{fixture} ran on {len(found)} workers, once on each; --dist loadscope keeps the tests that share it together"
+        for fixture, found in sorted(workers.items())
+        if len(found) > 1
+    ]
+
+
+def scripted_line(turns: Sequence[Mapping[str, Any]]) -> str:
+    """Say that scripts answered, empty where they did not.
+
+    >>> scripted_line([{"scripted": True, "stand_in": True}])
+    'scripted: the stand-in answered; nothing above was said by Kiro'
+    """
+    scripted = [turn for turn in turns if turn["scripted"]]
+    if not scripted:
+        return ""
+    if any(turn["stand_in"] for turn in scripted):
+        return "scripted: the stand-in answered; nothing above was said by Kiro"
+    return "scripted: the answers came from scenarios; nothing above was said by Kiro"
+
+
+# -- a failing test
+
+
+def turns_lines(turns: Sequence[Turn], *, full: bool) -> str:
+    """Return the status lines of turns, and the end of the last transcript; `full` has tool calls and changes too."""
+    lines: list[str] = []
+    for turn in turns:
+        prompt = " ".join(turn.prompt.split())
+        lines.append(f"{turn.summary}: {prompt if len(prompt) <= 100 else prompt[:99] + '…'}")
+        lines += _details(turn) if full else []
+    return "\n".join([*lines, *(line for turn in turns[-1:] for line in _transcript(turn))])
+
+
+def _details(turn: Turn) -> Iterator[str]:
+    yield from (f"  {label(call, turn.tool_calls.folder)}" for call in walk(turn.tool_calls))
+    if turn.known_changes is not None:
+        for kind in ("added", "modified", "deleted"):
+            yield from (f"  {kind} {path}" for path in sorted(getattr(turn.known_changes, kind)))
+
+
+def _transcript(turn: Turn) -> Iterator[str]:
+    lines = turn.output.rstrip().splitlines()
+    left_out = f", {len(lines) - _TRANSCRIPT_LINES} lines before them" if len(lines) > _TRANSCRIPT_LINES else ""
+    yield f"--- what turn {turn.number} printed{left_out}"
+    yield from lines[-_TRANSCRIPT_LINES:]
+    if turn.detail:
+        yield f"--- {turn.detail}"
+    yield from (f"--- warning: {warning}" for warning in turn.warnings)
