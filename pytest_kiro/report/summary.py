@@ -19,7 +19,7 @@ def turns_line(turns: Sequence[Mapping[str, Any]]) -> str:
     """Count turns by how they ended, and add up their credits where any were metered.
 
     >>> turns_line([{"status": "completed", "kind": ""}, {"status": "failed", "kind": "throttled: infrastructure"}])
-    'turns: 2, 1 completed, 1 failed (throttled: infrastructure)'
+    'kiro: 2 turns, 1 completed, 1 failed (throttled: infrastructure)'
     """
     counts = Counter(
         turn["status"] if turn["kind"] in ("", turn["status"]) else f"{turn['status']} ({turn['kind']})"
@@ -27,7 +27,7 @@ def turns_line(turns: Sequence[Mapping[str, Any]]) -> str:
     )
     order = sorted(counts, key=lambda ending: (ending != "completed", ending))
     retried = sum(bool(turn.get("retried")) for turn in turns)
-    parts = [f"turns: {len(turns)}", *(f"{counts[ending]} {ending}" for ending in order)]
+    parts = [f"kiro: {len(turns)} turn{'s' * (len(turns) != 1)}", *(f"{counts[ending]} {ending}" for ending in order)]
     parts += [f"run again {retried}"] if retried else []
     spent = credits_of(turns)
     return ", ".join([*parts, *([] if spent is None else [f"credits {spent:.2f}"])])

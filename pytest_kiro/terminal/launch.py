@@ -43,8 +43,7 @@ collect() {{
     # What is ours comes first: the stores are Kiro's to write, and a frame that stands in one of them is not heard.
     frame status
     printf '%s' "$1"
-    frame stderr
-    tail -c {kept} "$launch_folder/stderr"
+    if [ -f "$launch_folder/stderr" ]; then frame stderr; tail -c {kept} "$launch_folder/stderr"; fi
     for store in {stores}; do
       # A file is wanted whole, since what belongs to it may be the only one that was touched (SQLite's WAL). In a
       # folder, files that are not older, rather than newer: their clock is coarse.
@@ -63,7 +62,15 @@ collect() {{
 }}
 case ${{1-}} in
 collect) collect killed; exit ;;
-terminate) kill -s TERM "$(cat "$launch_folder/program")"; exit ;;
+terminate)
+  # The program is the only child of this script's shell, as long as it runs.
+  [ -f "$launch_folder/over" ] || {{
+    if [ -d /proc/self ]; then cat /proc/[0-9]*/stat 2>/dev/null
+    else ps -A -o pid= -o ppid= | sed 's/ *\([0-9]*\) *\([0-9]*\).*/\1 () S \2/'
+    fi | awk -v shell="$(cat "$launch_folder/begun")" '
+      {{ pid = $1; sub(/.*\) /, ""); if ($2 == shell && $1 !~ /[ZX]/) print pid }}'
+  }} | while read -r launch_pid; do kill -s TERM "$launch_pid"; done
+  exit ;;
 idle)
   # How many seconds ago the stores were written to.
   cd && find {stores} -type f -exec sh -c 'stat -c %Y "$@" 2>/dev/null || stat -f %m "$@"' sh {{}} + 2>/dev/null |
@@ -76,13 +83,14 @@ snapshot before >"$launch_folder/before" 2>/dev/null
 # Ctrl-C is for the program: without the trap this shell would die of it and no status would be written.
 # HUP and TERM end both, or a closed terminal would leave the program running.
 trap : INT
-{begun}printf '\n%s\n' {marker}
+echo $$ >"$launch_folder/begun"
+printf '\n%s\n' {marker}
 (
-sh -c 'echo "$PPID"' >"$launch_folder/program" # of the program, which takes the place of this subshell
 {exports}
 exec {command}
 ) <"$launch_folder/stdin"{apart}
 launch_status=$?
+: >"$launch_folder/over"
 trap '' INT # a late one would cut the list of files short, and files would seem to be deleted
 collect "$launch_status" 2>/dev/null
 exit "$launch_status"
@@ -161,7 +169,6 @@ class Launch:
             stores=" ".join(map(shlex.quote, self.stores)) or "''",
             durable=_DURABLE if self.durable else "",
             make='mkdir -p -- "$launch_workspace" && ' if self.make else "",
-            begun='echo $$ >"$launch_folder/begun"\n' if self.durable else "",
             marker=self.marker,
             command=shlex.join(self.argv),
             apart=' 2>"$launch_folder/stderr"' if self.apart else "",

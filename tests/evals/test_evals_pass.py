@@ -36,7 +36,7 @@ def passed(run: Run) -> int:
     assert len(run.results) >= 15
     assert "leaked 0" in run.output
     assert "the stand-in answered" in run.output
-    turns = re.search(r"^turns: (\d+), ", run.output, re.MULTILINE)
+    turns = re.search(r"^kiro: (\d+) turns?, ", run.output, re.MULTILINE)
     assert turns
     return int(turns[1])
 

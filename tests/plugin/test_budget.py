@@ -28,7 +28,7 @@ def nothing_is_left_of_it(evals: Evals) -> object:
 def spent(result: pytest.RunResult) -> tuple[int, float, int]:
     """What the summary says: turns that completed, their credits, tests that were stopped."""
     text = result.stdout.str()
-    turns = re.search(r"^turns: (\d+), \1 completed, credits ([\d.]+)$", text, re.MULTILINE)
+    turns = re.search(r"^kiro: (\d+) turns?, \1 completed, credits ([\d.]+)$", text, re.MULTILINE)
     stopped = re.search(r"^budget: [\d.]+ of [\d.]+ credits spent, tests that it stopped: (\d+)$", text, re.MULTILINE)
     assert turns, text
     assert stopped, text
@@ -43,7 +43,7 @@ def test_zero_refuses_the_first_turn(evals: Evals) -> None:
         [
             "E * test_it.py::test_it: the budget of this run is used up, so this turn "
             "was not begun: 0.00 credits spent, --kiro-budget=0; raise --kiro-budget, or run fewer turns",
-            "turns: 0",
+            "kiro: 0 turns",
             "budget: 0.00 of 0 credits spent, tests that it stopped: 1",
         ]
     )
@@ -83,7 +83,7 @@ def test_a_test_may_go_on_after_a_refusal(evals: Evals) -> None:
     """
     tables = {"test_it": ["OK", "OK", turn(["OK"], conversation=2)]}
     result = evals.passes(source, tables, metered(evals), "--kiro-budget=1")
-    result.stdout.fnmatch_lines(["turns: 1, 1 completed, credits 1.50", "budget: 1.50 of 1 credits spent"])
+    result.stdout.fnmatch_lines(["kiro: 1 turn, 1 completed, credits 1.50", "budget: 1.50 of 1 credits spent"])
 
 
 def test_a_refused_fixture_stops_all_its_tests(evals: Evals) -> None:
@@ -152,7 +152,7 @@ def test_each_retry_is_admitted(evals: Evals) -> None:
     """
     tables = {"test_it": [turn(["OK"], retry=1), turn(misbehave={"exit": 9})]}
     result = evals.passes(source, tables, metered(evals), "--kiro-budget=1")
-    result.stdout.fnmatch_lines(["turns: 1, 1 failed (crash: infrastructure), credits 1.00"])
+    result.stdout.fnmatch_lines(["kiro: 1 turn, 1 failed (crash: infrastructure), credits 1.00"])
 
 
 def test_a_worker_that_died_does_not_hold_its_turn(evals: Evals) -> None:
@@ -209,10 +209,10 @@ def test_credits_are_shown_where_they_were_metered(evals: Evals) -> None:
     tables = {"test_it": ["OK", "OK"], "test_other": ["OK"]}
     junit = "--junitxml=junit.xml"
     result = evals.passes(source, tables, metered(evals), junit)
-    result.stdout.fnmatch_lines(["turns: 3, 3 completed, credits 1.30"])
+    result.stdout.fnmatch_lines(["kiro: 3 turns, 3 completed, credits 1.30"])
     assert "budget" not in result.stdout.str()
     found = re.findall(r'name="kiro_credits" value="([\d.]+)"', (evals.path / "junit.xml").read_text())
     assert found == ["0.3", "1.0"]
     result = evals.passes(source, tables, junit)
-    result.stdout.fnmatch_lines(["turns: 3, 3 completed"])
+    result.stdout.fnmatch_lines(["kiro: 3 turns, 3 completed"])
     assert "kiro_credits" not in (evals.path / "junit.xml").read_text()

@@ -92,7 +92,7 @@ def test_hooks_of_an_isolated_provider_under_xdist(evals: Evals) -> None:
     result = evals.process("--kiro-sandbox=toy", "--kiro-cli=scripted", "-n2")
     result.assert_outcomes(passed=4)
     result.stdout.fnmatch_lines(
-        ["kiro: sandbox toy, *", "turns: 4, 4 completed", "sandboxes: created 2, deleted 2, leaked 0"]
+        ["kiro: sandbox toy, *", "kiro: 4 turns, 4 completed", "sandboxes: created 2, deleted 2, leaked 0"]
     )
     # Two workers each with one, and the controller that looks for what they left.
     assert sorted(evals.story) == ["closed", "created", "created", "made", "made", "made"]

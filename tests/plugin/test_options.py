@@ -464,7 +464,7 @@ def test_official_is_the_one_on_the_path(evals: Evals, monkeypatch: pytest.Monke
     result = evals.run("--kiro-cli=official", "-vv", "--setup-show")
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines([f"kiro: sandbox local, kiro-cli official ({path}), not isolated: Kiro works on this*"])
-    result.stdout.fnmatch_lines(["turns: 1, 1 completed"])
+    result.stdout.fnmatch_lines(["kiro: 1 turn, 1 completed"])
     assert "scripted" not in result.stdout.str()
     assert "ksk_very_secret" not in result.stdout.str()
 
@@ -507,7 +507,9 @@ def test_login(evals: Evals, monkeypatch: pytest.MonkeyPatch) -> None:
             f"--kiro-cli={cli}", f"--kiro-login={how}", "-vv", "-l", "--full-trace", "--setup-show", "--kiro-retries=0"
         )
         result.assert_outcomes(failed=1)
-        result.stdout.fnmatch_lines(["E *Identity(how='api key', who='ApiKey')*", "turns: 1, 1 failed (crash: infra*"])
+        result.stdout.fnmatch_lines(
+            ["E *Identity(how='api key', who='ApiKey')*", "kiro: 1 turn, 1 failed (crash: infra*"]
+        )
         assert "ksk_very_secret" not in result.stdout.str() + result.stderr.str()
     # A key that does not help is not shown either, whatever is asked for.
     program(evals, stand_in(PLAIN_VERSION, """if [ "$1" = whoami ]; then echo '{"account":null}'; exit; fi"""))

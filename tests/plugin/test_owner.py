@@ -220,7 +220,7 @@ def test_an_attempt_never_continues_the_failed_ones(evals: Evals) -> None:
     )
     result = evals.process("--reruns=2", "-rR")
     assert result.parseoutcomes() == {"passed": 3, "rerun": 3}
-    result.stdout.fnmatch_lines(["turns: 10, 10 completed"])
+    result.stdout.fnmatch_lines(["kiro: 10 turns, 10 completed"])
 
 
 def test_last_failed_starts_clean(evals: Evals) -> None:

@@ -72,7 +72,7 @@ def test_header_and_summary_stand_there_once(evals: Evals, args: tuple[str, ...]
     assert lines.count(HEADER) == 1
     assert lines.count(SCRIPTED) == 1
     workers = 2 if args[:1] == ("-n2",) and "--dist=loadfile" not in args else 1
-    assert lines.count("turns: 2, 2 completed") == 1
+    assert lines.count("kiro: 2 turns, 2 completed") == 1
     assert lines.count(f"sandboxes: created {workers}, deleted {workers}, leaked 0") == 1
     assert "I am Kiro" not in result.stdout.str() + result.stderr.str()
 
@@ -93,7 +93,7 @@ def test_wide_fixtures_on_several_workers_are_named(evals: Evals) -> None:
     result = evals.process("-n2")
     result.stdout.fnmatch_lines(
         [
-            "turns: 2, 2 completed",
+            "kiro: 2 turns, 2 completed",
             "fixture:shop ran on 2 workers, once on each; --dist loadscope keeps the tests*together",
         ]
     )
@@ -341,7 +341,9 @@ def test_a_turn_that_was_broken_off_is_counted(evals: Evals) -> None:
     )
     result = evals.process()
     assert result.ret == pytest.ExitCode.INTERRUPTED
-    result.stdout.fnmatch_lines(["turns: 1, 1 broken off", "sandboxes: created 1, deleted 1, leaked 0", "scripted: *"])
+    result.stdout.fnmatch_lines(
+        ["kiro: 1 turn, 1 broken off", "sandboxes: created 1, deleted 1, leaked 0", "scripted: *"]
+    )
 
 
 def test_a_worker_that_died_is_named(evals: Evals) -> None:

@@ -25,7 +25,7 @@ def test_a_first_turn_that_the_world_failed_is_run_again(evals: Evals) -> None:
         {"test_it": [THROTTLED, GOOD, RECALL, RECALL]},
     )
     # It counts, wherever turns are counted.
-    result.stdout.fnmatch_lines(["turns: 4, 3 completed, 1 failed (throttled: infrastructure)*"])
+    result.stdout.fnmatch_lines(["kiro: 4 turns, 3 completed, 1 failed (throttled: infrastructure)*"])
 
 
 def test_what_is_not_run_again(evals: Evals) -> None:
@@ -99,7 +99,7 @@ def test_the_failure_report_tells_of_each(evals: Evals) -> None:
             "*turn 1 failed (throttled: infrastructure) in * s: Go.",
             "--- warning: run again, because turn 1 failed (throttled: infrastructure)*",
             "--- warning: run again, because turn 1 failed (throttled: infrastructure)*",
-            "turns: 3, 3 failed (throttled: infrastructure)*",
+            "kiro: 3 turns, 3 failed (throttled: infrastructure)*",
         ]
     )
 

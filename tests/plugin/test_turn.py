@@ -132,7 +132,7 @@ def test_a_turn_that_is_not_checked_away_fails_its_test(evals: Evals) -> None:
             "E *TurnFailed: test_it.py::test_exit: turn 1 failed (crash: infrastructure) in * s, exit code 7: *",
             "E *  | Hello.",
             "E *TurnTimeout: test_it.py::test_silent: turn 1 timed_out (out of time) in * s*: its time of 0.3 s was*",
-            "turns: 3, 1 failed (crash: infrastructure), 1 failed (throttled: infrastructure), 1 timed_out (*",
+            "kiro: 3 turns, 1 failed (crash: infrastructure), 1 failed (throttled: infrastructure), 1 timed_out (*",
         ]
     )
     # Our own frames are nobody's business: the traceback ends in the eval.
