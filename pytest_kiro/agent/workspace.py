@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from pytest_kiro.agent import diff
 from pytest_kiro.agent.changes import Changes, Ledger
 from pytest_kiro.errors import HIDE_FRAMES, SandboxError, SettingsError
 from pytest_kiro.sandbox.protocol import ExecResult, Sandbox
@@ -32,6 +33,7 @@ class Workspace:
     def __init__(self, sandbox: Sandbox, work: str, origin: Path) -> None:
         self.sandbox = sandbox
         self.ledger = Ledger()
+        self._seeded: dict[str, bytes] = {}
         # A neutral name: that of a test would tell the agent what is tested.
         self._path = f"{work}/{secrets.token_hex(4)}"
         self._origin = origin
@@ -104,12 +106,27 @@ class Workspace:
             self.exec(" && ".join(extras)).check()
 
     def _write(self, files: Mapping[str, tuple[bytes, int]]) -> None:
+        self._seeded |= {path: data for path, (data, _) in files.items() if len(data) <= diff.LARGEST}
         self.sandbox.write_files({f"{self._path}/{path}": entry for path, entry in files.items()})
         self.made |= bool(files)
 
     def changes(self) -> Changes:
         """Return what Kiro's turns changed here so far; what the eval seeds or executes is not in it."""
         return self.ledger.changes()
+
+    def diff(self) -> str:
+        """Return a unified diff of what Kiro's turns changed here, as the files are now; empty when nothing changed.
+
+        Known is what was seeded; of a file that something else made, and Kiro modified, only the name is told.
+        """
+        changes = self.changes()
+        before: dict[str, bytes | None] = {**self._seeded, **dict.fromkeys(changes.added)}
+        paths = {f"{self.path}/{path}": path for path in changes.added | changes.modified}
+        try:
+            found = self.sandbox.read_files(paths)
+        except OSError:  # one of them is no file, or is gone by now
+            found = {whole: data for whole in paths if (data := self._read_if_file(whole)) is not None}
+        return diff.unified(changes.paths, before, {paths[whole]: data for whole, data in found.items()})
 
     def contents(self) -> dict[str, bytes]:
         """Return every file's content by its relative path, `.git` and `__pycache__` left out as in `changes`.

@@ -5,19 +5,29 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Generator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_kiro.agent.plugin import MARKER_WORDS, OWNER, owners_of
-from pytest_kiro.errors import HIDE_FRAMES, BudgetExceeded, LaunchError, SettingsError, SetupError, TurnError
+from pytest_kiro.errors import (
+    HIDE_FRAMES,
+    BudgetExceeded,
+    LaunchError,
+    SandboxError,
+    SettingsError,
+    SetupError,
+    TurnError,
+)
 from pytest_kiro.report.observer import Notes
 from pytest_kiro.report.progress import Progress
 from pytest_kiro.report.stream import Stream
 from pytest_kiro.report.summary import (
     budget_line,
     credits_of,
+    diff_lines,
     sandboxes_line,
     scripted_line,
     shared_lines,
@@ -108,7 +118,8 @@ class Report:
                 parts.append("replies scripted: no model is asked")
             if not isolated:
                 parts.append("not isolated: Kiro works on this machine")
-        return ", ".join(parts)
+        usual = settings.engine == "v2" and settings.output == "text"
+        return ", ".join([*parts, *([] if usual else [f"engine {settings.engine}, {settings.output}"])])
 
     def _correct(self, turns: Sequence[dict[str, Any]]) -> None:
         """Say who answers when it is not whom the header announced: only the CLI's own version tells."""
@@ -161,11 +172,22 @@ class Report:
         if self._session.settings.results is not None:
             vars(report)["kiro_attempt"] = self.notes.attempts.get(item.nodeid, 1)
             vars(report)["kiro_infrastructure"] = call.excinfo is not None and is_infrastructure(call.excinfo.value)
-        if report.failed and (text := turns_lines(_turns_of(item), full=item.config.get_verbosity() > 1)):
-            report.sections.append(("kiro turns", text))
+        if report.failed:
+            self._explain(item, report, full=item.config.get_verbosity() > 1)
         if call.when == "teardown" and OWNER in item.stash:
             del item.stash[OWNER]  # its turns may be large, and items live until the session ends
         return report
+
+    def _explain(self, item: pytest.Item, report: pytest.TestReport, *, full: bool) -> None:
+        """Show the turns of a failed test, and, where its failure speaks of changes, what they are."""
+        turns = _turns_of(item)
+        if text := turns_lines(turns, full=full):
+            report.sections.append(("kiro turns", text))
+        if report.when == "call" and "changes" in report.longreprtext.lower():
+            for workspace in dict.fromkeys(turn.workspace for turn in turns):
+                with suppress(SandboxError, OSError):  # nobody can tell any more
+                    if text := diff_lines(workspace.diff(), full=full):
+                        report.sections.append(("kiro changes", text))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         turns: list[dict[str, Any]] | None = getattr(report, "kiro", None)

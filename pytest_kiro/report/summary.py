@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pytest_kiro.session import Tally
 
 _TRANSCRIPT_LINES = 40
+_DIFF_LINES = 60
 
 
 def turns_line(turns: Sequence[Mapping[str, Any]]) -> str:
@@ -108,6 +109,18 @@ def turns_lines(turns: Sequence[Turn], *, full: bool) -> str:
         lines.append(f"{turn.summary}: {prompt if len(prompt) <= 100 else prompt[:99] + '…'}")
         lines += _details(turn) if full else []
     return "\n".join([*lines, *(line for turn in turns[-1:] for line in _transcript(turn))])
+
+
+def diff_lines(diff: str, *, full: bool) -> str:
+    """Return the beginning of a diff, and how much more there is; `full` cuts nothing.
+
+    >>> diff_lines("+one\\n+two\\n", full=False)
+    '+one\\n+two'
+    """
+    lines = diff.splitlines()
+    kept = lines if full else lines[:_DIFF_LINES]
+    more = len(lines) - len(kept)
+    return "\n".join([*kept, *([f"({more} more lines; -vv shows all)"] if more else [])])
 
 
 def _details(turn: Turn) -> Iterator[str]:

@@ -68,9 +68,8 @@ def test_workers_have_a_sandbox_each_or_share(
     together(runs, workers)
     result = runs.process(f"-n{workers}", *args)
     result.assert_outcomes(passed=workers)
-    result.stdout.fnmatch_lines(
-        [f"kiro: {workers} turn{'s' * (workers > 1)}, {workers} completed", f"sandboxes: created {made}, deleted {made}, leaked 0"]
-    )
+    turns = f"kiro: {workers} turn{'s' * (workers > 1)}, {workers} completed"
+    result.stdout.fnmatch_lines([turns, f"sandboxes: created {made}, deleted {made}, leaked 0"])
     done = [entry for entry in runs.asked("sandbox_create") if entry["status"] == 200]
     assert len(done) == made
     assert len({entry["body"]["name"] for entry in done}) == made

@@ -54,6 +54,13 @@ def test_every_turn_is_used_and_every_scripted_tool_call_works(evals: Path) -> N
     assert passed(run_pytest(evals, "evals")) == scripted_turns()
 
 
+@pytest.mark.parametrize(
+    ("engine", "output"), [("v1", "text"), ("v3", "text"), ("v2", "stream-json"), ("v3", "stream-json")]
+)
+def test_on_every_engine_and_in_every_form_of_output(evals: Path, engine: str, output: str) -> None:
+    passed(run_pytest(evals, "evals", f"--kiro-engine={engine}", f"--kiro-output={output}"))
+
+
 def test_on_two_workers(evals: Path) -> None:
     pytest.importorskip("xdist")
 

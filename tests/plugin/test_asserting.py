@@ -243,3 +243,84 @@ def test_vv_shows_every_call_and_change(evals: Evals) -> None:
     )
     assert textwrap.indent(shown.strip("\n"), "  ") in evals.run("-vv").stdout.str()
     assert "added a.txt" not in evals.run().stdout.str()
+
+
+# -- what changed in the files
+
+
+def test_a_failed_assert_on_changes_shows_the_diff(evals: Evals) -> None:
+    (evals.path / "seed/sub").mkdir(parents=True)
+    (evals.path / "seed/a.py").write_text("one\ntwo\nthree\n")
+    (evals.path / "seed/gone.py").write_text("old")
+    (evals.path / "seed/sub/same.py").write_text("x\n")
+    (evals.path / "seed/image.bin").write_bytes(b"\0\1")
+    source = """
+        import pytest
+
+        @pytest.mark.kiro(workspace="seed")
+        def test_it(kiro):
+            kiro.workspace.exec("echo mine >mine.txt")
+            kiro.run("Work.")
+            assert not kiro.workspace.changes()
+
+        @pytest.mark.kiro(workspace="seed")
+        def test_else(kiro):
+            kiro.run("Work.")
+            assert 1 == 2
+    """
+    change = "sed -i s/two/2/ a.py; rm gone.py; printf new >new.py; printf '\\0' >>image.bin; echo more >>mine.txt"
+    evals.write(
+        "test_it.py", source, {name: [turn(["", shell(change)], ["Done."])] for name in ("test_it", "test_else")}
+    )
+    result = evals.run("-p", "no:cacheprovider")
+    result.assert_outcomes(failed=2)
+    shown = result.stdout.str().partition("- kiro changes -")[2].partition("_ test_else _")[0].splitlines()[1:-1]
+    assert shown == [
+        "--- a/a.py",
+        "+++ b/a.py",
+        "@@ -1,3 +1,3 @@",
+        " one",
+        "-two",
+        "+2",
+        " three",
+        "--- a/gone.py",
+        "+++ /dev/null",
+        "@@ -1 +0,0 @@",
+        "-old",
+        "\\ No newline at end of file",
+        "--- a/image.bin",
+        "+++ b/image.bin",
+        "(binary, or larger than 256 KiB: 2 bytes to 3 bytes)",
+        "--- a/mine.txt",
+        "+++ b/mine.txt",
+        "(what it was before is not known: no seed has put it there)",
+        "--- /dev/null",
+        "+++ b/new.py",
+        "@@ -0,0 +1 @@",
+        "+new",
+        "\\ No newline at end of file",
+    ]
+    assert result.stdout.str().count("- kiro changes -") == 1, "the other one is not about changes"
+
+
+def test_a_long_diff_is_cut(evals: Evals) -> None:
+    source = "def test_it(kiro):\n    assert not kiro.run('Work.').changes\n"
+    evals.write("test_it.py", source, {"test_it": [turn(["", shell("seq 100 >n")], ["Done."])]})
+    assert "(43 more lines; -vv shows all)" in evals.run("-p", "no:cacheprovider").stdout.str()
+    assert "more lines" not in evals.run("-p", "no:cacheprovider", "-vv").stdout.str()
+
+
+def test_a_diff_by_hand(evals: Evals) -> None:
+    evals.passes(
+        """
+        def test_it(kiro):
+            assert kiro.workspace.diff() == ""
+            kiro.run("Work.")
+            assert kiro.workspace.diff() == "--- /dev/null\\n+++ b/a\\n@@ -0,0 +1 @@\\n+a\\n"
+            kiro.workspace.seed({"a": "b\\n"})  # as the file is now
+            assert kiro.workspace.diff().endswith("+b\\n")
+            kiro.workspace.exec("rm a; mkdir a")
+            assert kiro.workspace.diff() == ""
+        """,
+        {"test_it": [turn(["", shell("echo a >a")], ["Done."])]},
+    )
