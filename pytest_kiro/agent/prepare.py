@@ -60,7 +60,7 @@ def prepare(
         stdin=stdin,
         env=env,
         secrets=kiro.identity.env,
-        stores=kiro.engine.stores,
+        stores=kiro.engine.stores_for(env, path),
         files=files,
         make=make,
         durable=kiro.sandbox.remote,

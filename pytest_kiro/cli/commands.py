@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 NAME = "kiro-cli"
 
@@ -23,6 +24,15 @@ class Engine:
     streams: bool = True
     by_id: bool = True
     scripted: bool = True
+
+    def stores_for(self, env: Mapping[str, str], workspace: str) -> tuple[str, ...]:
+        """Return where the sessions are for a process with these variables: V2's move along with KIRO_HOME.
+
+        >>> ENGINES["v2"].stores_for({"KIRO_HOME": "/opt/kiro"}, "/w")
+        ('/opt/kiro/sessions/cli',)
+        """
+        home = env.get("KIRO_HOME") if self.name == "v2" else None
+        return (f"{PurePosixPath(workspace, home)}/sessions/cli",) if home else self.stores
 
 
 # V1 keeps its conversations where the login is as well; its write-ahead log may hold the last turn.

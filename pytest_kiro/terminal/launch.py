@@ -47,8 +47,8 @@ collect() {{
     for store in {stores}; do
       # A file is wanted whole, since what belongs to it may be the only one that was touched (SQLite's WAL). In a
       # folder, files that are not older, rather than newer: their clock is coarse.
-      if [ -f "$HOME/$store" ]; then frame "store $HOME/$store"; cat "$HOME/$store"; fi
-      [ -d "$HOME/$store" ] && find "$HOME/$store" -type f -exec sh -c '
+      if [ -f "$store" ]; then frame "store $store"; cat "$store"; fi
+      [ -d "$store" ] && find "$store" -type f -exec sh -c '
         nonce=$0 begun=$1
         shift
         for name do
@@ -73,7 +73,7 @@ terminate)
   exit ;;
 idle)
   # How many seconds ago the stores were written to.
-  cd && find {stores} -type f -exec sh -c 'stat -c %Y "$@" 2>/dev/null || stat -f %m "$@"' sh {{}} + 2>/dev/null |
+  find {stores} -type f -exec sh -c 'stat -c %Y "$@" 2>/dev/null || stat -f %m "$@"' sh {{}} + 2>/dev/null |
     sort -n | tail -n 1 | while read -r launch_newest; do echo $(($(date +%s) - launch_newest)); done
   exit ;;
 esac
@@ -123,9 +123,9 @@ class Launch:
 
     `env` is exported by the script, which is a file; `secrets` are given to the terminal instead, so that they
     are on no disk. `folder` is where our files for it live, relative to HOME and never inside the workspace;
-    `stores` are files relative to HOME that are brought back, and folders whose files are when the program touched
-    them. `make` has the workspace made first; `durable` has the output kept in a log there, for a link that may be
-    lost; `apart` keeps stderr out of the terminal, and brings its end back.
+    `stores` are files (relative to HOME, or absolute) that are brought back, and folders whose files are when the
+    program touched them. `make` has the workspace made first; `durable` has the output kept in a log there, for a
+    link that may be lost; `apart` keeps stderr out of the terminal, and brings its end back.
     """
 
     argv: tuple[str, ...]
@@ -166,7 +166,7 @@ class Launch:
             workspace=shlex.quote(self.workspace),
             nonce=self.nonce,
             exports="\n".join(f"export {name}={shlex.quote(value)}" for name, value in self.env.items()),
-            stores=" ".join(map(shlex.quote, self.stores)) or "''",
+            stores=" ".join(map(_in_home, self.stores)) or "''",
             durable=_DURABLE if self.durable else "",
             make='mkdir -p -- "$launch_workspace" && ' if self.make else "",
             marker=self.marker,
@@ -174,6 +174,10 @@ class Launch:
             apart=' 2>"$launch_folder/stderr"' if self.apart else "",
             kept=_DIAGNOSTICS_KEPT,
         )
+
+
+def _in_home(path: str) -> str:
+    return shlex.quote(path) if path.startswith("/") else f'"$HOME"/{shlex.quote(path)}'
 
 
 class Filter:

@@ -114,3 +114,18 @@ def test_v1_has_no_events(evals: Evals) -> None:
     result.stderr.fnmatch_lines(
         ["ERROR: --kiro-output: stream-json is not supported on engine v1; use --kiro-engine=v2 or v3*"]
     )
+
+
+def test_sessions_are_found_where_kiro_home_has_them(evals: Evals) -> None:
+    evals.passes(
+        """
+        import pytest
+
+        @pytest.mark.parametrize("where", ["elsewhere", "in the workspace"])
+        def test_it(kiro, where):
+            env = {"KIRO_HOME": f"{kiro.sandbox.home}/other kiro" if where == "elsewhere" else "mine"}
+            assert kiro.run("The word is one.", env=env).proof == "session"
+            assert kiro.run("And?", env=env).text == "one"
+        """,
+        {f"test_it[{where}]": ["OK.", RECALL] for where in ("elsewhere", "in the workspace")},
+    )
