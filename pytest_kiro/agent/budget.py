@@ -73,6 +73,14 @@ class Budget:
                 state["spent"] += _guess(state)
                 state["guessed"] += 1
 
+    @property
+    def spent(self) -> float:
+        """Credits that were spent so far, those of broken-off turns at a guess; 0 without a cap."""
+        if self.cap is None or not self._file.exists():
+            return 0.0
+        with transaction(self._file, _EMPTY) as state:
+            return float(state["spent"])
+
     def remove(self) -> None:
         """Remove its files, when the run is over; idempotent."""
         self._life.end()

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any, get_args
 
+from pytest_kiro.agent.changes import Paths
 from pytest_kiro.agent.shown import SHOWN, listed, short
 from pytest_kiro.cli.transcript import ToolCall, ToolStatus
 
@@ -95,10 +96,10 @@ class ToolCalls(tuple[ToolCall, ...]):
         return Commands((str(call.command) for call in shell if call.status != "denied"), denied=denied)
 
     @property
-    def files_written(self) -> set[str]:
+    def files_written(self) -> Paths:
         """The paths, relative to the workspace and in it, of completed write calls."""
         written = (call for call in walk(self) if call.name == "write" and call.status == "completed")
-        return {path for call in written for path in paths_of(call, self.folder) if _is_inside(path)}
+        return Paths(path for call in written for path in paths_of(call, self.folder) if _is_inside(path))
 
     def _picked(self, calls: Iterable[ToolCall], wanted: str) -> ToolCalls:
         before = f"{self._wanted} " if self._wanted and wanted else self._wanted

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from pytest_kiro.terminal.text import Plain, fold
 
 if TYPE_CHECKING:
     from pytest_kiro.agent.options import RunOptions
+    from pytest_kiro.agent.stop import Condition
 
 __tracebackhide__ = HIDE_FRAMES
 _COLLECT_TIMEOUT = 60.0
@@ -83,14 +85,27 @@ def account(
     strayed = False
     if resume.session_id and (store is None or store.end_reason is None):
         other = read()
-        strayed = other is not None and other.session_id not in ("", resume.session_id)
-        store = other if strayed else store
+        if other is not None and other.session_id not in ("", resume.session_id):
+            strayed, store = True, other
+        elif stream is not None:  # of which no store has a record
+            strayed = stream.session_id not in ("", resume.session_id)
+            store = None if strayed else store
     trailer = layout.credits(live.output) if engine.name == "v1" else None
     told = combine(store, stream, trailer)
     said = f"{live.output}\n{left.diagnostics}"
     exit_code, ending = _settle(live, left, told, said, lost=lost)
     ending = contradict(ending, told, agent=options.agent, resumed=resume.session_id if strayed else None, output=said)
     return Account(told, ending, exit_code)
+
+
+def stopped_late(told: Account, conditions: Iterable[Condition]) -> Account:
+    """Return what is known of a turn; a completed one is stopped when its record tells what was to stop it."""
+    calls = told.transcript.tool_calls if told.transcript else ()
+    for condition in conditions if told.ending.status == "completed" else ():
+        if condition.recorded is not None and condition.recorded(calls):
+            detail = f"{condition.name} holds for what its record tells; it was not announced in time to stop it"
+            return replace(told, ending=Ending("stopped", Cause.STOPPED, detail=detail))
+    return told
 
 
 def _settle(

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Unpack
 from pytest_kiro.agent import stop
 from pytest_kiro.agent.budget import Reservation
 from pytest_kiro.agent.calls import ToolCalls
-from pytest_kiro.agent.collect import Account, Left, account, clear, collect
+from pytest_kiro.agent.changes import Changes
+from pytest_kiro.agent.collect import Account, Left, account, clear, collect, stopped_late
 from pytest_kiro.agent.live import LiveTurn
 from pytest_kiro.agent.options import RunArguments, RunOptions
 from pytest_kiro.agent.owner import Owner
@@ -101,7 +102,7 @@ class Conversation:
             except BaseException:
                 live.abort()
                 raise
-            if not self._try_again(live.turn):
+            if live.announced or not self._try_again(live.turn):  # what was announced may have run
                 return live.finish()
 
     def stream(
@@ -173,7 +174,7 @@ class Conversation:
             name=self._owner.name,
             check=check,
             observers=kiro.observers,
-            complete=lambda live: self._complete(live, pty, launch, options, spending),
+            complete=lambda live: self._complete(live, pty, launch, options, conditions, spending),
             abandon=lambda: self._abandon(launch, spending),
             release=self._land,
         )
@@ -201,7 +202,13 @@ class Conversation:
         )
 
     def _complete(
-        self, live: LiveTurn, pty: Attached, launch: Launch, options: RunOptions, spending: Reservation
+        self,
+        live: LiveTurn,
+        pty: Attached,
+        launch: Launch,
+        options: RunOptions,
+        conditions: Sequence[Condition],
+        spending: Reservation,
     ) -> Turn:
         """Collect what the turn left and make it a value."""
         self.workspace.made |= pty.started
@@ -210,7 +217,7 @@ class Conversation:
             left = collect(self._kiro.sandbox, pty, launch)
             lost = bool(pty.warnings)
             told = account(live, left, launch, self._kiro.engine, options, self._resume, lost=lost)
-            turn = self._turn(live, pty, left, told)
+            turn = self._turn(live, pty, left, stopped_late(told, conditions))
             self.turns.append(turn)
             self._remember(turn, told.transcript)
             return turn
@@ -247,6 +254,9 @@ class Conversation:
     def _turn(self, live: LiveTurn, pty: Attached, left: Left, account: Account) -> Turn:
         workspace, outcome, ending, printed = self.workspace, left.outcome, account.ending, live.printed
         told = account.transcript or Transcript("")
+        changes = workspace.ledger.record(outcome.before, outcome.after) if outcome else None
+        if not pty.started:
+            changes = Changes()  # it never began
         turn = Turn(
             prompt=live.prompt,
             number=len(self.turns) + 1,
@@ -268,12 +278,12 @@ class Conversation:
             engine=self._kiro.engine.name,
             version=self._kiro.version,
             session_id=told.session_id or None,
-            known_changes=workspace.ledger.record(outcome.before, outcome.after) if outcome else None,
+            known_changes=changes,
             workspace=workspace,
             conversation=self,
             warnings=(*self._history(), *pty.warnings, *told.warnings),
         )
-        if outcome is None:
+        if changes is None:
             workspace.ledger.miss(turn.summary)
         return turn
 

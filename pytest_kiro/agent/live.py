@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from pytest_kiro.agent.printed import Printed
 from pytest_kiro.agent.running import Patience, Running
+from pytest_kiro.agent.stop import compiled
 from pytest_kiro.agent.turn import Turn
 from pytest_kiro.cli.evidence import LOGIN_WITHIN, Cause, Ending, waits_for_login
 from pytest_kiro.errors import (
@@ -33,7 +34,7 @@ __tracebackhide__ = HIDE_FRAMES
 #: Characters before the latest chunk in which something that is looked for may have begun.
 _OVERLAP = 64 * 1024
 #: Characters that `expect` looks at.
-_SEARCHED = 4 * 1024 * 1024
+_SEARCHED = 1024 * 1024
 
 
 class Observer(Protocol):
@@ -101,8 +102,8 @@ class LiveTurn:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is not None and not isinstance(error, Exception):
-            self.abort()  # Ctrl-C: end it at once
+        if isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
+            self.abort()  # at once; what pytest.fail and pytest.skip raise is no Exception either, and no hurry
         self.interrupt()  # of no effect when it has ended by itself
         self.conclude()
         if error is None:
@@ -131,7 +132,7 @@ class LiveTurn:
     @property
     def announced(self) -> list[ToolCall]:
         """The tool calls that were announced so far, as far as the announcement tells; they may already run."""
-        return self.printed.announced
+        return list(self.printed.announced)
 
     @property
     def turn(self) -> Turn:
@@ -175,7 +176,7 @@ class LiveTurn:
     def expect(self, pattern: str | re.Pattern[str], timeout: float | None = None) -> re.Match[str]:
         """Wait until Kiro prints something that matches, wherever its chunks are cut, and return the match.
 
-        Each call looks at what was printed after the match before it (the last 4 MiB of it). `timeout` is in seconds
+        Each call looks at what was printed after the match before it (the last MiB of it). `timeout` is in seconds
         (default: as long as the turn takes). Raises `NotPrinted` when it was not printed in time or before the turn's
         end.
 
@@ -183,7 +184,7 @@ class LiveTurn:
         ...     with kiro.stream("Refactor the parser.") as live:
         ...         live.expect(r"(?i)plan", timeout=60)
         """
-        wanted = re.compile(pattern)
+        wanted = compiled(pattern, "live.expect")
         until = math.inf if timeout is None else time.monotonic() + timeout
         while (found := wanted.search(text := "".join(self._unexpected))) is None:
             news = self._pump(until)
@@ -218,6 +219,8 @@ class LiveTurn:
             return
         for _ in self:
             pass
+        if self._turn is not None:
+            return  # a condition has finished it
         try:
             self._turn = self._complete(self)
             for observer in self._observers:
@@ -233,7 +236,8 @@ class LiveTurn:
         advice = "kiro.run(..., check=False) returns such a turn instead of raising"
         if turn.cause and turn.cause.advice:
             advice = f"{turn.cause.advice}; {advice}"
-        text = message(f"{self.name}: {turn.summary}: {turn.detail}", output=turn.output, advice=advice)
+        printed = turn.output if not turn.diagnostics else f"{turn.output.rstrip()}\n{turn.diagnostics}"
+        text = message(f"{self.name}: {turn.summary}: {turn.detail}", output=printed, advice=advice)
         raise (TurnTimeout if turn.status == "timed_out" else TurnFailed)(text, turn)
 
     def _pump(self, until: float = math.inf) -> str | None:

@@ -21,7 +21,7 @@ class Printed:
 
     def __init__(self, engine: str, *, stream: bool = False) -> None:
         self.raw = Kept(b"", KEPT)
-        self.announced: list[ToolCall] = []
+        self.announced = deque[ToolCall](maxlen=_EVENTS_KEPT)
         self._text, self._plain = Kept("", KEPT), Plain()
         self._events = deque[Event](maxlen=_EVENTS_KEPT)
         self._layout = Layout(engine)

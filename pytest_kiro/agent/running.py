@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from pytest_kiro.agent.stop import Condition
@@ -14,6 +15,9 @@ from pytest_kiro.terminal.attach import Attached
 
 #: Seconds that Kiro has to write its records after Ctrl-C, and then after SIGTERM, before it is killed.
 GRACE, LAST_GRACE = 5.0, 2.0
+#: Seconds after which Ctrl-C is pressed once more, since a program that just begins may not hear the first; and those
+#: that one which had not begun is waited for.
+_PRESS_AGAIN, _BEFORE_IT_BEGAN = 2.0, 1.0
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,7 @@ class Running:
         self._started = self._last_byte = self._last_sign = self._last_look = time.monotonic()
         self.first_output_after: float | None = None
         self._grace: float | None = None
+        self._press = math.inf
         self._terminated = False
 
     @property
@@ -93,7 +98,8 @@ class Running:
         if self._grace is not None or self.over:
             return
         self.ending = ending
-        self._grace = time.monotonic() + GRACE
+        grace = GRACE if self._pty.started else min(GRACE, _BEFORE_IT_BEGAN)
+        self._grace, self._press = time.monotonic() + grace, time.monotonic() + _PRESS_AGAIN
         try:
             self._pty.write(b"\x03")
         except (PtyClosed, SandboxTimeout):
@@ -117,7 +123,7 @@ class Running:
         """Return for how many seconds nothing has to be decided."""
         now, patience = time.monotonic(), self._patience
         if self._grace is not None:
-            return self._grace - now
+            return min(self._grace, self._press) - now
         stalled = math.inf if patience.stall_timeout is None else self._last_sign + patience.stall_timeout
         silences = [condition.silence for condition in patience.conditions if condition.silence is not None]
         quiet = max(self._last_byte, self._last_look) + min(silences, default=math.inf)
@@ -125,20 +131,31 @@ class Running:
 
     def _goes_on(self) -> bool:
         """Decide what there is to decide; return False when nothing is left but to kill it."""
+        if self._grace is not None and time.monotonic() < self._grace:
+            self._press = math.inf
+            with suppress(SandboxError):
+                self._pty.write(b"\x03")
+            return True
         if self._grace is not None:
             return self._terminate()
         self._last_look = time.monotonic()
         stall = self._patience.stall_timeout
         if self.duration >= self._patience.timeout:
-            so_far = "" if self.first_output_after is not None else ", and it had printed nothing"
-            detail = f"its time of {self._patience.timeout:g} s was over{so_far}"
-            self.stop(Ending("timed_out", Cause.OUT_OF_TIME, detail=detail))
+            self.stop(self._out_of_time(f"its time of {self._patience.timeout:g} s was over"))
         elif stall is None or self._last_look - self._last_sign < stall:
             self._look()
         elif not self._stirs(stall):
             detail = f"it printed nothing for {stall:g} s, and wrote nothing into its session store"
             self.stop(Ending("timed_out", Cause.STALLED, detail=detail))
         return True
+
+    def _out_of_time(self, over: str) -> Ending:
+        if not self._pty.started:
+            said = " ".join(self._pty.said.split())[-500:]
+            detail = f"{over}, and its terminal's shell had not started it; the shell said: {said or 'nothing'}"
+            return Ending("timed_out", Cause.NEVER_STARTED, detail=detail)
+        so_far = "" if self.first_output_after is not None else ", and it had printed nothing"
+        return Ending("timed_out", Cause.OUT_OF_TIME, detail=f"{over}{so_far}")
 
     def _stirs(self, stall: float) -> bool:
         """Whether it wrote into its session store lately: a silent program may be a busy one."""

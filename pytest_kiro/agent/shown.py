@@ -28,4 +28,6 @@ def short(text: str, most: int) -> str:
     >>> short("node donut.js", 5)
     'node…'
     """
+    # As a name of a file may have a lone surrogate, and xdist sends none.
+    text = text.encode("utf-8", "backslashreplace").decode()
     return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -11,13 +11,17 @@ returns is taken as true or false. Several may be given in a list; the first tha
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pytest_kiro.agent.calls import walk
+
 if TYPE_CHECKING:
     from pytest_kiro.agent.live import LiveTurn
+    from pytest_kiro.cli.transcript import ToolCall
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,8 @@ class Condition:
     """Something that stops a turn when it holds: `name` is how the turn's `detail` calls it.
 
     `holds` is asked after each chunk; with `silence`, in seconds, it is asked as well when nothing was printed for so
-    long.
+    long. `recorded` is asked of the calls that a completed turn's record tells, since what Kiro announces may be cut:
+    when it holds, the turn counts as stopped, if too late.
 
     >>> Condition("never", lambda live: False).name
     'never'
@@ -34,6 +39,11 @@ class Condition:
     name: str
     holds: Callable[[LiveTurn], object]
     silence: float | None = None
+    recorded: Callable[[Iterable[ToolCall]], bool] | None = None
+
+    def __post_init__(self) -> None:
+        if self.silence is not None and not (_is_number(self.silence, int | float) and 0.01 <= self.silence < math.inf):
+            raise ValueError(f"silence={self.silence!r} is not right; wanted: a number of seconds, 0.01 or more")
 
 
 #: What `stop_when` takes.
@@ -43,18 +53,19 @@ StopWhen = Condition | Callable[["LiveTurn"], object] | Sequence[Condition | Cal
 def on_command(pattern: str) -> Condition:
     r"""Stop when a shell command that matches is announced; it may already run.
 
-    `pattern` is a regular expression, searched in the command. On text output kiro-cli cuts what it announces at 200
-    bytes; `--kiro-output=stream-json` has the whole command.
+    `pattern` is a regular expression, searched in the command. In V2's text kiro-cli cuts what it announces at 200
+    bytes, and V3's text announces no command at all: what only the record tells makes the turn a stopped one when it
+    is over. `--kiro-output=stream-json` announces whole commands.
 
     >>> on_command(r"rm -rf").name
     "on_command('rm -rf')"
     """
-    wanted = _compiled(pattern, "on_command")
+    wanted = compiled(pattern, "on_command")
 
-    def holds(live: LiveTurn) -> bool:
-        return any(call.command is not None and wanted.search(call.command) for call in live.announced)
+    def among(calls: Iterable[ToolCall]) -> bool:
+        return any(call.command is not None and wanted.search(call.command) for call in walk(calls))
 
-    return Condition(f"on_command({pattern!r})", holds)
+    return Condition(f"on_command({pattern!r})", lambda live: among(live.announced), recorded=among)
 
 
 def on_text(pattern: str) -> Condition:
@@ -63,7 +74,7 @@ def on_text(pattern: str) -> Condition:
     >>> on_text("I give up").name
     "on_text('I give up')"
     """
-    wanted = _compiled(pattern, "on_text")
+    wanted = compiled(pattern, "on_text")
     return Condition(f"on_text({pattern!r})", lambda live: wanted.search(live.recent))
 
 
@@ -73,8 +84,6 @@ def on_silence(seconds: float) -> Condition:
     >>> on_silence(30).name
     'on_silence(30)'
     """
-    if not _is_number(seconds, int | float) or not 0 < seconds < float("inf"):
-        raise ValueError(f"on_silence({seconds!r}): wanted: a number of seconds above 0")
     return Condition(f"on_silence({seconds:g})", lambda live: live.silent_for >= seconds, silence=seconds)
 
 
@@ -112,7 +121,8 @@ def _is_number(value: object, kind: Any) -> bool:
     return isinstance(value, kind) and not isinstance(value, bool)
 
 
-def _compiled(pattern: str, name: str) -> re.Pattern[str]:
+def compiled(pattern: str | re.Pattern[str], name: str) -> re.Pattern[str]:
+    """Return a pattern; `ValueError` in few words for what is none, told as of `name`."""
     try:
         return re.compile(pattern)
     except (re.error, TypeError) as error:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pytest_kiro.agent.calls import Commands, ToolCalls
-from pytest_kiro.agent.changes import Changes
+from pytest_kiro.agent.changes import Changes, Paths
 from pytest_kiro.cli.commands import exit_name
 from pytest_kiro.cli.evidence import Cause, Status
 from pytest_kiro.errors import HIDE_FRAMES, SandboxError
@@ -93,7 +93,7 @@ class Turn:
         return self.tool_calls.commands
 
     @property
-    def files_written(self) -> set[str]:
+    def files_written(self) -> Paths:
         """What its write calls wrote, as paths relative to the workspace; what a command wrote is in `changes`."""
         return self.tool_calls.files_written
 

@@ -32,6 +32,7 @@ class Cause(StrEnum):
     CRASH = "crash"
     MCP = "mcp start-up"
     REFUSED = "refused"
+    NEVER_STARTED = "never started"
     BUDGET = "budget"
     CONTEXT = "context overflow"
     GAVE_UP = "gave up"
@@ -61,6 +62,7 @@ _ADVICE = {
     Cause.USAGE_LIMIT: "wait for the plan's next month, or use another account",
     Cause.CONNECTION: "run it again; look at the network, and at whether the sandbox is still there",
     Cause.REFUSED: "look at the agent, the model and the other options of this turn",
+    Cause.NEVER_STARTED: "look at the shell's start-up files in the sandbox's HOME; give it more time: timeout=...",
     Cause.BUDGET: "raise --kiro-budget, or run fewer turns",
     Cause.CONTEXT: "ask for less at once, or begin another kiro.conversation()",
     Cause.OUT_OF_TIME: "give it more time: kiro.run(..., timeout=...), mark.kiro, or --kiro-timeout",

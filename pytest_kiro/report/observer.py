@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+from pytest_kiro.report.plain import Hidden
 from pytest_kiro.report.records import begun, ended
 
 if TYPE_CHECKING:
@@ -15,10 +16,13 @@ if TYPE_CHECKING:
 
 
 class Notes:
-    """Records of turns that no report has taken along yet; `hook` is pytest's, `full` keeps all of each turn."""
+    """Records of turns that no report has taken along yet; `hook` is pytest's, `full` keeps all of each turn.
 
-    def __init__(self, hook: Any, *, full: bool) -> None:
-        self._hook, self._full = hook, full
+    `hide` takes out what nobody shall read.
+    """
+
+    def __init__(self, hook: Any, *, full: bool, hide: Hidden) -> None:
+        self._hook, self._full, self._hide = hook, full, hide
         self.unsent: list[dict[str, Any]] = []
         #: By the name of a test, which attempt at it runs.
         self.attempts: dict[str, int] = {}
@@ -40,7 +44,8 @@ class Notes:
         if conversation.retried and not conversation.turns:  # so this is what the latest is run again as
             self._latest[conversation]["retried"] = True
         attempt = self.attempts.get(owner.name, 1)
-        record = begun(conversation, prompt, owner=self._owners[owner], attempt=attempt, full=self._full)
+        number = self._owners[owner]
+        record = begun(conversation, prompt, owner=number, attempt=attempt, full=self._full, hide=self._hide)
         self._latest[conversation] = record
         self.unsent.append(record)
         self._hook.pytest_kiro_turn_started(kiro=conversation.kiro, prompt=prompt)
@@ -49,5 +54,5 @@ class Notes:
         pass
 
     def finished(self, turn: Turn) -> None:
-        ended(self._latest[turn.conversation], turn)
+        ended(self._latest[turn.conversation], turn, self._hide)
         self._hook.pytest_kiro_turn_finished(kiro=turn.conversation.kiro, turn=turn)

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,12 +23,14 @@ from pytest_kiro.errors import (
     TurnError,
 )
 from pytest_kiro.report.observer import Notes
+from pytest_kiro.report.plain import Hidden
 from pytest_kiro.report.progress import Progress
 from pytest_kiro.report.stream import Stream
 from pytest_kiro.report.summary import (
     budget_line,
     credits_of,
     diff_lines,
+    retried_lines,
     sandboxes_line,
     scripted_line,
     shared_lines,
@@ -45,7 +48,7 @@ if TYPE_CHECKING:
 __tracebackhide__ = HIDE_FRAMES
 _EVAL_FIXTURES = frozenset({"kiro", "kiro_sandbox", "kiro_cli", "kiro_login"})
 _CREDITS = "kiro_credits"
-#: Variables whose values never stand in a file.
+#: Variables whose values never stand in the results.
 _SECRETS = ("KIRO_API_KEY", "DAYTONA_API_KEY")
 
 
@@ -59,13 +62,14 @@ class Report:
         self._said = False
         self._died = 0
         self._turns: list[dict[str, Any]] = []
-        #: Tests that the budget stopped.
-        self._refused = 0
+        #: Tests that the budget stopped, and what it says was spent.
+        self._refused, self._spent = 0, 0.0
         #: By the name of an xdist worker, what it said last; a dead one's last word came with a test's report.
         self._workers: dict[str, Tally] = {}
         self._nodes: list[Any] = []
         self._progress = Progress(config, session.settings.worker)
-        self.notes = Notes(config.hook, full=session.settings.results is not None)
+        self._hide = Hidden(value for name in _SECRETS if (value := os.environ.get(name, "")))
+        self.notes = Notes(config.hook, full=session.settings.results is not None, hide=self._hide)
         session.observers += [self.notes, *Stream.wanted(config, session.settings)]
         self._outcomes: Outcomes | None = None
 
@@ -79,7 +83,7 @@ class Report:
         from pytest_kiro.report.outcomes import Outcomes
         from pytest_kiro.report.results import Results
 
-        results = Results(session.config.invocation_params.dir / file)
+        results = Results(session.config.invocation_params.dir / Path(file).expanduser(), self._hide)
         try:
             results.check()
         except SettingsError as error:
@@ -204,15 +208,27 @@ class Report:
 
     # -- after
 
+    @pytest.hookimpl(tryfirst=True)  # before the JUnit file is written
+    def pytest_sessionfinish(self) -> None:
+        """Have the JUnit file say what the whole run cost: tests have their own turns only, and no wide fixture's."""
+        spent = None if self._worker else credits_of(self._turns)
+        for plugin in self._config.pluginmanager.get_plugins() if spent is not None else ():
+            if add := getattr(plugin, "add_global_property", None):  # pytest's own JUnit plugin, which has no name
+                add(_CREDITS, str(spent))
+
     def gather(self) -> None:
         """Put together what this process knows at the end of its session, before the last is cleared away."""
         if self._worker:
-            output: dict[str, Any] = self._config.workeroutput  # type: ignore[attr-defined] # xdist's own
-            output["kiro_tally"] = self._word()
+            told: dict[str, Any] = self._config.workeroutput  # type: ignore[attr-defined] # xdist's own
+            told["kiro_tally"] = self._word()
+            told["kiro_turns"] = self.notes.take()  # of a test that was broken off nobody else tells
             return
+        self._spent = self._session.budget.spent
         self._turns += self.notes.take()  # Ctrl-C leaves no report that could have brought them
         for node in self._nodes:
-            if word := (getattr(node, "workeroutput", None) or {}).get("kiro_tally"):
+            output = getattr(node, "workeroutput", None) or {}
+            self._turns += output.get("kiro_turns", ())
+            if word := output.get("kiro_tally"):
                 self._hear(word)
             else:  # it may have had a sandbox of which nobody has told us yet
                 self._session.used = True
@@ -243,7 +259,7 @@ class Report:
         self._said = True
         terminalreporter.write_sep("-", "kiro")
         terminalreporter.write_line(turns_line(self._turns))
-        if line := budget_line(self._session.settings.budget, self._turns, self._refused):
+        if line := budget_line(self._session.settings.budget, self._spent, self._refused):
             terminalreporter.write_line(line, yellow=self._refused > 0)
         terminalreporter.write_line(sandboxes_line(tally, certain=self._session.certain))
         kept = [f"kept {name}; {line}" for name, lines in tally.kept.items() for line in lines]
@@ -252,7 +268,7 @@ class Report:
         if self._died:
             cleared = "; what they left is cleared away" if self._session.certain and not tally.left else ""
             terminalreporter.write_line(f"workers that died: {self._died}{cleared}")
-        for line in shared_lines(self._turns):
+        for line in [*retried_lines(self._turns), *shared_lines(self._turns)]:
             terminalreporter.write_line(line)
         if line := scripted_line(self._turns):
             terminalreporter.write_line(line, yellow=True)
@@ -269,7 +285,6 @@ class Report:
                 workers_died=self._died,
                 refused=self._refused,
                 turns=self._turns,
-                secrets=[value for name in _SECRETS if (value := os.environ.get(name, ""))],
             )
 
 

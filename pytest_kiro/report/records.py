@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from pytest_kiro.report.plain import clean, cut, cut_values
+from pytest_kiro.report.plain import Hidden, clean, cut, cut_values
 
 if TYPE_CHECKING:
     from pytest_kiro.agent.conversation import Conversation
@@ -20,7 +20,9 @@ _CALLS, _PATHS, _WARNINGS, _DEEP = 1_000, 1_000, 100, 10
 BROKEN_OFF = "broken off"
 
 
-def begun(conversation: Conversation, prompt: str, *, owner: int, attempt: int, full: bool) -> dict[str, Any]:
+def begun(
+    conversation: Conversation, prompt: str, *, owner: int, attempt: int, full: bool, hide: Hidden
+) -> dict[str, Any]:
     """Return the record of a turn that has begun.
 
     `owner` tells owners of one process apart, of which several may have one name; `full` has all in it that
@@ -35,33 +37,34 @@ def begun(conversation: Conversation, prompt: str, *, owner: int, attempt: int, 
         "stand_in": kiro.installation.scripted,
         "version": kiro.version,
         "fixture": owned.name if owned.wide else None,
+        "name": owned.name,
         "worker": kiro.settings.worker,
         "credits": None,
         "retried": False,
     }
     if full:
         number = owned.conversations.index(conversation) + 1
-        about = {"conversation": number, "engine": kiro.engine.name, **_cut("prompt", prompt)}
+        about = {"conversation": number, "engine": kiro.engine.name, **_cut("prompt", hide(prompt))}
         # JSON, since what xdist sends knows less than Python: no lone surrogates, no great numbers.
-        record |= {"owner": owner, "attempt": attempt, "name": owned.name, "file": str(owned.file)}
+        record |= {"owner": owner, "attempt": attempt, "file": str(owned.file)}
         record["full"] = json.dumps(clean(about))
     return record
 
 
-def ended(record: dict[str, Any], turn: Turn) -> None:
+def ended(record: dict[str, Any], turn: Turn, hide: Hidden) -> None:
     """Put into a record what became of its turn."""
     infrastructure = turn.cause is not None and turn.cause.infrastructure
     record.update(status=turn.status, kind=turn.kind, infrastructure=infrastructure, credits=turn.credits)
     if "full" in record:
-        record["full"] = json.dumps(clean({**json.loads(record["full"]), **_about(turn)}))
+        record["full"] = json.dumps(clean({**json.loads(record["full"]), **_about(turn, hide)}))
 
 
-def _about(turn: Turn) -> dict[str, Any]:
-    calls, calls_left_out = _calls(turn.tool_calls)
+def _about(turn: Turn, hide: Hidden) -> dict[str, Any]:
+    calls, calls_left_out = _calls(turn.tool_calls, hide)
     return {
         "number": turn.number,
         "cause": None if turn.cause is None else str(turn.cause),
-        "detail": cut(turn.detail, _SENTENCE)[0],
+        "detail": cut(hide(turn.detail), _SENTENCE)[0],
         "proof": turn.proof,
         "exit_code": turn.exit_code,
         "duration": turn.duration,
@@ -69,12 +72,13 @@ def _about(turn: Turn) -> dict[str, Any]:
         "model": turn.model,
         "session_id": turn.session_id,
         "changes": _changes(turn),
-        "warnings": [cut(warning, _SENTENCE)[0] for warning in turn.warnings[:_WARNINGS]],
+        "warnings": [cut(hide(warning), _SENTENCE)[0] for warning in turn.warnings[:_WARNINGS]],
         "truncated": turn.truncated,
         "tool_calls": calls,
         "tool_calls_left_out": calls_left_out,
-        **_cut("text", turn.text),
-        **_cut("output", turn.output),
+        **_cut("text", hide(turn.text)),
+        **_cut("output", hide(turn.output)),
+        **_cut("diagnostics", hide(turn.diagnostics)),
     }
 
 
@@ -91,17 +95,17 @@ def _changes(turn: Turn) -> dict[str, Any] | None:
     return {**{name: paths[:_PATHS] for name, paths in kinds.items()}, "left_out": left_out}
 
 
-def _calls(calls: Iterable[ToolCall], depth: int = 0) -> tuple[list[dict[str, Any]], int]:
+def _calls(calls: Iterable[ToolCall], hide: Hidden, depth: int = 0) -> tuple[list[dict[str, Any]], int]:
     """Return calls as they are told, and how many are left out."""
     several = list(calls)
     kept = [] if depth >= _DEEP else several[:_CALLS]
-    return [_call(call, depth) for call in kept], len(several) - len(kept)
+    return [_call(call, hide, depth) for call in kept], len(several) - len(kept)
 
 
-def _call(call: ToolCall, depth: int) -> dict[str, Any]:
-    given, input_left_out = cut_values(call.input, _TOOL)
-    output, output_left_out = cut(call.output, _TOOL)
-    inner, inner_left_out = _calls(call.calls, depth + 1)
+def _call(call: ToolCall, hide: Hidden, depth: int) -> dict[str, Any]:
+    given, input_left_out = cut_values(hide.within(call.input), _TOOL)
+    output, output_left_out = cut(hide(call.output), _TOOL)
+    inner, inner_left_out = _calls(call.calls, hide, depth + 1)
     return {
         "name": call.name,
         "raw_name": call.raw_name,

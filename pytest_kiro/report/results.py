@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_kiro.errors import SettingsError
-from pytest_kiro.report.plain import clean, cut
+from pytest_kiro.report.plain import Hidden, clean, cut
 from pytest_kiro.report.summary import credits_of
 from pytest_kiro.settings import TABLE, Settings
 
@@ -41,6 +41,8 @@ _UNKNOWN: Mapping[str, Any] = {
     "text_left_out": 0,
     "output": "",
     "output_left_out": 0,
+    "diagnostics": "",
+    "diagnostics_left_out": 0,
     "truncated": False,
     "tool_calls": (),
     "tool_calls_left_out": 0,
@@ -62,8 +64,6 @@ class Run:
     workers_died: int
     refused: int
     turns: Sequence[Mapping[str, Any]]
-    #: Texts that must not stand in the file.
-    secrets: Sequence[str] = ()
 
 
 @dataclass
@@ -93,7 +93,8 @@ class _Test:
 class Results:
     """Gathers what becomes of tests, and writes it down once; on the controller, where there are xdist workers."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, hide: Hidden) -> None:
+        self._hide = hide
         self._file = Path(os.path.realpath(file))  # a link stays one
         self._began = datetime.now(UTC)
         self._tests: dict[str, _Test] = {}
@@ -106,6 +107,11 @@ class Results:
             file.parent.mkdir(parents=True, exist_ok=True)
             if file.exists() and not file.is_file():
                 raise SettingsError(f"--kiro-results={file} is no regular file; name a file that can be replaced")
+            if file.exists() and (beginning := file.read_bytes()[:1000].strip()) and FORMAT.encode() not in beginning:
+                raise SettingsError(
+                    f"--kiro-results={file} is there already, and is no results file: it would be lost; remove it, or "
+                    "name another file"
+                )
             part = self._part()
             part.touch()
             part.unlink()
@@ -128,20 +134,17 @@ class Results:
         test.worker = about["worker"] or test.worker
         test.attempts = max(test.attempts, about["attempt"] or 1)
         test.infrastructure |= about["infrastructure"]
-        text, left_out = cut(message, _MESSAGE)
+        text, left_out = cut(self._hide(message), _MESSAGE)
         told = {"outcome": outcome, "duration": duration, "message": text, "message_left_out": left_out}
         test.phases.append({"attempt": about["attempt"] or test.attempts, "name": name, **told})
 
     def collection_failed(self, nodeid: str, message: str) -> None:
         """Note a file whose tests are not known."""
-        self._collection_errors.append({"nodeid": nodeid, "message": cut(message, _MESSAGE)[0]})
+        self._collection_errors.append({"nodeid": nodeid, "message": cut(self._hide(message), _MESSAGE)[0]})
 
     def write(self, run: Run) -> None:
         """Write the file; who reads it meanwhile sees the old one or the new one. Raises `OSError`."""
-        text = _json(self.document(run), indent=1)
-        for secret in run.secrets:
-            for form in {secret, repr(secret)[1:-1]}:  # a failed assert has its repr
-                text = text.replace(_json(form)[1:-1], "…")
+        text = _json(self._hide.within(self.document(run)), indent=1)
         part = self._part()
         try:
             part.write_text(text + "\n", encoding="utf-8")

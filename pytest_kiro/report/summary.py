@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _TRANSCRIPT_LINES = 40
 _DIFF_LINES = 60
+_RETRIED_LINES = 10
 
 
 def turns_line(turns: Sequence[Mapping[str, Any]]) -> str:
@@ -44,16 +45,27 @@ def credits_of(turns: Sequence[Mapping[str, Any]]) -> float | None:
     return round(sum(metered), 6) if metered else None
 
 
-def budget_line(cap: float | None, turns: Sequence[Mapping[str, Any]], refused: int) -> str:
-    """Say what was spent of the budget, and how often a turn was refused; empty without a budget.
+def budget_line(cap: float | None, spent: float, refused: int) -> str:
+    """Say what was spent of the budget, guesses included, and how often a turn was refused; empty without a budget.
 
-    >>> budget_line(2, [{"credits": 2.5}], refused=3)
+    >>> budget_line(2, 2.5, refused=3)
     'budget: 2.50 of 2 credits spent, tests that it stopped: 3'
     """
     if cap is None:
         return ""
     stopped = f", tests that it stopped: {refused}" if refused else ""
-    return f"budget: {credits_of(turns) or 0:.2f} of {cap:g} credits spent{stopped}"
+    return f"budget: {spent:.2f} of {cap:g} credits spent{stopped}"
+
+
+def retried_lines(turns: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Name the tests of which a turn was run again, since one that then passes says nothing of it.
+
+    >>> retried_lines([{"retried": True, "name": "test_a.py::test_x", "kind": "throttled: infrastructure"}])
+    ['run again: test_a.py::test_x (throttled: infrastructure)']
+    """
+    lines = [f"run again: {turn['name']} ({turn['kind']})" for turn in turns if turn.get("retried")]
+    more = len(lines) - _RETRIED_LINES
+    return [*lines[:_RETRIED_LINES], *([f"and {more} more that were run again"] if more > 0 else [])]
 
 
 def sandboxes_line(tally: Tally, *, certain: bool) -> str:
@@ -135,6 +147,9 @@ def _transcript(turn: Turn) -> Iterator[str]:
     left_out = f", {len(lines) - _TRANSCRIPT_LINES} lines before them" if len(lines) > _TRANSCRIPT_LINES else ""
     yield f"--- what turn {turn.number} printed{left_out}"
     yield from lines[-_TRANSCRIPT_LINES:]
+    if turn.diagnostics.strip():
+        yield "--- what it wrote to stderr"
+        yield from turn.diagnostics.rstrip().splitlines()[-_TRANSCRIPT_LINES:]
     if turn.detail:
         yield f"--- {turn.detail}"
     yield from (f"--- warning: {warning}" for warning in turn.warnings)

@@ -113,6 +113,11 @@ class Attached:
         return self._filter.opened or (self._rest is not None and self._rest.started)
 
     @property
+    def said(self) -> str:
+        """What the terminal's shell said while the program had not begun, as text."""
+        return fold(Plain().feed(self._filter.said, final=True))
+
+    @property
     def cut(self) -> bool:
         """Whether something that the program printed is missing."""
         return self._rest is not None and (self._rest.cut or not self._rest.ended)

@@ -38,11 +38,11 @@ snapshot() {{
 }}
 collect() {{
   {{
-    cat "$launch_folder/before"
-    ( cd "$launch_workspace" && snapshot after )
-    # What is ours comes first: the stores are Kiro's to write, and a frame that stands in one of them is not heard.
+    # What nobody but us has written comes first: a frame that stands in a file which Kiro may write is not heard.
     frame status
     printf '%s' "$1"
+    ( cd "$launch_workspace" && snapshot after )
+    cat "$launch_folder/before"
     if [ -f "$launch_folder/stderr" ]; then frame stderr; tail -c {kept} "$launch_folder/stderr"; fi
     for store in {stores}; do
       # A file is wanted whole, since what belongs to it may be the only one that was touched (SQLite's WAL). In a
@@ -90,7 +90,7 @@ printf '\n%s\n' {marker}
 exec {command}
 ) <"$launch_folder/stdin"{apart}
 launch_status=$?
-: >"$launch_folder/over"
+true >"$launch_folder/over" # not `:`, with which a folder that is gone would end this shell
 trap '' INT # a late one would cut the list of files short, and files would seem to be deleted
 collect "$launch_status" 2>/dev/null
 exit "$launch_status"

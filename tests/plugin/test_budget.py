@@ -212,7 +212,7 @@ def test_credits_are_shown_where_they_were_metered(evals: Evals) -> None:
     result.stdout.fnmatch_lines(["kiro: 3 turns, 3 completed, credits 1.30"])
     assert "budget" not in result.stdout.str()
     found = re.findall(r'name="kiro_credits" value="([\d.]+)"', (evals.path / "junit.xml").read_text())
-    assert found == ["0.3", "1.0"]
+    assert found == ["1.3", "0.3", "1.0"], "of the whole run, and of each test"
     result = evals.passes(source, tables, junit)
     result.stdout.fnmatch_lines(["kiro: 3 turns, 3 completed"])
     assert "kiro_credits" not in (evals.path / "junit.xml").read_text()

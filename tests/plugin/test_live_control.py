@@ -23,6 +23,13 @@ def test_expect(evals: Evals) -> None:
                 assert "  | First, a plan." in str(caught.value)
             assert live.turn.ok
 
+        def test_what_follows_a_match_in_the_same_chunk_is_kept(kiro):
+            with kiro.stream("Go.") as live:
+                live.finish()
+                assert live.expect("First")[0] and live.expect("plan")[0] and live.expect("end")[0]
+                with pytest.raises(NotPrinted):
+                    live.expect("First")
+
         def test_goes_on_where_iterating_stopped(kiro):
             with kiro.stream("Go.") as live:
                 assert next(iter(live))
@@ -39,14 +46,14 @@ def test_expect(evals: Evals) -> None:
 
         def test_no_pattern(kiro):
             with kiro.stream("Go.") as live:
-                with pytest.raises(re.error):
-                    live.expect("(")
-                with pytest.raises(TypeError):
-                    live.expect(5)
+                for wrong in ("(", 5):
+                    with pytest.raises(ValueError, match=r"live.expect\(.*\): no regular expression"):
+                        live.expect(wrong)
             assert live.turn.status == "stopped"
         """,
         {
             "test_across_the_borders_of_chunks": [turn(["First, a plan.\n", "the end."], misbehave={"slow": 0.005})],
+            "test_what_follows_a_match_in_the_same_chunk_is_kept": ["First, a plan. The end."],
             "test_goes_on_where_iterating_stopped": [turn(["First, the end."], misbehave={"slow": 0.01})],
             "test_in_time": [turn(["Hello."], misbehave="hangs")],
             "test_no_pattern": [turn(["Hello."], misbehave="hangs")],
@@ -101,6 +108,24 @@ def test_stop_when(evals: Evals) -> None:
             turn = stopped(kiro.run("Clean up.", stop_when=[on_calls(99), on_text("clean")]), "on_text('clean')")
             assert not turn.ok
 
+        def test_text_that_is_printed_letter_by_letter(kiro):
+            stopped(kiro.run("Clean up.", stop_when=on_text("me clean u")), "on_text('me clean u')")
+
+        def test_the_first_reason_counts(kiro):
+            with kiro.stream("Clean up.", stop_when=on_text("clean")) as live:
+                for chunk in live:
+                    live.interrupt() if live.ending else None
+            stopped(live.turn, "on_text('clean')")
+
+        @pytest.mark.parametrize("found", [True, False])
+        def test_what_only_the_record_tells(kiro, found):
+            turn = kiro.run("Clean up.", stop_when=on_command("rm -rf" if found else "no such"))
+            if not found:
+                assert turn.ok
+                return
+            assert (turn.status, turn.cause, turn.exit_code) == ("stopped", "stopped", 0)
+            assert turn.detail.startswith("on_command('rm -rf') holds for what its record tells; it was not announced")
+
         def test_silence(kiro):
             stopped(kiro.run("Clean up.", stop_when=on_silence(0.5)), "on_silence(0.5)")
 
@@ -144,6 +169,17 @@ def test_stop_when(evals: Evals) -> None:
                     *("command", "text", "silence", "calls", "a_function", "streamed", "that_fails"),
                     "a_silence_that_does_not_mind_costs_no_time",
                 )
+            },
+            "test_text_that_is_printed_letter_by_letter": [
+                turn(["Let me clean up.", shell("sleep 60")], ["x"], misbehave={"slow": 0.01, "credits": 0.5})
+            ],
+            "test_the_first_reason_counts": [turn(*sleeps)],
+            **{
+                # Longer than what is announced of it.
+                f"test_what_only_the_record_tells[{found}]": [
+                    turn(["", shell(f"true {'x' * 300} && rm -rf nothing")], ["Done."])
+                ]
+                for found in (True, False)
             },
             "test_that_never_held": ["Hello."],
             "test_that_is_none": ["Hello."],
@@ -210,4 +246,60 @@ def test_stalled_means_no_byte_and_no_new_line_in_the_store(evals: Evals) -> Non
             "test_stalled": [turn(["Hello."], misbehave="hangs")],
         },
         "--kiro-stall-timeout=1",
+    )
+
+
+def test_how_a_with_is_left(evals: Evals) -> None:
+    evals.passes(
+        """
+        import pytest
+        from pytest_kiro import on_text
+
+        @pytest.mark.parametrize("end", ["fail", "skip", "xfail"])
+        def test_by_an_outcome_of_pytest(kiro, end):  # which is no Exception, and no Ctrl-C either
+            with pytest.raises(BaseException, match="enough"):
+                with kiro.stream("Go.") as live:
+                    live.expect("Hello")
+                    getattr(pytest, end)("enough")
+            assert live.turn.status == "stopped" and live.turn.exit_code == 130 and "Hello." in live.turn.output
+
+        def test_by_a_condition_that_finishes_it(kiro):
+            turn = kiro.run("Go.", stop_when=lambda live: live.finish())
+            assert turn.ok and turn.conversation.turns == [turn]
+
+        def test_before_it_began(kiro):
+            with kiro.stream("Go.") as live:
+                live.interrupt()
+            assert live.turn.status == "stopped" and not kiro.workspace.changes()  # which are known
+        """,
+        {
+            **{
+                f"test_by_an_outcome_of_pytest[{end}]": [turn(["Hello."], misbehave="hangs")]
+                for end in ("fail", "skip", "xfail")
+            },
+            "test_by_a_condition_that_finishes_it": [turn(["Hello."], misbehave={"slow": 0.01})],
+            "test_before_it_began": [turn(["Hello."], misbehave="hangs")],
+        },
+    )
+
+
+def test_a_program_that_never_started_is_told_from_a_slow_one(evals: Evals) -> None:
+    slow = evals.path / "rc"  # which an interactive sh reads
+    slow.write_text("echo waiting for a mount; sleep 600\n")
+    fixture = f"def kiro_sandbox_args():\n    return {{'env': {{'ENV': {str(slow)!r}}}}}\n"
+    evals.write("conftest.py", f"import pytest\n\n\n@pytest.fixture(scope='session')\n{fixture}")
+    evals.passes(
+        """
+        import pytest
+        from pytest_kiro import TurnTimeout
+
+        def test_it(kiro):
+            with pytest.raises(TurnTimeout) as caught:
+                kiro.run("Go.", timeout=2)
+            turn = caught.value.turn
+            assert turn.cause == "never started" and turn.cause.infrastructure and caught.value.infrastructure
+            assert "and its terminal's shell had not started it; the shell said: " in turn.detail
+            assert "waiting for a mount" in turn.detail and not turn.changes and turn.duration < 15
+        """,
+        {"test_it": ["Hello."]},
     )

@@ -13,6 +13,7 @@ import pytest
 from eval_runs import Evals, program, shell, stand_in, turn, write
 from metered import metered
 
+from pytest_kiro.report.plain import Hidden, clean
 from pytest_kiro.report.results import SCHEMA, Results, Run
 from pytest_kiro.settings import read
 
@@ -35,6 +36,10 @@ def results(evals: Evals, name: str = "results.json") -> dict[str, Any]:
 
 def outcomes(told: dict[str, Any]) -> dict[str, str]:
     return {test["nodeid"].partition("::")[2]: test["outcome"] for test in told["tests"]}
+
+
+#: What stands in a file of an earlier run.
+OLD = '{"format": "pytest-kiro-results", "of": "an earlier run"}'
 
 
 def one(told: dict[str, Any], name: str) -> dict[str, Any]:
@@ -223,7 +228,8 @@ def test_credits_are_added_up(evals: Evals) -> None:
     assert told["fixtures"][0]["credits"] == 2
     text = (evals.path / "junit.xml").read_text()
     assert text.count('<property name="kiro_credits" value="0.3"') == 1
-    assert text.count("kiro_credits") == 1
+    assert text.count('<property name="kiro_credits" value="2.3"') == 1, "of the whole run, the fixture's included"
+    assert text.count("kiro_credits") == 2
 
 
 # -- however it ends
@@ -388,9 +394,9 @@ def test_without_a_test(evals: Evals) -> None:
 @pytest.mark.parametrize("args", [["--collect-only"], ["--setup-plan"], ["--fixtures"], ["--markers"], ["--help"]])
 def test_where_nothing_is_run_nothing_is_written(evals: Evals, args: list[str]) -> None:
     evals.write("test_it.py", "def test_it(): pass")
-    (evals.path / "results.json").write_text("of an earlier run")
+    (evals.path / "results.json").write_text(OLD)
     assert evals.process(OPTION, *args).ret == 0
-    assert (evals.path / "results.json").read_text() == "of an earlier run"
+    assert (evals.path / "results.json").read_text() == OLD
 
 
 # -- who answered
@@ -416,7 +422,9 @@ def test_when_some_were_scripted(tmp_path: Path) -> None:
     about: dict[str, Any] = {"pytest": "9", "plugin": "1", "exit_status": 0, "interrupted": False, "collected": 1}
     about |= {"workers": 0, "workers_died": 0, "refused": 0}
     file = tmp_path / "results.json"
-    Results(file).write(Run(settings, **about, turns=[{**record, "scripted": True}, {**record, "scripted": False}]))
+    Results(file, Hidden()).write(
+        Run(settings, **about, turns=[{**record, "scripted": True}, {**record, "scripted": False}])
+    )
     told = json.loads(file.read_text())
     SCHEME.validate(told)
     assert told["run"]["scripted"] == "partly"
@@ -497,6 +505,34 @@ def test_no_secret_is_in_it(evals: Evals, monkeypatch: pytest.MonkeyPatch) -> No
         assert secret not in text
 
 
+def test_a_secret_is_not_cut_in_two_and_a_short_one_takes_no_words_away(
+    evals: Evals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KIRO_API_KEY", "ksk_CANARY_0123456789")
+    monkeypatch.setenv("DAYTONA_API_KEY", "null")
+    long = shell("head -c 4090 /dev/zero | tr '\\0' x; printf $THE_KEY; head -c 9000 /dev/zero | tr '\\0' x")
+    source = """
+        import os
+        def test_it(kiro):
+            kiro.run("Hello.", env={"THE_KEY": os.environ["KIRO_API_KEY"]})
+    """
+    evals.write("test_it.py", source, {"test_it": [turn(["", long], ["OK"])]})
+    assert evals.process(OPTION).ret == 0
+    results(evals)
+    text = (evals.path / "results.json").read_text()
+    assert "ksk_" not in text
+    assert "CANARY" not in text
+
+
+def test_what_is_nested_too_deeply_is_said_so() -> None:
+    nested: Any = []
+    for _ in range(100_000):
+        nested = [nested]
+    assert "nested too deeply" in json.dumps(clean(nested))
+    while nested:  # one by one, since freeing it at once is as deep
+        nested = nested[0]
+
+
 # -- the file
 
 
@@ -512,16 +548,50 @@ def test_a_link_stays_one_and_an_old_file_is_replaced_at_once(evals: Evals) -> N
         """
         from pathlib import Path
         def test_it():
-            assert Path("results.json").read_text() == "old"
+            assert "pytest-kiro-results" in Path("results.json").read_text()
         """,
     )
-    (evals.path / "real.json").write_text("old")
+    (evals.path / "real.json").write_text(OLD)
     os.link(evals.path / "real.json", evals.path / "kept.json")
     (evals.path / "results.json").symlink_to("real.json")
     assert evals.run(OPTION).ret == 0
     assert (evals.path / "results.json").is_symlink()
     assert results(evals, "real.json")["run"]["complete"] is True
-    assert (evals.path / "kept.json").read_text() == "old", "who had it open reads on in the old one"
+    assert (evals.path / "kept.json").read_text() == OLD, "who had it open reads on in the old one"
+
+
+def test_what_is_no_results_file_is_not_lost(evals: Evals) -> None:
+    """As the evals' own file, when the option's own argument was forgotten."""
+    file = evals.write("test_it.py", "def test_it(): pass\n")
+    result = evals.run("--kiro-results", "test_it.py")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(
+        ["ERROR: --kiro-results=*/test_it.py is there already, and is no results file: it would*"]
+    )
+    assert file.read_text() == "def test_it(): pass\n"
+    (evals.path / "empty.json").touch()
+    assert evals.run("--kiro-results=empty.json").ret == 0
+
+
+def test_turns_in_flight_on_a_worker_are_told_after_ctrl_c(evals: Evals) -> None:
+    source = f"""
+        from pathlib import Path
+        def test_it(kiro):
+            with kiro.stream("Wait.") as live:
+                live.expect("Hello")
+                Path({str(evals.stage)!r}).touch()
+                live.finish()
+    """
+    evals.write("test_it.py", source, {"test_it": [turn(["Hello."], misbehave="hangs")]})
+    child = evals.start(OPTION, "-n1")
+    evals.reaches_its_stage()
+    child.sendintr()
+    _, printed = evals.ends(child)
+    told = results(evals)
+    assert told["run"]["interrupted"] is True
+    assert told["run"]["scripted"] is True
+    assert [one["status"] for one in told["tests"][0]["turns"]] == ["broken off"], printed
+    assert "kiro: 1 turn, 1 broken off" in printed
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eval_runs import RECALL, Evals, shell, turn, write
+from eval_runs import RECALL, Evals, program, shell, stand_in, turn, write
 
 THROTTLED = turn(misbehave="throttled")
 GOOD = turn(["Hello."], retry=1)
@@ -54,6 +54,12 @@ def test_what_is_not_run_again(evals: Evals) -> None:
                 turn = caught.value.turn
             assert turn.cause == CAUSES[kind] and turn.conversation.retried == [] and not turn.warnings
 
+        def test_announced_and_not_recorded(kiro):
+            with pytest.raises(TurnError) as caught:
+                kiro.run("Go.")
+            assert caught.value.turn.cause == "crash" and not caught.value.turn.conversation.retried
+            assert not caught.value.turn.tool_calls and not caught.value.turn.changes
+
         def test_second_turn(kiro):
             kiro.run("Go.")
             with pytest.raises(TurnError) as caught:
@@ -83,6 +89,7 @@ def test_what_is_not_run_again(evals: Evals) -> None:
             "test_it[changed]": [turn(["", write("a", "a"), shell("kill -9 $PPID")], ["x"]), GOOD],
             "test_it[stopped]": [turn(["Hello.", shell("sleep 60")], ["x"]), GOOD],
             "test_it[silent]": [turn(misbehave="silent"), GOOD],
+            "test_announced_and_not_recorded": [turn(["", shell("true")], ["x"], misbehave="no_session"), GOOD],
             "test_second_turn": ["Fine.", THROTTLED, GOOD],
             "test_watched": [THROTTLED, GOOD],
             "test_only_so_often": [THROTTLED],
@@ -107,3 +114,16 @@ def test_the_failure_report_tells_of_each(evals: Evals) -> None:
 def test_off(evals: Evals) -> None:
     evals.write("test_it.py", "def test_it(kiro):\n    kiro.run('Go.')\n", {"test_it": [THROTTLED, GOOD]})
     evals.run("--kiro-retries=0").assert_outcomes(failed=1)
+
+
+def test_a_turn_that_changed_something_is_not_run_again(evals: Evals) -> None:
+    """By whatever it did so: no tool call is told here."""
+    cli = program(evals, stand_in('if [ "$1" = chat ]; then echo x >>made; exit 9; fi'))
+    source = """
+        def test_it(kiro):
+            turn = kiro.run("Go.", check=False)
+            assert turn.cause == "crash" and not turn.tool_calls and turn.changes.added == {"made"}
+            assert not turn.conversation.retried
+    """
+    evals.write("test_it.py", source, {"test_it": [THROTTLED]})
+    evals.run(f"--kiro-cli={cli}").assert_outcomes(passed=1)

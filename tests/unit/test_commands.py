@@ -39,6 +39,15 @@ def test_every_choice_is_a_flag() -> None:
     ]
 
 
+def test_where_the_sessions_are() -> None:
+    database = ".local/share/kiro-cli/data.sqlite3"
+    assert V1.stores_for({"KIRO_HOME": "/k"}, "/w") == (database, f"{database}-wal")  # the log has the last turn
+    assert V2.stores_for({}, "/w") == (".kiro/sessions/cli",)
+    assert V2.stores_for({"KIRO_HOME": "/k"}, "/w") == ("/k/sessions/cli",)
+    assert V2.stores_for({"KIRO_HOME": "k"}, "/w") == ("/w/k/sessions/cli",)
+    assert V3.stores_for({"KIRO_HOME": "/k"}, "/w") == (".kiro/sessions",)
+
+
 def test_an_engine_resumes_by_id_where_it_can_and_else_by_directory() -> None:
     assert commands.chat(V3, resume="id")[-2:] == ["--resume-id", "id"]
     assert commands.chat(V1, resume="id")[-2:] == ["--trust-all-tools", "--resume"]

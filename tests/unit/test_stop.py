@@ -78,9 +78,10 @@ def test_what_is_no_condition(wrong: Any) -> None:
     [
         (lambda: on_text("("), r"on_text\('\('\): no regular expression: missing \)"),
         (lambda: on_command(None), r"on_command\(None\): no regular expression"),
-        (lambda: on_silence(0), r"on_silence\(0\): wanted: a number of seconds above 0"),
-        (lambda: on_silence(True), "on_silence"),
-        (lambda: on_silence(float("inf")), "on_silence"),
+        (lambda: on_silence(0), "silence=0 is not right; wanted: a number of seconds, 0.01 or more"),
+        (lambda: on_silence(True), "silence=True"),
+        (lambda: on_silence(float("inf")), "silence=inf"),
+        (lambda: Condition("never", bool, silence=-1), "silence=-1"),
         (lambda: on_calls(-1), r"on_calls\(-1\): wanted: a whole number, 0 or more"),
         (lambda: on_calls(1.5), "on_calls"),
     ],
