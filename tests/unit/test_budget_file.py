@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from pytest_kiro.agent.budget import Budget
 
+from pytest_kiro.agent.budget import Budget
 from pytest_kiro.cli.evidence import Cause
 from pytest_kiro.errors import BudgetExceeded, SetupError
 
