@@ -255,8 +255,8 @@ class Conversation:
         workspace, outcome, ending, printed = self.workspace, left.outcome, account.ending, live.printed
         told = account.transcript or Transcript("")
         changes = workspace.ledger.record(outcome.before, outcome.after) if outcome else None
-        if not pty.started:
-            changes = Changes()  # it never began
+        if not pty.started and ending.status != "lost":
+            changes = Changes()  # it never began; of what is lost nobody knows
         turn = Turn(
             prompt=live.prompt,
             number=len(self.turns) + 1,
