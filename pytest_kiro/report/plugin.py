@@ -177,7 +177,8 @@ class Report:
             vars(report)["kiro_attempt"] = self.notes.attempts.get(item.nodeid, 1)
             vars(report)["kiro_infrastructure"] = call.excinfo is not None and is_infrastructure(call.excinfo.value)
         if report.failed:
-            self._explain(item, report, full=item.config.get_verbosity() > 1)
+            # Without a terminal there is no such option, and pytest 8.2 cannot be asked for it either.
+            self._explain(item, report, full=getattr(item.config.option, "verbose", 0) > 1)
         if call.when == "teardown" and OWNER in item.stash:
             del item.stash[OWNER]  # its turns may be large, and items live until the session ends
         return report

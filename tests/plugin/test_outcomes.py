@@ -11,6 +11,7 @@ from eval_runs import Evals
 PAGE = Path(__file__).parents[2] / "docs" / "outcomes.md"
 
 
+@pytest.mark.skipif(not PAGE.exists(), reason="a copy of the tests alone, beside the built wheel, has no papers")
 def test_the_page_has_the_rows_that_are_tested() -> None:
     """Print what it should be by `python -m outcomes` in tests/."""
     table = "\n".join([outcomes.HEAD, *(row.markdown() for row in outcomes.ROWS)])
