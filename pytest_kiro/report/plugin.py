@@ -160,7 +160,8 @@ class Report:
     ) -> list[str] | None:
         from pytest_kiro.report.explain import explain
 
-        return explain(op, left, right, full=config.get_verbosity(pytest.Config.VERBOSITY_ASSERTIONS) > 1)
+        verbose = hasattr(config.option, "verbose") and config.get_verbosity(pytest.Config.VERBOSITY_ASSERTIONS) > 1
+        return explain(op, left, right, full=verbose)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
