@@ -14,6 +14,7 @@ import pytest
 
 from pytest_kiro.agent.owner import Owner, Owners
 from pytest_kiro.errors import SettingsError
+from pytest_kiro.settings import did_you_mean
 
 #: The keywords of `mark.kiro`.
 MARKER_WORDS = ("workspace", "agent", "model", "effort", "timeout", "trust", "env")
@@ -162,10 +163,21 @@ def _definitions(item: pytest.Item) -> Mapping[str, Iterable[pytest.FixtureDef[A
     return info.name2fixturedefs if info else {}
 
 
+def check_marker(item: pytest.Item, mark: pytest.Mark) -> None:
+    """Raise `UsageError` for a `mark.kiro` with words that are none of its own."""
+    known = ", ".join(MARKER_WORDS)
+    if mark.args:
+        raise pytest.UsageError(f"{item.nodeid}: mark.kiro takes keywords only; known: {known}")
+    for word in mark.kwargs:
+        if word not in MARKER_WORDS:
+            hint = did_you_mean(word, list(MARKER_WORDS))
+            raise pytest.UsageError(f"{item.nodeid}: mark.kiro has no keyword {word!r}{hint}; known: {known}")
+
+
 def _refuse_second_sandbox(item: pytest.Item) -> None:
     if "kiro" not in getattr(item, "fixturenames", ()):
         return
-    manager: Any = getattr(item.session, "_fixturemanager")  # noqa: B009 - not public, as above
+    manager: Any = getattr(item.session, "_fixturemanager")  # noqa: B009 - pytest has no public way to ask
     for name in _ROOT_ONLY:
         for place, definition in enumerate(manager.getfixturedefs(name, item) or ()):
             if definition.baseid not in ("", "."):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_kiro.agent.plugin import MARKER_WORDS, OWNER, owners_of
+from pytest_kiro.agent.plugin import OWNER, check_marker, owners_of
 from pytest_kiro.errors import (
     HIDE_FRAMES,
     BudgetExceeded,
@@ -22,13 +22,13 @@ from pytest_kiro.errors import (
     SetupError,
     TurnError,
 )
+from pytest_kiro.report import junit
 from pytest_kiro.report.observer import Notes
 from pytest_kiro.report.plain import Hidden
 from pytest_kiro.report.progress import Progress
 from pytest_kiro.report.stream import Stream
 from pytest_kiro.report.summary import (
     budget_line,
-    credits_of,
     diff_lines,
     retried_lines,
     sandboxes_line,
@@ -38,7 +38,6 @@ from pytest_kiro.report.summary import (
     turns_lines,
 )
 from pytest_kiro.session import Tally
-from pytest_kiro.settings import did_you_mean
 
 if TYPE_CHECKING:
     from pytest_kiro.agent.turn import Turn
@@ -47,7 +46,6 @@ if TYPE_CHECKING:
 
 __tracebackhide__ = HIDE_FRAMES
 _EVAL_FIXTURES = frozenset({"kiro", "kiro_sandbox", "kiro_cli", "kiro_login"})
-_CREDITS = "kiro_credits"
 #: Variables whose values never stand in the results.
 _SECRETS = ("KIRO_API_KEY", "DAYTONA_API_KEY")
 
@@ -95,10 +93,10 @@ class Report:
         try:
             for item in items:
                 for mark in item.iter_markers("kiro"):
-                    _check_marker(item, mark)
+                    check_marker(item, mark)
         except pytest.UsageError as error:
             if self._worker:  # whose own words nobody hears: the controller says it
-                self._config.workeroutput["kiro_usage_error"] = str(error)  # type: ignore[attr-defined] # xdist's own
+                self._config.workeroutput["kiro_usage_error"] = str(error)  # type: ignore[attr-defined] # xdist puts it there
             raise
 
     def pytest_report_collectionfinish(self, items: Sequence[pytest.Item]) -> list[str]:
@@ -173,7 +171,7 @@ class Report:
             turns = vars(report)["kiro"] = self.notes.take()
             vars(report)["kiro_tally"] = self._word()
             vars(report)["kiro_refused"] = call.excinfo is not None and call.excinfo.errisinstance(BudgetExceeded)
-            _note_properties(item, report, turns)
+            junit.note((item.user_properties, report.user_properties), turns)
         if self._session.settings.results is not None:
             vars(report)["kiro_attempt"] = self.notes.attempts.get(item.nodeid, 1)
             vars(report)["kiro_infrastructure"] = call.excinfo is not None and is_infrastructure(call.excinfo.value)
@@ -213,15 +211,13 @@ class Report:
     @pytest.hookimpl(tryfirst=True)  # before the JUnit file is written
     def pytest_sessionfinish(self) -> None:
         """Have the JUnit file say what the whole run cost: tests have their own turns only, and no wide fixture's."""
-        spent = None if self._worker else credits_of(self._turns)
-        for plugin in self._config.pluginmanager.get_plugins() if spent is not None else ():
-            if add := getattr(plugin, "add_global_property", None):  # pytest's own JUnit plugin, which has no name
-                add(_CREDITS, str(spent))
+        if not self._worker:
+            junit.note_run(self._config.pluginmanager.get_plugins(), self._turns)
 
     def gather(self) -> None:
         """Put together what this process knows at the end of its session, before the last is cleared away."""
         if self._worker:
-            told: dict[str, Any] = self._config.workeroutput  # type: ignore[attr-defined] # xdist's own
+            told: dict[str, Any] = self._config.workeroutput  # type: ignore[attr-defined] # xdist puts it there
             told["kiro_tally"] = self._word()
             told["kiro_turns"] = self.notes.take()  # of a test that was broken off nobody else tells
             return
@@ -302,30 +298,6 @@ def is_infrastructure(error: BaseException) -> bool:
     return isinstance(error, SetupError | LaunchError)
 
 
-def _check_marker(item: pytest.Item, mark: pytest.Mark) -> None:
-    known = ", ".join(MARKER_WORDS)
-    if mark.args:
-        raise pytest.UsageError(f"{item.nodeid}: mark.kiro takes keywords only; known: {known}")
-    for word in mark.kwargs:
-        if word not in MARKER_WORDS:
-            hint = did_you_mean(word, list(MARKER_WORDS))
-            raise pytest.UsageError(f"{item.nodeid}: mark.kiro has no keyword {word!r}{hint}; known: {known}")
-
-
 def _turns_of(item: pytest.Item) -> list[Turn]:
     """Return the turns that a test looked at."""
     return [turn for owner in owners_of(item) for turn in owner.turns]
-
-
-def _note_properties(item: pytest.Item, report: pytest.TestReport, turns: Sequence[Mapping[str, Any]]) -> None:
-    """Have JUnit files say that it was scripted, and what the test's own turns cost."""
-    known = dict(item.user_properties)
-    fresh: dict[str, object] = {}
-    if scripted := next((turn for turn in turns if turn["scripted"]), None):
-        fresh["kiro"] = f"scripted: {'the stand-in' if scripted['stand_in'] else 'a scenario'} answered"
-    spent = credits_of([turn for turn in turns if not turn["fixture"]])
-    if spent is not None:
-        fresh[_CREDITS] = round(spent + float(str(known.get(_CREDITS, 0))), 6)
-    for properties in (item.user_properties, report.user_properties):
-        properties[:] = [(name, value) for name, value in properties if name not in fresh]
-        properties.extend(fresh.items())

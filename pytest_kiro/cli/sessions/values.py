@@ -17,7 +17,7 @@ def load(data: bytes | str) -> Any:
     """
     try:
         value = json.loads(data)
-        if (b"\\ud" if isinstance(data, bytes) else "\\ud") in data.lower():  # type: ignore[operator]
+        if b"\\ud" in data.lower() if isinstance(data, bytes) else "\\ud" in data.lower():
             # Half of a character, cut by a program that counts in UTF-16 as V3 does, can be written nowhere.
             value = json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
     except (ValueError, RecursionError):

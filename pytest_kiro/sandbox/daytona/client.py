@@ -133,7 +133,7 @@ class Client:
             return
         if sdk is not None:
             with suppress(Exception):  # it is all being thrown away
-                closing: Coroutine[Any, Any, None] = sdk.close()  # type: ignore[no-untyped-call] # the SDK's own
+                closing: Coroutine[Any, Any, None] = sdk.close()  # type: ignore[no-untyped-call] # the SDK has no types for it
                 asyncio.run_coroutine_threadsafe(closing, loop).result(_SLACK)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(_SLACK)
