@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from json_places import places, replaced
 
 from pytest_kiro.cli import sessions
 from pytest_kiro.cli.transcript import ToolCall, Transcript
@@ -283,20 +284,6 @@ GOOD = [
     line("AssistantMessage", ("text", "y"), use("1", "shell", command="x")),
     result("1", ("json", {"exit_status": "exit status: 1", "stdout": "o", "stderr": "e"})),
 ]
-
-
-def places(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """Every place in a JSON value."""
-    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return [at, *(place for key, entry in inner for place in places(entry, (*at, key)))]
-
-
-def replaced(value: Any, at: tuple[Any, ...], new: Any) -> Any:
-    if not at:
-        return new
-    copy = dict(value) if isinstance(value, dict) else list(value)
-    copy[at[0]] = replaced(value[at[0]], at[1:], new)
-    return copy
 
 
 @given(st.data(), JSON)
