@@ -72,11 +72,15 @@ def end(*, tags: Collection[str], sessions: Collection[int] = (), below: Path | 
     environment, and with `setsid` it has left its session too.
     """
     begun = time.monotonic()
+    dying = set[int]()
     while True:
         for session in sessions:
             _kill(os.killpg, session)
         found = list(_ours(tags, sessions, below))
-        dying = [pid for pid, sure in found if sure and _kill(os.kill, pid)]
+        # One that dies has neither memory nor environment any more, and yet runs until the kernel is done with it.
+        dying = {pid for pid in dying if _still_dies(pid)} | {
+            pid for pid, sure in found if sure and _kill(os.kill, pid)
+        }
         limit = _KILL_TIMEOUT if dying else _START_TIMEOUT if found else 0
         if time.monotonic() >= begun + limit:
             return
@@ -138,6 +142,13 @@ def _is_zombie(pid: int) -> bool:
     if not sys.platform.startswith("linux"):
         return False
     return _stat(pid)[0] in (b"Z", b"X")
+
+
+def _still_dies(pid: int) -> bool:
+    """Whether a process that was killed is not dead yet."""
+    with suppress(OSError, IndexError):
+        return sys.platform.startswith("linux") and not _is_zombie(pid)
+    return False
 
 
 def _is_starting(pid: int) -> bool:
