@@ -27,3 +27,5 @@ def standin(tmp_path: Path) -> Iterator[Standin]:
         for stream in (process.stdout, process.stderr):
             if stream:
                 stream.close()
+    for terminal in result.terminals:
+        terminal.close(force=True)

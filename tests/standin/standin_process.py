@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pexpect
+
 import pytest_kiro.scripted
 
 MAIN = Path(pytest_kiro.scripted.__file__).parent / "kiro_cli" / "__main__.py"
@@ -72,6 +74,7 @@ class Standin:
     env: dict[str, str]
     command: list[str] = field(default_factory=lambda: [sys.executable, str(MAIN)])
     started: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    terminals: list[pexpect.spawn[str]] = field(default_factory=list)
 
     def environment(self, replies: Any, misbehave: Any, env: dict[str, str] | None) -> dict[str, str]:
         result = dict(self.env)
@@ -144,6 +147,51 @@ class Standin:
         os.close(leader)
         return process.wait(DEADLINE), shown
 
+    def terminal(
+        self,
+        *argv: str,
+        replies: Any = None,
+        misbehave: Any = None,
+        env: dict[str, str] | None = None,
+        script: str = 'exec "$@"',
+        columns: int = 80,
+    ) -> pexpect.spawn[str]:
+        """Run in a terminal that one talks with; `script` is of the shell that starts it."""
+        child = pexpect.spawn(
+            "sh",
+            ["-c", script, "sh", *self.command, *argv],
+            env=self.environment(replies, misbehave, env),
+            cwd=str(self.cwd),
+            encoding="utf-8",
+            timeout=DEADLINE,
+            dimensions=(24, columns),
+        )
+        self.terminals.append(child)
+        return child
+
+    def steer(self, **answers: Any) -> None:
+        """Tell the login service what to answer; in one step, as it may be asking."""
+        file = self.home / ".kiro-standin" / "login.json"
+        file.parent.mkdir(exist_ok=True)
+        new = file.with_suffix(".new")
+        new.write_text(json.dumps(answers), encoding="utf-8")
+        new.replace(file)
+
+    @property
+    def data(self) -> Path:
+        """The data file: the login, and V1's conversations."""
+        return self.home / ".local/share/kiro-cli/data.sqlite3"
+
+    def kept(self, key: str, table: str = "auth_kv") -> dict[str, Any]:
+        """One value of the data file."""
+        connection = sqlite3.connect(self.data)
+        try:
+            ((value,),) = connection.execute(f"SELECT value FROM {table} WHERE key = ?", (key,))
+            result: dict[str, Any] = json.loads(value)
+            return result
+        finally:
+            connection.close()
+
     @property
     def store(self) -> Path:
         return self.home / ".kiro" / "sessions" / "cli"
@@ -169,10 +217,9 @@ class Standin:
 
     def rows(self) -> list[tuple[str, str, dict[str, Any]]]:
         """V1's conversations, oldest first: directory, id, value."""
-        file = self.home / ".local/share/kiro-cli/data.sqlite3"
-        if not file.exists():
+        if not self.data.exists():
             return []
-        connection = sqlite3.connect(f"file:{file}?mode=ro", uri=True)
+        connection = sqlite3.connect(f"file:{self.data}?mode=ro", uri=True)
         try:
             query = "SELECT key, conversation_id, value FROM conversations_v2 ORDER BY created_at, rowid"
             return [(key, name, json.loads(value)) for key, name, value in connection.execute(query)]
@@ -211,3 +258,11 @@ def read_until(descriptor: int, wanted: bytes | None) -> bytes:
             break
         data += chunk
     return data
+
+
+def ended(terminal: pexpect.spawn[str]) -> tuple[int | None, str]:
+    """Wait for the end: exit code, and what was shown since the last expectation."""
+    terminal.expect(pexpect.EOF)
+    shown = terminal.before or ""
+    terminal.close()
+    return terminal.exitstatus, shown

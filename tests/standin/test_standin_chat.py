@@ -59,11 +59,11 @@ def test_a_wrong_command_line_is_a_usage_error(standin: Standin, argv: list[str]
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["chat", "hi"], "no interactive chat"),
-        (["login", "--use-device-flow"], "has no login"),
+        (["chat", "hi"], "needs a terminal on stdin"),
+        (["login", "--use-device-flow"], "not a terminal"),
     ],
 )
-def test_what_it_does_not_have_it_refuses_clearly(standin: Standin, argv: list[str], message: str) -> None:
+def test_what_needs_a_terminal_is_refused_without_one(standin: Standin, argv: list[str], message: str) -> None:
     result = standin.run(*argv, replies=[["hi"]])
 
     assert (result.code, result.out) == (1, "")

@@ -69,6 +69,8 @@ def _matches(patterns: list[str], call: Call) -> bool:
 class Trust:
     """Who may run; the trust of a sub-agent is that of its parent."""
 
+    asks = False
+
     def __init__(
         self,
         agent: dict[str, Any],
@@ -99,11 +101,20 @@ class Trust:
                 what = f"WARNING: --trust-tools arg for custom tool {name} needs to be prepended with"
                 screen.write(2, f"{what} @{{MCPSERVERNAME}}/\n")
 
+    def offers(self, call: Call) -> bool:
+        """Whether the agent has this tool at all."""
+        return _matches(self.available, call) and not _matches(self.refused, call)
+
     def permits(self, call: Call) -> bool:
-        """Whether a call may run without asking, since nobody can be asked."""
-        if _matches(self.refused, call) or not _matches(self.available, call):
+        """Whether a call may run; here nobody can be asked."""
+        if not self.offers(call):
             return False
         return self.all or self._is_named(call) or _matches(self.allowed, call) or call.stays_inside
+
+    def trusts(self, tool: str) -> bool:
+        """Whether every call of a tool may run, by V2's word for it."""
+        named = [*self.named, *self.allowed]
+        return self.all or any(name in _ALL or NAMES.get(name) == tool for name in named)
 
     def _is_named(self, call: Call) -> bool:
         """Whether --trust-tools has it; V3 takes nothing but its own names there."""

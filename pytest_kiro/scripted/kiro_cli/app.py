@@ -15,8 +15,8 @@ kiro-cli {version} (pytest-kiro stand-in)
 Usage: kiro-cli [OPTIONS] <COMMAND>
 
 Commands:
-  chat    Run a turn with scripted replies (chat --help)
-  login   Not part of the stand-in
+  chat    Talk with scripted replies (chat --help)
+  login   Log in by the device flow (login --help)
   logout  Forget the stored login
   whoami  Say who is logged in
 
@@ -39,7 +39,11 @@ def run(argv: list[str]) -> int:
         from . import chat
 
         return chat.main(rest)
-    if command in ("whoami", "logout", "login"):
+    if command == "login":
+        from . import device
+
+        return device.main(rest)
+    if command in ("whoami", "logout"):
         from . import login
 
         return login.main(command, rest)

@@ -7,12 +7,12 @@ from .failures import UsageError
 USAGE = "kiro-cli chat [OPTIONS] [INPUT]"
 
 HELP = """\
-Run one turn with scripted replies (KIRO_MOCK_CHAT_RESPONSE)
+Talk with scripted replies (KIRO_MOCK_CHAT_RESPONSE), in a terminal or one turn
 
 Usage: kiro-cli chat [OPTIONS] [INPUT]
 
 Options:
-      --no-interactive           One turn, then exit (required by the stand-in)
+      --no-interactive           One turn, then exit; else a chat in the terminal
       --agent-engine <ENGINE>    v1, v2 (default), v3; also --classic, --v2, --v3
   -a, --trust-all-tools          Approve every tool
       --trust-tools <NAMES>      Approve only these, separated by commas

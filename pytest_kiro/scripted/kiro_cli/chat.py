@@ -1,4 +1,4 @@
-"""`kiro-cli chat --no-interactive`: one turn."""
+"""`kiro-cli chat`: its flags, and one turn of it; the chat in a terminal is in interactive.py."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-TITLE_OF_THE_STANDIN = "pytest-kiro's stand-in for kiro-cli"
-
 
 def main(argv: list[str]) -> int:
     """Run `chat` with these arguments and return its exit code."""
@@ -25,10 +23,10 @@ def main(argv: list[str]) -> int:
         screen.write(1, models.listing(options.format))
         return 0
     if options.list_sessions:
-        screen.write(2, _store(options.engine).listing())
+        screen.write(2, store_of(options.engine).listing())
         return 0
     if options.delete_session is not None:
-        _store(options.engine).delete(options.delete_session)
+        store_of(options.engine).delete(options.delete_session)
         screen.write(2, f"Deleted session {options.delete_session}\n")
         return 0
     streams = options.output_format == "stream-json"
@@ -37,11 +35,13 @@ def main(argv: list[str]) -> int:
 
         stream.error(None, "engine", stream.NOT_ON_V1)
         return 1
-    if not options.no_interactive and not streams:
-        raise Failure(f"error: {TITLE_OF_THE_STANDIN} has no interactive chat: add --no-interactive")
     kinds = _misbehaviour()
+    if not options.no_interactive and not streams:
+        from . import interactive
+
+        return interactive.main(options, kinds)
     prompt = _prompt(options)
-    login.require()
+    kinds = {**kinds, **login.require()}
     if options.engine == "v1":
         from . import slash
 
@@ -51,7 +51,7 @@ def main(argv: list[str]) -> int:
     return _turn(options, kinds, prompt)
 
 
-def _store(engine: str) -> Any:
+def store_of(engine: str) -> Any:
     """The module with this engine's sessions: they have the same functions."""
     if engine == "v1":
         from . import store_v1 as module
@@ -62,7 +62,7 @@ def _store(engine: str) -> Any:
     return module
 
 
-def _screen(options: args.Options, kinds: dict[str, Any]) -> screen.Nothing:
+def screen_of(options: args.Options, kinds: dict[str, Any], *, says_trust: bool = True) -> screen.Nothing:
     """Where the turn is shown, in this engine's layout."""
     if options.output_format == "stream-json":
         from . import stream
@@ -71,7 +71,7 @@ def _screen(options: args.Options, kinds: dict[str, Any]) -> screen.Nothing:
     if options.engine == "v1":
         from . import screen_v1
 
-        return screen_v1.Screen(kinds, trusts_all=options.trust_all)
+        return screen_v1.Screen(kinds, trusts_all=options.trust_all and says_trust)
     if options.engine == "v3":
         from . import names
 
@@ -108,7 +108,7 @@ def _prompt(options: args.Options) -> str:
 
 def _turn(options: args.Options, kinds: dict[str, Any], prompt: str) -> int:
     """Run the turn, show how it ended, and return the exit code."""
-    shown, turn, code = _screen(options, kinds), None, 0
+    shown, turn, code = screen_of(options, kinds), None, 0
     try:
         if kinds:
             from . import misbehave
@@ -140,25 +140,33 @@ def _turn(options: args.Options, kinds: dict[str, Any], prompt: str) -> int:
 def _begin(options: args.Options, kinds: dict[str, Any], prompt: str, shown: screen.Nothing) -> Turn:
     """The turn, on the session that it continues or on a new one."""
     scripted = [] if "answers_nothing" in kinds else replies.load()
+    session, agent = begin(options, kinds, prompt)
+    trust = trust_of(options, kinds, agent)
+    trust.warn()
+    return Turn(session, shown, trust, scripted, kinds, agent)
+
+
+def trust_of(
+    options: args.Options, kinds: dict[str, Any], agent: dict[str, Any], kind: type[agents.Trust] = agents.Trust
+) -> agents.Trust:
+    """Who may run, by the flags and the agent."""
+    denied = kinds.get("denied")
+    return kind(agent, everything=options.trust_all, named=options.trust, denied=denied, engine=options.engine)
+
+
+def begin(options: args.Options, kinds: dict[str, Any], prompt: str) -> tuple[Any, dict[str, Any]]:
+    """The session, with the agent and the model that answer in it from now on; and the agent."""
     session, resumed = _session(options, prompt, kinds)
     falls_back = options.engine == "v1" or "agent_fallback" in kinds
     agent = agents.find(options.agent or (session.agent_name if resumed else None), falls_back=falls_back)
     model = options.model or (None if resumed else agent.get("model"))
     session.use(agent["name"], models.find(model) if model else None)
-    trust = agents.Trust(
-        agent,
-        everything=options.trust_all,
-        named=options.trust,
-        denied=kinds.get("denied"),
-        engine=options.engine,
-    )
-    trust.warn()
-    return Turn(session, shown, trust, scripted, kinds, agent)
+    return session, agent
 
 
 def _session(options: args.Options, prompt: str, kinds: dict[str, Any]) -> tuple[Any, bool]:
     """The session to continue, or a new one; and which of the two it is."""
-    store, kept = _store(options.engine), "no_session" not in kinds
+    store, kept = store_of(options.engine), "no_session" not in kinds
     if "forgets" not in kinds:
         if options.resume_id is not None:
             return store.load(options.resume_id, kept=kept), True

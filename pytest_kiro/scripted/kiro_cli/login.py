@@ -1,4 +1,4 @@
-"""Who is logged in: `whoami`, `logout`, and why there is no `login`."""
+"""Who is logged in: `whoami`, `logout`, and what a turn needs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 START_URL = "https://view.awsapps.com/start"
-_TOKENS = ("kirocli:odic:token", "kirocli:idc:token", "kirocli:builderid:token", "kirocli:social:token")
+LOGIN_FILE = os.path.join(".kiro-standin", "login.json")
+"""Relative to HOME: how a test steers the login, see steering.py."""
+NO_BROWSER = "Failed to open browser for authentication.\nPlease try again with: kiro-cli login --use-device-flow\n"
 _FORMATS = ("plain", "json", "json-pretty")
 
 
@@ -21,33 +23,25 @@ def database() -> str:
     return os.path.join(os.path.expanduser("~"), ".local", "share", "kiro-cli", "data.sqlite3")
 
 
+def steering_file() -> str:
+    """Where a test steers the login."""
+    return os.path.join(os.path.expanduser("~"), LOGIN_FILE)
+
+
 def _stored() -> dict[str, Any] | None:
-    """The stored login, with its key as `kind`."""
+    """The stored login, with its key as `kind`; a damaged file has none."""
     if not os.path.exists(database()):
         return None
-    import sqlite3
+    from . import vault
 
     try:
-        connection = sqlite3.connect(f"file:{database()}?mode=ro", uri=True)
-        try:
-            rows = dict(connection.execute("SELECT key, value FROM auth_kv"))
-        finally:
-            connection.close()
-    except sqlite3.Error:
+        return vault.read()
+    except vault.Error:
         return None
-    for key in _TOKENS:
-        if key in rows:
-            try:
-                token = text_json.loads(str(rows[key]))
-            except ValueError:
-                token = {}
-            return {**(token if isinstance(token, dict) else {}), "kind": key}
-    return None
 
 
-def account() -> dict[str, Any] | None:
+def _account(stored: dict[str, Any] | None) -> dict[str, Any] | None:
     """The account in force: a stored login, else an API key, else nobody."""
-    stored = _stored()
     if stored is None:
         if not os.environ.get("KIRO_API_KEY"):
             return None
@@ -60,26 +54,32 @@ def account() -> dict[str, Any] | None:
     return {"accountType": kind, "email": stored.get("email"), "region": region, "startUrl": url}
 
 
-def _plain(who: dict[str, Any] | None) -> str:
+def _plain(who: dict[str, Any] | None, provider: Any) -> str:
     if who is None:
         return "Not logged in"
     if who["accountType"] == "ApiKey":
         return "Authenticated with API key"
     if who["accountType"] == "IamIdentityCenter":
         return f"Logged in with IAM Identity Center ({who['startUrl']})"
-    name = "Google" if who["accountType"] == "Social" else "Builder ID"
+    social = "GitHub" if provider == "github" else "Google"
+    name = social if who["accountType"] == "Social" else "Builder ID"
     return f"Logged in with {name}" + (f"\nEmail: {who['email']}" if who["email"] else "")
 
 
-def require() -> None:
-    """A turn needs somebody logged in."""
-    if account() is None:
-        raise Failure(
-            "Failed to open browser for authentication.\n"
-            "Please try again with: kiro-cli login --use-device-flow\n"
-            "error: You are not logged in. Set the KIRO_API_KEY environment variable "
-            "or run kiro-cli login first. (The stand-in takes any key.)"
-        )
+def require() -> dict[str, Any]:
+    """A turn needs somebody logged in; what the service has against the login, as misbehaviours of the turn."""
+    stored = _stored()
+    if stored is None:
+        if not os.environ.get("KIRO_API_KEY"):
+            raise Failure(
+                f"{NO_BROWSER}error: You are not logged in. Set the KIRO_API_KEY environment variable "
+                "or run kiro-cli login first. (The stand-in takes any key.)"
+            )
+        if not os.path.exists(steering_file()):
+            return {}
+    from . import vault
+
+    return vault.verdict(stored)
 
 
 def _whoami(argv: list[str]) -> int:
@@ -93,40 +93,43 @@ def _whoami(argv: list[str]) -> int:
             what = f"invalid value '{form}' for '--format <FORMAT>'\n  [possible values: {', '.join(_FORMATS)}]"
             raise UsageError(what, "kiro-cli whoami [OPTIONS]")
         argv = argv[1 if equals else 2 :]
-    who = account()
+    stored = _stored()
+    who = _account(stored)
     if form == "plain":
-        screen.write(1 if who else 2, _plain(who) + "\n")
-        return 0 if who else 1
-    value: dict[str, Any] = who or {"account": None}
-    screen.write(1, text_json.dumps(value, 2 if form == "json-pretty" else None) + "\n")
-    return 0
+        screen.write(1 if who else 2, _plain(who, (stored or {}).get("provider")) + "\n")
+    else:
+        value: dict[str, Any] = who or {"account": None}
+        screen.write(1, text_json.dumps(value, 2 if form == "json-pretty" else None) + "\n")
+    if who and who["accountType"] == "IamIdentityCenter":
+        _show_profile()
+    return 0 if who or form != "plain" else 1
+
+
+def _show_profile() -> None:
+    """Whatever the form is, the profile of an organisation follows as text."""
+    from . import vault
+
+    chosen = vault.profile()
+    if chosen:
+        screen.write(1, f"\nProfile:\n{chosen.get('profile_name', '')}\n{chosen.get('arn', '')}\n\n")
 
 
 def _logout() -> int:
     if os.path.exists(database()):
-        import sqlite3
+        from . import vault
 
-        connection = sqlite3.connect(database())
         try:
-            with connection:
-                connection.executemany("DELETE FROM auth_kv WHERE key = ?", [(key,) for key in _TOKENS])
-        except sqlite3.Error as error:
+            vault.forget()
+        except vault.Error as error:
             raise Failure(f"error: the stored login could not be removed: {error}") from None
-        finally:
-            connection.close()
     screen.write(1, "You are now logged out\nRun kiro-cli login to log back in to Kiro CLI\n")
     return 0
 
 
 def main(command: str, argv: list[str]) -> int:
-    """Run one of the three commands."""
+    """Run `whoami` or `logout`."""
     if command == "whoami":
         return _whoami(argv)
-    if command == "login":
-        raise Failure(
-            "error: pytest-kiro's stand-in for kiro-cli has no login. "
-            "Set KIRO_API_KEY to any text: it counts as logged in."
-        )
     if argv:
         raise UsageError(f"unexpected argument '{argv[0]}' found", "kiro-cli logout")
     return _logout()

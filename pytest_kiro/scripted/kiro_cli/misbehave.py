@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import resource
 import signal
@@ -86,10 +87,12 @@ def number(argument: Any, default: float) -> float:
 
 def wait(argument: Any) -> None:
     """Pass so many seconds; `true` is for ever."""
-    if argument is True:
-        while True:
-            time.sleep(3600)
-    time.sleep(number(argument, 0))
+    left = math.inf if argument is True else number(argument, 0)
+    end = time.monotonic() + left
+    while left > 0:
+        # In slices: a signal that comes just before a sleep is not noticed until that sleep is over.
+        time.sleep(min(left, screen.SLICE_SECONDS))
+        left = end - time.monotonic()
 
 
 def before_the_session(kinds: dict[str, Any]) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 DENIED = (
     "[denied] tool permission approval is not supported in non-interactive mode. Use --trust-all-tools to auto-approve."
 )
+SLICE_SECONDS = 0.2
 
 
 def write(descriptor: int, text: str | bytes) -> bool:
@@ -29,6 +30,14 @@ def write(descriptor: int, text: str | bytes) -> bool:
     except OSError:
         return False
     return True
+
+
+def until_readable(descriptor: int) -> None:
+    """Wait for input. In slices: a signal that comes just before a wait is not noticed until that wait is over."""
+    import select
+
+    while not select.select([descriptor], [], [], SLICE_SECONDS)[0]:
+        pass
 
 
 class Nothing:

@@ -1,9 +1,23 @@
-"""What V1 makes of a first prompt that begins with `/`, `!` or `@`: nothing goes to the model."""
+"""What begins with `/`, `!` or `@`, in V1's first prompt and in a chat: nothing of it goes to the model."""
 
 from __future__ import annotations
 
 from . import screen
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from . import agents
+
+HELP = """\
+/help             Show this list
+/usage            Show the credits that were used
+/context          Show how full the context window is
+/model [ID]       Show the model, or go on with another one
+/tools            Show the tools, and which of them are trusted
+/clear            Begin a new conversation
+/quit, /exit, /q  Leave the chat
+!COMMAND          Run a command
+"""
 _REPORTS = {
     "/usage": "Estimated Usage | resets on 01/01 | STAND-IN\n\nCredits (0.00 of 50 covered in plan)\n",
     "/context": "Current context window (0.0% used)\n\nTools 0.0%\nKiro responses 0.0%\nYour prompts 0.0%\n",
@@ -13,6 +27,21 @@ _REPORTS = {
 def is_one(prompt: str) -> bool:
     """Whether this prompt is a command."""
     return prompt[:1] in ("/", "!", "@")
+
+
+def is_known(word: str) -> bool:
+    """Whether `run` answers this command of a chat."""
+    return word in _REPORTS
+
+
+def tools(trust: agents.Trust) -> str:
+    """The report of `/tools`."""
+    from .tools import NAMES
+
+    rows = [
+        f"{name:<12}{'trusted' if trust.trusts(name) else 'not trusted'}\n" for name in dict.fromkeys(NAMES.values())
+    ]
+    return "Tool        Permission\n" + "".join(rows)
 
 
 def run(prompt: str) -> int:

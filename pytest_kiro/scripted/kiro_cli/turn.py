@@ -114,7 +114,8 @@ class Turn:
             self.screen.call(call)
             if not call.error and not self.trust.permits(call):
                 call.deny()
-                self.screen.denied(call)
+                if not self.trust.asks:
+                    self.screen.denied(call)
             self.session.began(call)
             if not call.error:
                 self.tools_run += 1
