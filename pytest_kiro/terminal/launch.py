@@ -88,7 +88,7 @@ printf '\n%s\n' {marker}
 (
 {exports}
 exec {command}
-) <"$launch_folder/stdin"{apart}
+){stdin}{apart}
 launch_status=$?
 true >"$launch_folder/over" # not `:`, with which a folder that is gone would end this shell
 trap '' INT # a late one would cut the list of files short, and files would seem to be deleted
@@ -124,15 +124,16 @@ class Launch:
     `env` is exported by the script, which is a file; `secrets` are given to the terminal instead, so that they
     are on no disk. `folder` is where our files for it live, relative to HOME and never inside the workspace;
     `stores` are files (relative to HOME, or absolute) that are brought back, and folders whose files are when the
-    program touched them. `make` has the workspace made first; `durable` has the output kept in a log there, for a
-    link that may be lost; `apart` keeps stderr out of the terminal, and brings its end back.
+    program touched them. `stdin` is what the program reads, None what is typed in
+    its terminal. `make` has the workspace made first; `durable` has the output kept in a log there, for a link that
+    may be lost; `apart` keeps stderr out of the terminal, and brings its end back.
     """
 
     argv: tuple[str, ...]
     workspace: str
     folder: str
     nonce: str
-    stdin: bytes = b""
+    stdin: bytes | None = b""
     env: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     stores: tuple[str, ...] = ()
@@ -156,7 +157,8 @@ class Launch:
 
     def contents(self) -> dict[str, bytes]:
         """Return the files to write, by name in `folder`."""
-        return {"launch": self.script().encode(), "stdin": self.stdin, **self.files}
+        stdin = {} if self.stdin is None else {"stdin": self.stdin}
+        return {"launch": self.script().encode(), **stdin, **self.files}
 
     def script(self) -> str:
         """Return the script that the line runs."""
@@ -171,6 +173,7 @@ class Launch:
             make='mkdir -p -- "$launch_workspace" && ' if self.make else "",
             marker=self.marker,
             command=shlex.join(self.argv),
+            stdin="" if self.stdin is None else ' <"$launch_folder/stdin"',
             apart=' 2>"$launch_folder/stderr"' if self.apart else "",
             kept=_DIAGNOSTICS_KEPT,
         )
