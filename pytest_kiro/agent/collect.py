@@ -23,6 +23,7 @@ from pytest_kiro.terminal.text import Plain, fold
 if TYPE_CHECKING:
     from pytest_kiro.agent.options import RunOptions
     from pytest_kiro.agent.stop import Condition
+    from pytest_kiro.redaction import Secrets
 
 __tracebackhide__ = HIDE_FRAMES
 _COLLECT_TIMEOUT = 60.0
@@ -34,11 +35,8 @@ class Left:
 
     outcome: Outcome | None
     trouble: str = ""
-
-    @property
-    def diagnostics(self) -> str:
-        """What kiro-cli wrote to a stderr that was kept apart, as text."""
-        return fold(Plain().feed(self.outcome.diagnostics, final=True)) if self.outcome else ""
+    #: What kiro-cli wrote to a stderr that was kept apart, as text.
+    diagnostics: str = ""
 
 
 @dataclass(frozen=True)
@@ -50,11 +48,11 @@ class Account:
     exit_code: int | None
 
 
-def collect(sandbox: Sandbox, pty: Attached, launch: Launch) -> Left:
+def collect(sandbox: Sandbox, pty: Attached, launch: Launch, hide: Secrets) -> Left:
     """Return what the launch script wrote down; when Kiro was killed first, let it be written now."""
     name = f"{sandbox.home}/{launch.folder}/outcome"
     if pty.outcome is not None:
-        return Left(pty.outcome)
+        return _left(pty.outcome, hide)
     if not pty.started:
         return Left(None, "it was ended before it began")
     try:
@@ -63,9 +61,14 @@ def collect(sandbox: Sandbox, pty: Attached, launch: Launch) -> Left:
         except FileNotFoundError:
             sandbox.exec(f'sh "$HOME"/{launch.folder}/launch collect', timeout=_COLLECT_TIMEOUT)
             data = sandbox.read_file(name)
-        return Left(read_outcome(data, launch.nonce))
+        return _left(read_outcome(data, launch.nonce), hide)
     except (SandboxError, OSError, ValueError) as error:
         return Left(None, f"what it left could not be read: {error}")
+
+
+def _left(outcome: Outcome, hide: Secrets) -> Left:
+    diagnostics = fold(Plain().feed(hide.data(outcome.diagnostics), final=True))
+    return Left(outcome, diagnostics=hide(diagnostics))  # once more, as colours may have stood in the middle of one
 
 
 def clear(sandbox: Sandbox, launch: Launch) -> None:
@@ -75,9 +78,20 @@ def clear(sandbox: Sandbox, launch: Launch) -> None:
 
 
 def account(
-    live: LiveTurn, left: Left, launch: Launch, engine: Engine, options: RunOptions, resume: Resume, *, lost: bool
+    live: LiveTurn,
+    left: Left,
+    launch: Launch,
+    engine: Engine,
+    options: RunOptions,
+    resume: Resume,
+    *,
+    lost: bool,
+    hide: Secrets,
 ) -> Account:
-    """Put together what the sandbox kept and what was seen; `lost` says whether the link was lost on the way."""
+    """Put together what the sandbox kept and what was seen; `lost` says whether the link was lost on the way.
+
+    `hide` takes out what nobody shall read.
+    """
     stores = left.outcome.stores if left.outcome else {}
     read = partial(sessions.read, stores, engine=engine.name, cwd=launch.workspace, prompt=live.prompt)
     store = read(session_id=resume.session_id, prompts=resume.prompts, turns=resume.turns)
@@ -95,7 +109,7 @@ def account(
     said = f"{live.output}\n{left.diagnostics}"
     exit_code, ending = _settle(live, left, told, said, lost=lost)
     ending = contradict(ending, told, agent=options.agent, resumed=resume.session_id if strayed else None, output=said)
-    return Account(told, ending, exit_code)
+    return Account(hide.within(told), hide.within(ending), exit_code)
 
 
 def stopped_late(told: Account, conditions: Iterable[Condition]) -> Account:

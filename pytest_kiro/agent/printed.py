@@ -1,12 +1,16 @@
-"""What a turn has printed so far: bytes, the text that people read, and what Kiro told in it."""
+"""What a turn has printed so far: bytes, the text that people read, and what Kiro told in it; without any secret."""
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
-from pytest_kiro.cli.events import Event, EventReader, shown
+from pytest_kiro.cli.events import Event, EventReader, Kind, shown
 from pytest_kiro.cli.layout import Layout
 from pytest_kiro.cli.transcript import ToolCall, Transcript
+from pytest_kiro.redaction import Secrets
+from pytest_kiro.spellings import as_text
 from pytest_kiro.terminal.text import Kept, Plain, fold
 
 #: Bytes of a turn that are kept; beyond it the middle is dropped, and the Turn says so.
@@ -17,25 +21,64 @@ _GAP = "\n[… the middle of this output was not kept …]\n"
 
 
 class Printed:
-    """What has been printed so far, up to the cap; of an event `stream`, its text is what the events tell."""
+    """What has been printed so far, up to the cap; of an event `stream`, its text is what the events tell.
 
-    def __init__(self, engine: str, *, stream: bool = False) -> None:
+    `hide` takes out what nobody shall read, from the bytes, and from the text as well, since colours, or the borders of
+    events, may stand in the middle of a secret. Of an event stream the bytes are what they were then: a secret that is
+    spread over several events is taken out of what they tell, not of the lines that they came in.
+    """
+
+    def __init__(self, engine: str, hide: Secrets, *, stream: bool = False) -> None:
         self.raw = Kept(b"", KEPT)
         self.announced = deque[ToolCall](maxlen=_EVENTS_KEPT)
+        self._hide, self._bytes, self._words = hide, hide.stream(), hide.stream()
         self._text, self._plain = Kept("", KEPT), Plain()
         self._events = deque[Event](maxlen=_EVENTS_KEPT)
         self._layout = Layout(engine)
         self._reader = EventReader() if stream else None
+        self._kind: Kind | None = None
 
     def feed(self, data: bytes, *, final: bool = False) -> str:
         """Take bytes as they come; return the text that is new by them."""
-        self.raw.add(data)
+        hidden = self._bytes.feed(data, final=final)
+        self.raw.add(hidden)
         if self._reader is None:
-            text = self._plain.feed(data, final=final)
-            events = self._layout.feed(text, final=final)
-        else:
-            events = self._reader.feed(data, final=final)
-            text = self._plain.feed("".join(map(shown, events)).encode("utf-8", "replace"), final=final)
+            text = self._words.text(self._plain.feed(hidden, final=final), final=final)
+            return self._told(text, self._layout.feed(text, final=final))
+        # Its lines are read as they came: a word within them might make them unreadable.
+        events = list(self._hidden(self._reader.feed(data, final=final), final=final))
+        text = self._plain.feed("".join(map(shown, events)).encode("utf-8", "replace"), final=final)
+        return self._told(text, events)
+
+    @property
+    def waits(self) -> bool:
+        """Whether an end is held back that may be the beginning of a secret."""
+        return self._bytes.waits or self._words.waits
+
+    def release(self) -> str:
+        """Let go of what is held back, since nothing came for a while; return the text that is new by that."""
+        hidden = self._bytes.release()
+        self.raw.add(hidden)
+        if self._reader is None:
+            text = self._words.text(self._plain.feed(hidden)) + as_text(self._words.release())
+            return self._told(text, self._layout.feed(text))
+        if self._kind is None or not (rest := as_text(self._words.release())):
+            return ""
+        event = Event(self._kind, rest)
+        return self._told(self._plain.feed(shown(event).encode("utf-8", "replace")), [event])
+
+    def _hidden(self, events: Iterable[Event], *, final: bool) -> Iterator[Event]:
+        """Take the secrets out of events, also out of texts that follow one another."""
+        for event in events:
+            if event.kind != self._kind and (rest := self._words.text("", final=True)):
+                yield Event(self._kind or "text", rest)
+            self._kind = event.kind
+            event = self._hide.within(event)
+            yield replace(event, text=self._words.text(event.text)) if event.kind in ("text", "thought") else event
+        if final and (rest := self._words.text("", final=True)):
+            yield Event(self._kind or "text", rest)
+
+    def _told(self, text: str, events: list[Event]) -> str:
         self._events += events
         self.announced += [event.call for event in events if event.kind == "tool_call" and event.call]
         self._text.add(text)
@@ -62,5 +105,5 @@ class Printed:
         return self.raw.dropped > 0 or self._text.dropped > 0
 
     def transcript(self) -> Transcript | None:
-        """What an event stream says of the turn, None of text."""
+        """What an event stream says of the turn, None of text; secrets are still in it."""
         return self._reader.transcript() if self._reader else None

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from pytest_kiro.report.plain import Hidden
 from pytest_kiro.report.records import begun, ended
 
 if TYPE_CHECKING:
@@ -13,6 +12,7 @@ if TYPE_CHECKING:
     from pytest_kiro.agent.live import LiveTurn
     from pytest_kiro.agent.owner import Owner
     from pytest_kiro.agent.turn import Turn
+    from pytest_kiro.redaction import Secrets
 
 
 class Notes:
@@ -21,7 +21,7 @@ class Notes:
     `hide` takes out what nobody shall read.
     """
 
-    def __init__(self, hook: Any, *, full: bool, hide: Hidden) -> None:
+    def __init__(self, hook: Any, *, full: bool, hide: Secrets) -> None:
         self._hook, self._full, self._hide = hook, full, hide
         self.unsent: list[dict[str, Any]] = []
         #: By the name of a test, which attempt at it runs.

@@ -5,39 +5,11 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-#: A shorter one would be found in half of all words.
-_SHORTEST_SECRET = 8
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _DEEPEST = 40
-
-
-class Hidden:
-    """Takes secrets out of texts; to be used before anything is cut, since half a key is one as well.
-
-    >>> Hidden(["ksk_secret"])("the key is ksk_secret")
-    'the key is …'
-    """
-
-    def __init__(self, secrets: Iterable[str] = ()) -> None:
-        forms = {form for one in secrets if len(one) >= _SHORTEST_SECRET for form in (one, repr(one)[1:-1])}
-        words = "|".join(map(re.escape, sorted(forms, key=len, reverse=True)))
-        self._found = re.compile(words) if words else None
-
-    def __call__(self, text: str) -> str:
-        return self._found.sub("…", text) if self._found else text
-
-    def within(self, value: Any, depth: int = 0) -> Any:
-        """Do the same in all texts of a value, as deep as `clean` looks."""
-        if isinstance(value, str):
-            return self(value)
-        if depth < _DEEPEST and isinstance(value, Mapping):
-            return {self(str(key)): self.within(inner, depth + 1) for key, inner in value.items()}
-        if depth < _DEEPEST and isinstance(value, list | tuple):
-            return [self.within(inner, depth + 1) for inner in value]
-        return value
 
 
 def cut(text: str, most: int) -> tuple[str, int]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from pytest_kiro.redaction import Secrets
 from pytest_kiro.report.stream import past_capture, uncaptured
 
 _LOGGER = logging.getLogger("pytest_kiro")
@@ -22,9 +23,9 @@ class Progress(logging.Handler):
     would have a whole build in it.
     """
 
-    def __init__(self, config: Any, worker: str) -> None:
+    def __init__(self, config: Any, worker: str, hide: Secrets) -> None:
         super().__init__(logging.INFO)
-        self._config, self._worker = config, worker
+        self._config, self._worker, self._hide = config, worker, hide
         #: The test that runs, as pytest's terminal announces it.
         self.at: tuple[str, Any] | None = None
         self._depth = 0
@@ -51,6 +52,19 @@ class Progress(logging.Handler):
             finally:
                 self.release()
 
+    @contextmanager
+    def lent(self) -> Iterator[None]:
+        """Leave the terminal to somebody else meanwhile, from a line of its own on."""
+        self._clear()
+        terminal = self._config.pluginmanager.getplugin("terminalreporter")
+        with uncaptured(self._config):
+            if terminal is not None and self._worker == "main":
+                terminal.ensure_newline()
+                if terminal._tw.width_of_current_line:  # the dots of -q
+                    terminal.write("\n", flush=True)
+                self._resume = True
+            yield
+
     def _begin(self) -> None:
         self._before, self._logged_from = (_LOGGER.level, _LOGGER.propagate), logging.NOTSET
         if not _LOGGER.isEnabledFor(logging.INFO):
@@ -68,7 +82,7 @@ class Progress(logging.Handler):
         if self._logged_from and record.levelno >= self._logged_from:
             logging.getLogger().handle(record)
         try:
-            self._show(f"kiro: {' '.join(record.getMessage().split())}")
+            self._show(f"kiro: {' '.join(self._hide(record.getMessage()).split())}")
         except Exception:
             self.handleError(record)
 

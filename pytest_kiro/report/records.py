@@ -6,12 +6,13 @@ import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from pytest_kiro.report.plain import Hidden, clean, cut, cut_values
+from pytest_kiro.report.plain import clean, cut, cut_values
 
 if TYPE_CHECKING:
     from pytest_kiro.agent.conversation import Conversation
     from pytest_kiro.agent.turn import Turn
     from pytest_kiro.cli.transcript import ToolCall
+    from pytest_kiro.redaction import Secrets
 
 #: Characters that are kept: of a prompt, an answer and an output; of a tool call's input and output; of a sentence.
 _TEXT, _TOOL, _SENTENCE = 65_536, 8_192, 4_096
@@ -21,7 +22,7 @@ BROKEN_OFF = "broken off"
 
 
 def begun(
-    conversation: Conversation, prompt: str, *, owner: int, attempt: int, full: bool, hide: Hidden
+    conversation: Conversation, prompt: str, *, owner: int, attempt: int, full: bool, hide: Secrets
 ) -> dict[str, Any]:
     """Return the record of a turn that has begun.
 
@@ -36,6 +37,7 @@ def begun(
         "scripted": kiro.scripted,
         "stand_in": kiro.installation.scripted,
         "version": kiro.version,
+        "login": hide(kiro.identity.described),
         "fixture": owned.name if owned.wide else None,
         "name": owned.name,
         "worker": kiro.settings.worker,
@@ -51,7 +53,7 @@ def begun(
     return record
 
 
-def ended(record: dict[str, Any], turn: Turn, hide: Hidden) -> None:
+def ended(record: dict[str, Any], turn: Turn, hide: Secrets) -> None:
     """Put into a record what became of its turn."""
     infrastructure = turn.cause is not None and turn.cause.infrastructure
     record.update(status=turn.status, kind=turn.kind, infrastructure=infrastructure, credits=turn.credits)
@@ -59,7 +61,7 @@ def ended(record: dict[str, Any], turn: Turn, hide: Hidden) -> None:
         record["full"] = json.dumps(clean({**json.loads(record["full"]), **_about(turn, hide)}))
 
 
-def _about(turn: Turn, hide: Hidden) -> dict[str, Any]:
+def _about(turn: Turn, hide: Secrets) -> dict[str, Any]:
     calls, calls_left_out = _calls(turn.tool_calls, hide)
     return {
         "number": turn.number,
@@ -95,14 +97,14 @@ def _changes(turn: Turn) -> dict[str, Any] | None:
     return {**{name: paths[:_PATHS] for name, paths in kinds.items()}, "left_out": left_out}
 
 
-def _calls(calls: Iterable[ToolCall], hide: Hidden, depth: int = 0) -> tuple[list[dict[str, Any]], int]:
+def _calls(calls: Iterable[ToolCall], hide: Secrets, depth: int = 0) -> tuple[list[dict[str, Any]], int]:
     """Return calls as they are told, and how many are left out."""
     several = list(calls)
     kept = [] if depth >= _DEEP else several[:_CALLS]
     return [_call(call, hide, depth) for call in kept], len(several) - len(kept)
 
 
-def _call(call: ToolCall, hide: Hidden, depth: int) -> dict[str, Any]:
+def _call(call: ToolCall, hide: Secrets, depth: int) -> dict[str, Any]:
     given, input_left_out = cut_values(hide.within(call.input), _TOOL)
     output, output_left_out = cut(hide(call.output), _TOOL)
     inner, inner_left_out = _calls(call.calls, hide, depth + 1)

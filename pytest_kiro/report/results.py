@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from pytest_kiro.errors import SettingsError
-from pytest_kiro.report.plain import Hidden, clean, cut
+from pytest_kiro.redaction import Secrets
+from pytest_kiro.report.plain import clean, cut
 from pytest_kiro.report.summary import credits_of
 from pytest_kiro.settings import TABLE, Settings
 
@@ -93,7 +94,7 @@ class _Test:
 class Results:
     """Gathers what becomes of tests, and writes it down once; on the controller, where there are xdist workers."""
 
-    def __init__(self, file: Path, hide: Hidden) -> None:
+    def __init__(self, file: Path, hide: Secrets) -> None:
         self._hide = hide
         self._file = Path(os.path.realpath(file))  # a link stays one
         self._began = datetime.now(UTC)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pytest_kiro.agent.conversation import Conversation
     from pytest_kiro.agent.live import LiveTurn
     from pytest_kiro.agent.turn import Turn
+    from pytest_kiro.redaction import Secrets
     from pytest_kiro.settings import Settings
 
 
@@ -20,15 +21,15 @@ class Stream:
     (A worker's stdout belongs to xdist's protocol and reaches nobody.)
     """
 
-    def __init__(self, config: Any, *, prefixed: bool) -> None:
-        self._config, self._prefixed = config, prefixed
+    def __init__(self, config: Any, hide: Secrets, *, prefixed: bool) -> None:
+        self._config, self._hide, self._prefixed = config, hide, prefixed
         self._pending: dict[str, str] = {}
 
     @classmethod
-    def wanted(cls, config: Any, settings: Settings) -> list[Stream]:
+    def wanted(cls, config: Any, settings: Settings, hide: Secrets) -> list[Stream]:
         """Return the one stream of this process, or none."""
         on = settings.stream == "on" or (settings.stream == "auto" and config.getoption("capture", "no") == "no")
-        return [cls(config, prefixed=settings.worker != "main")] if on else []
+        return [cls(config, hide, prefixed=settings.worker != "main")] if on else []
 
     def started(self, conversation: Conversation, prompt: str) -> None:
         name = conversation.owner.name.rpartition("::")[2]
@@ -48,7 +49,7 @@ class Stream:
             lines = (self._pending.pop(name, "") + text).split("\n")
             self._pending[name] = lines.pop()
             text = "".join(f"[{name}] {line}\n" for line in lines if line)
-        past_capture(self._config, text, stderr=self._prefixed)
+        past_capture(self._config, self._hide(text), stderr=self._prefixed)
 
 
 def past_capture(config: Any, text: str, *, stderr: bool = False) -> None:

@@ -13,7 +13,8 @@ import pytest
 from eval_runs import Evals, program, shell, stand_in, turn, write
 from metered import metered
 
-from pytest_kiro.report.plain import Hidden, clean
+from pytest_kiro.redaction import Secrets
+from pytest_kiro.report.plain import clean
 from pytest_kiro.report.results import SCHEMA, Results, Run
 from pytest_kiro.settings import read
 
@@ -427,7 +428,7 @@ def test_when_some_were_scripted(tmp_path: Path) -> None:
     about: dict[str, Any] = {"pytest": "9", "plugin": "1", "exit_status": 0, "interrupted": False, "collected": 1}
     about |= {"workers": 0, "workers_died": 0, "refused": 0}
     file = tmp_path / "results.json"
-    Results(file, Hidden()).write(
+    Results(file, Secrets()).write(
         Run(settings, **about, turns=[{**record, "scripted": True}, {**record, "scripted": False}])
     )
     told = json.loads(file.read_text())
@@ -505,7 +506,7 @@ def test_no_secret_is_in_it(evals: Evals, monkeypatch: pytest.MonkeyPatch) -> No
     evals.process(OPTION)
     text = (evals.path / "results.json").read_text()
     told = results(evals)
-    assert "assert 'OK' == '…'" in one(told, "test_it")["phases"][1]["message"]
+    assert "assert 'OK' == '[KIRO_API_KEY]'" in one(told, "test_it")["phases"][1]["message"]
     for secret in ("very-secret-too", 'ksk_"', 'ksk_\\"', "dtn_very_secret"):
         assert secret not in text
 

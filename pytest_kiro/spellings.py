@@ -1,0 +1,74 @@
+"""How a secret may be written by those who pass it on.
+
+It is escaped for `repr`, JSON, a URL, HTML or a shell, or in Base64. Of one with several lines each long line is a
+secret too, since reports indent lines and terminals end them differently.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+from collections.abc import Callable
+from urllib.parse import quote, quote_plus
+
+#: A shorter line of a secret may be anybody's.
+_SHORTEST_LINE = 16
+
+_IN_XML = {9: "&#09;", 10: "&#10;", 13: "&#13;"}
+_WRITINGS: tuple[Callable[[str], str], ...] = (
+    lambda text: repr(text)[1:-1],
+    lambda text: repr(f"{text}'\"")[1:-4],  # beside quotes of both kinds
+    lambda text: ascii(text)[1:-1],
+    lambda text: repr(as_bytes(text))[2:-1],
+    lambda text: json.dumps(text)[1:-1],
+    lambda text: json.dumps(text, ensure_ascii=False)[1:-1],
+    lambda text: quote(as_bytes(text)),
+    lambda text: quote(as_bytes(text), safe=""),
+    lambda text: quote_plus(as_bytes(text)),
+    html.escape,
+    lambda text: html.escape(text, quote=False),
+    lambda text: html.escape(text, quote=False).replace('"', "&quot;").translate(_IN_XML),
+    lambda text: text.replace("'", "'\"'\"'"),
+    lambda text: text.replace("'", "'\\''"),
+)
+
+
+def forms(value: str) -> set[str]:
+    """Return a secret as it is, and as others write it.
+
+    >>> {"a/b c/d", "a%2Fb%20c%2Fd", "a%2Fb+c%2Fd"} < forms("a/b c/d")
+    True
+    """
+    lines = [line.strip() for line in value.splitlines()]
+    found = {value, *(line for line in lines if len(line) >= _SHORTEST_LINE)}
+    found |= {piece for form in found for piece in _base64(as_bytes(form))}
+    for _ in range(2):  # twice, as a tool's output that is JSON stands in JSON
+        found |= {write(form) for form in found for write in _WRITINGS}
+    return found
+
+
+def _base64(data: bytes) -> set[str]:
+    """Return what is surely in the Base64 of any text with it: three cases, as three bytes become four characters."""
+    pieces = set()
+    for shift, begin in enumerate((0, 2, 3)):
+        end = (shift + len(data)) * 8 // 6
+        whole = bytes(shift) + data
+        pieces |= {encode(whole)[begin:end].decode() for encode in (base64.b64encode, base64.urlsafe_b64encode)}
+    return pieces
+
+
+def as_bytes(text: str) -> bytes:
+    """Return what a text is in a process and in a file, whatever is in it."""
+    try:
+        return text.encode("utf-8", "surrogateescape")  # of an environment, the very bytes
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogatepass")
+
+
+def as_text(data: bytes) -> str:
+    """Return the text that bytes are, with its lone surrogates if it had any."""
+    try:
+        return data.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return data.decode("utf-8", "replace")
