@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 from collections.abc import Callable
 
 
@@ -89,3 +90,14 @@ def credits(value: str) -> float:
     if not (math.isfinite(number) and number >= 0):
         raise ValueError("a number of credits, 0 or more")
     return number
+
+
+def words(value: str) -> tuple[str, ...]:
+    """Read arguments as a shell would: in words, quoted where they have blanks."""
+    try:
+        found = tuple(shlex.split(value))
+    except ValueError as error:
+        raise ValueError(f"arguments as in a shell, with every quote closed ({error})") from None
+    if not found or "\0" in value:
+        raise ValueError("arguments as in a shell, such as '--license free'")
+    return found

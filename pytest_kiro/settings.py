@@ -16,7 +16,8 @@ from pytest_kiro import parsing
 from pytest_kiro.errors import SettingsError
 
 EFFORTS = ("low", "medium", "high", "xhigh", "max")
-LOGINS = ("auto", "api-key", "none")
+LOGINS = ("auto", "api-key", "saved", "device", "none")
+SWITCH = ("on", "off")
 STREAMS = ("auto", "on", "off")
 KEEPS = ("never", "on-failure", "always")
 REPLIES = ("model", "scenario")
@@ -48,7 +49,7 @@ def parse_trust(value: str) -> str:
 
 @dataclass(frozen=True)
 class Setting:
-    """One row of the table."""
+    """One row of the table; without a `metavar` the option is a switch, which has no value but on the command line."""
 
     name: str
     metavar: str
@@ -117,7 +118,24 @@ TABLE = (
         "HOW",
         "auto",
         parsing.one_of(*LOGINS),
-        "auto (already logged in, else KIRO_API_KEY), api-key, or none (do not look)",
+        "auto (already logged in, KIRO_API_KEY, a saved login, a device login where there is a terminal), api-key, "
+        "saved (by python -m pytest_kiro login), device, or none (do not look)",
+    ),
+    Setting(
+        "login_args",
+        "ARGS",
+        None,
+        parsing.words,
+        "further arguments of kiro-cli login, such as '--license free', with which nothing has to be selected",
+        "none",
+    ),
+    Setting("login_timeout", "SECONDS", "600", parsing.seconds, "how long a device login waits for your approval"),
+    Setting(
+        "open_browser",
+        "",
+        "off",
+        parsing.one_of(*SWITCH),
+        "open the page of a device login in your browser",
     ),
     Setting("agent", "NAME", None, parsing.text, "the Kiro agent that answers", "Kiro's own"),
     Setting("model", "ID", None, parsing.text, "the model that answers", "Kiro's own"),
@@ -207,9 +225,9 @@ TABLE = (
 class Settings:
     """What was asked for, after options, environment and ini files were read; nothing changes it later.
 
-    `timeout`, `stall_timeout` and `setup_timeout` are seconds; `stall_timeout` is None when off; `cli`, `replies`,
-    `cli_version`, `agent`, `model`, `effort`, `budget`, `max_sandboxes` and `results` are None when nobody said
-    anything; `terminal` is (columns, rows).
+    `timeout`, `stall_timeout`, `setup_timeout` and `login_timeout` are seconds; `stall_timeout` is None when off;
+    `cli`, `replies`, `cli_version`, `login_args`, `agent`, `model`, `effort`, `budget`, `max_sandboxes` and `results`
+    are None when nobody said anything; `terminal` is (columns, rows).
     `origins` says where each value came from; `run_id` and `worker` name this pytest run and its process.
 
     >>> read(option=lambda name: None, environ={}, ini=lambda name: None).timeout
@@ -224,6 +242,9 @@ class Settings:
     output: str
     scenarios: str
     login: str
+    login_args: tuple[str, ...] | None
+    login_timeout: float
+    open_browser: str
     agent: str | None
     model: str | None
     effort: str | None
@@ -293,5 +314,7 @@ def markdown() -> str:
     """Render the table for the README."""
     lines = ["| option | default | |", "|---|---|---|"]
     for row in TABLE:
-        lines.append(f"| `{row.option} {row.metavar}` | {row.shown_default or row.default} | {row.help} |")
+        lines.append(
+            f"| `{f'{row.option} {row.metavar}'.rstrip()}` | {row.shown_default or row.default} | {row.help} |"
+        )
     return "\n".join(lines)

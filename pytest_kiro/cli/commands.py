@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -36,9 +36,9 @@ class Engine:
 
 
 # V1 keeps its conversations where the login is as well; its write-ahead log may hold the last turn.
-_DATABASE = ".local/share/kiro-cli/data.sqlite3"
+DATABASE = ".local/share/kiro-cli/data.sqlite3"
 ENGINES: Mapping[str, Engine] = {
-    "v1": Engine("v1", (_DATABASE, f"{_DATABASE}-wal"), streams=False, by_id=False),
+    "v1": Engine("v1", (DATABASE, f"{DATABASE}-wal"), streams=False, by_id=False),
     "v2": Engine("v2", (".kiro/sessions/cli",)),
     "v3": Engine("v3", (".kiro/sessions",), scripted=False),
 }
@@ -68,6 +68,7 @@ EXIT_CODES = {
     143: "terminated",
 }
 
+_NAMES_ENGINE = frozenset({"--agent-engine", "--v2", "--v3", "--classic", "--legacy-ui", "--tui"})
 _VERSION = re.compile(r"^kiro-cli(?:-chat)? (\d+\.\d+\.\d+\S*)(.*)$", re.MULTILINE)
 
 
@@ -77,6 +78,10 @@ def version() -> list[str]:
 
 def whoami() -> list[str]:
     return ["whoami", "--format", "json"]
+
+
+def login(arguments: Sequence[str] = ()) -> list[str]:
+    return ["login", "--use-device-flow", *arguments]
 
 
 def chat(
@@ -110,6 +115,25 @@ def chat(
         if value is not None:
             words += [flag, value]
     return words
+
+
+def is_chat(words: Sequence[str]) -> bool:
+    """Whether these arguments begin a conversation, which is also what kiro-cli does without any."""
+    return not words or words[0] == "chat"
+
+
+def typed(engine: Engine, words: Sequence[str]) -> list[str]:
+    """Return the arguments that somebody chose, with the engine named where a chat leaves it open.
+
+    >>> typed(ENGINES["v2"], ["chat", "--agent", "reviewer"])
+    ['chat', '--agent-engine', 'v2', '--agent', 'reviewer']
+    >>> typed(ENGINES["v2"], ["chat", "--classic"])
+    ['chat', '--classic']
+    """
+    named = any(word.partition("=")[0] in _NAMES_ENGINE for word in words)
+    if named or not words or words[0] != "chat":
+        return list(words)
+    return ["chat", "--agent-engine", engine.name, *words[1:]]
 
 
 def read_version(text: str) -> tuple[str, bool] | None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 from cli_scripts import cli
 
 from pytest_kiro.cli.install import Installation
-from pytest_kiro.cli.login import Identity, login, whoami
+from pytest_kiro.cli.login import Identity, Ways, login, whoami
+from pytest_kiro.cli.saved import Saved
 from pytest_kiro.errors import LoginError
+from pytest_kiro.redaction import Secrets
+from pytest_kiro.report.human import AtTheTerminal
 from pytest_kiro.sandbox.local import LocalSandbox
 
 OUT = """echo '{"account":null}'"""
@@ -18,7 +22,7 @@ DEVICE = r"""printf 'Confirm the following code in the browser\nCode: ABCD-EFGH\
 sleep 1000"""
 #: Logged in if and only if it is given a key.
 BY_KEY = f"""if [ -n "$KIRO_API_KEY" ]; then echo '{{"accountType":"API key"}}'; else {OUT}; fi"""
-REMEDIES = "remedies: set KIRO_API_KEY .*, bring a sandbox .*, or use --kiro-cli=scripted, which needs no account"
+REMEDIES = "remedies: set KIRO_API_KEY .*; save a login .*; or run pytest in a terminal .*--kiro-cli=scripted needs no"
 
 
 def installed(sandbox: LocalSandbox, script: str, *, scripted: bool = False) -> Installation:
@@ -30,8 +34,15 @@ def ask(sandbox: LocalSandbox, script: str, timeout: float = 30) -> Mapping[str,
 
 
 def enter(sandbox: LocalSandbox, script: str, how: str = "auto", key: str = "", timeout: float = 30) -> Identity:
+    return login(sandbox, installed(sandbox, script), how, ways(sandbox, key, timeout=timeout))
+
+
+def ways(sandbox: LocalSandbox, key: str = "", *, timeout: float = 30) -> Ways:
+    """What is there to log in with: a key, nothing that is saved, and nobody at a terminal."""
     environ = {"KIRO_API_KEY": key} if key else {}
-    return login(sandbox, installed(sandbox, script), how, environ=environ, timeout=timeout)
+    human = AtTheTerminal(tell=lambda url, code: None)
+    saved = Saved(Path(sandbox.home, "saved", "login.json"))
+    return Ways(environ=environ, saved=saved, human=human, secrets=Secrets(), timeout=timeout)
 
 
 @pytest.mark.parametrize(
@@ -88,20 +99,22 @@ def test_whoami_is_asked_quietly(sandbox: LocalSandbox) -> None:
 
 
 def test_auto_takes_a_stored_login_first(sandbox: LocalSandbox) -> None:
-    assert enter(sandbox, IN, key="ksk_1") == Identity("stored login", "ada@example.com", {})
+    assert enter(sandbox, IN, key="ksk_1") == Identity("stored login", "ada@example.com")
 
 
 def test_auto_takes_the_key_when_nobody_is_in(sandbox: LocalSandbox) -> None:
-    assert enter(sandbox, BY_KEY, key="ksk_1") == Identity("api key", "API key", {"KIRO_API_KEY": "ksk_1"})
+    assert enter(sandbox, BY_KEY, key="ksk_1") == Identity("api key", "API key", env={"KIRO_API_KEY": "ksk_1"})
 
 
 def test_auto_takes_the_key_when_the_cli_would_wait_for_a_human(sandbox: LocalSandbox) -> None:
-    script = f"""[ -n "$KIRO_API_KEY" ] && {{ {IN}; exit; }}; {DEVICE}"""
+    script = f"""[ -n "$KIRO_API_KEY" ] && {{ {BY_KEY}; exit; }}; {DEVICE}"""
     assert enter(sandbox, script, key="ksk_1", timeout=5).how == "api key"
 
 
 def test_auto_without_a_key_names_the_remedies(sandbox: LocalSandbox) -> None:
-    with pytest.raises(LoginError, match=f"kiro-cli is not logged in, and KIRO_API_KEY is not set\n{REMEDIES}"):
+    with pytest.raises(
+        LoginError, match=f"is not logged in, KIRO_API_KEY is not set, no login is saved, and .*\n{REMEDIES}"
+    ):
         enter(sandbox, OUT)
 
 
@@ -121,6 +134,11 @@ def test_a_key_that_the_cli_does_not_take(sandbox: LocalSandbox) -> None:
         enter(sandbox, OUT, "api-key", "ksk_1")
 
 
+def test_a_key_that_a_stored_login_goes_before(sandbox: LocalSandbox) -> None:
+    with pytest.raises(LoginError, match=r"is logged in as ada@example\.com \(stored login\)\nuse --kiro-login=auto"):
+        enter(sandbox, IN, "api-key", "ksk_1")
+
+
 def test_none_does_not_look(sandbox: LocalSandbox) -> None:
     assert enter(sandbox, "echo x >asked", "none", "ksk_1") == Identity("unknown")
     assert "asked" not in sandbox.list_files("")
@@ -128,8 +146,8 @@ def test_none_does_not_look(sandbox: LocalSandbox) -> None:
 
 def test_the_stand_in_needs_no_account(sandbox: LocalSandbox) -> None:
     cli = installed(sandbox, "echo x >asked", scripted=True)
-    identity = login(sandbox, cli, "auto", environ={"KIRO_API_KEY": "ksk_real"}, timeout=30)
-    assert identity == Identity("scripted", None, {"KIRO_API_KEY": "ksk_scripted"}), "never the real key"
+    identity = login(sandbox, cli, "auto", ways(sandbox, "ksk_real"))
+    assert identity == Identity("scripted", env={"KIRO_API_KEY": "ksk_scripted"}), "never the real key"
     assert "asked" not in sandbox.list_files("")
 
 

@@ -29,6 +29,9 @@ DEFAULTS = {
     "output": "text",
     "scenarios": "scenarios",
     "login": "auto",
+    "login_args": None,
+    "login_timeout": 600.0,
+    "open_browser": "off",
     "agent": None,
     "model": None,
     "effort": None,
@@ -77,10 +80,17 @@ VALUES: dict[str, tuple[dict[str, object], list[str], str]] = {
     "output": ({"stream-json": "stream-json"}, ["", "json"], "one of text, stream-json"),
     "scenarios": ({"my/scripts": "my/scripts"}, ["", "\t"], "a value that is not blank"),
     "login": (
-        {"auto": "auto", "api-key": "api-key", "none": "none"},
-        ["", "saved", "AUTO"],
-        "one of auto, api-key, none",
+        {"auto": "auto", "api-key": "api-key", "saved": "saved", "device": "device", "none": "none"},
+        ["", "browser", "AUTO"],
+        "one of auto, api-key, saved, device, none",
     ),
+    "login_args": (
+        {"--license free": ("--license", "free"), "--social 'a b'": ("--social", "a b")},
+        ["", " ", "a\0b"],
+        "arguments as in a shell, such as '--license free'",
+    ),
+    "login_timeout": ({"60": 60.0}, ["0", "never", "-1"], "a number of seconds above 0"),
+    "open_browser": ({"on": "on", "off": "off"}, ["", "yes", "evals"], "one of on, off"),
     "agent": ({"reviewer": "reviewer"}, ["", " "], "a value that is not blank"),
     "model": ({"claude-sonnet": "claude-sonnet"}, [""], "a value that is not blank"),
     "effort": ({"low": "low", "max": "max"}, ["", "huge"], "one of low, medium, high, xhigh, max"),
@@ -198,7 +208,8 @@ def test_the_markdown_table_has_a_row_a_setting() -> None:
     for row, line in zip(TABLE, lines[2:], strict=True):
         default = row.shown_default or row.default
         assert default, "a reader asks what happens when nothing is said"
-        assert line == f"| `{row.option} {row.metavar}` | {default} | {row.help} |"
+        shown = f"{row.option} {row.metavar}".rstrip()
+        assert line == f"| `{shown}` | {default} | {row.help} |"
 
 
 def test_settings_never_change() -> None:

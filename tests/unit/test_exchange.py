@@ -1,0 +1,473 @@
+"""One login for all the processes of a run: one asks, the others are served, and nothing of it is on a disk."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import select
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from helpers import wait_until
+from login_data import login
+
+from pytest_kiro.cli.exchange import Exchange
+from pytest_kiro.errors import LoginError
+from pytest_kiro.sandbox import runs
+
+DEADLINE = 120.0
+RUN = "run1"
+
+
+class Worker:
+    """A process of the run."""
+
+    def __init__(self, tmp: Path) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("exchange_process.py")), RUN],
+            env={**os.environ, "TMPDIR": str(tmp), "PYTHONPATH": str(Path(__file__).parent.parent)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        self._heard = b""
+        assert self.says() == "ready"
+
+    def tell(self, line: str) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{line}\n".encode())
+        self._process.stdin.flush()
+
+    def says(self) -> str:
+        assert self._process.stdout is not None
+        end = time.monotonic() + DEADLINE
+        while b"\n" not in self._heard:
+            ready, _, _ = select.select([self._process.stdout], [], [], max(0, end - time.monotonic()))
+            assert ready, f"nothing more after {self._heard!r}"
+            chunk = os.read(self._process.stdout.fileno(), 4096)
+            assert chunk, self.complaints()
+            self._heard += chunk
+        line, _, self._heard = self._heard.partition(b"\n")
+        return line.decode()
+
+    def does(self, line: str) -> str:
+        self.tell(line)
+        return self.says()
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait(DEADLINE)
+
+    def complaints(self) -> str:
+        """End it as one that has no more to do, and return what it has said on stderr."""
+        return self._process.communicate(timeout=DEADLINE)[1].decode()
+
+    def close(self) -> None:
+        self._process.kill()
+        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
+            if stream is not None and not stream.closed:
+                stream.close()
+        self._process.wait(DEADLINE)
+
+
+class Run:
+    """A run's folder, and its processes."""
+
+    def __init__(self, tmp: Path) -> None:
+        self.tmp, self.workers = tmp, list[Worker]()
+        self.folder = runs.folder_of(RUN)
+
+    def worker(self) -> Worker:
+        self.workers.append(Worker(self.tmp))
+        return self.workers[-1]
+
+    @property
+    def socket(self) -> Path:
+        return Path(json.loads((self.folder / "login.json").read_text())["socket"])
+
+    def connect(self) -> socket.socket:
+        link = socket.socket(socket.AF_UNIX)
+        link.settimeout(DEADLINE)
+        link.connect(str(self.socket))
+        return link
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    made = Run(tmp_path)
+    yield made
+    for worker in made.workers:
+        worker.close()
+    Exchange(made.folder).remove()
+
+
+ONE = "ada 2.29.0 True one-access one-refresh"
+TWO = "ada 2.29.0 True two-access two-refresh"
+
+
+# -- asked once
+
+
+def test_four_at_once_ask_once(run: Run) -> None:
+    workers = [run.worker() for _ in range(4)]
+    for worker in workers:
+        worker.tell("obtain good one")
+    heard = [worker.says() for worker in workers]
+    assert sorted(heard) == [ONE] * 3 + ["asking"]
+    assert workers[heard.index("asking")].says() == ONE
+    assert [worker.does("newest") for worker in workers] == [ONE] * 4
+
+
+def test_who_comes_later_is_served(run: Run) -> None:
+    first, second = run.worker(), run.worker()
+    assert (first.does("obtain good one"), first.says()) == ("asking", ONE)
+    assert second.does("obtain good two") == ONE
+    assert first.does("obtain good two") == ONE
+
+
+def test_who_waits_is_served_when_the_human_is_ready(run: Run) -> None:
+    first, second = run.worker(), run.worker()
+    assert first.does("obtain wait one") == "asking"
+    second.tell("obtain good two")
+    first.tell("yes")
+    assert first.says() == ONE
+    assert second.says() == ONE
+
+
+def test_the_next_one_asks_when_who_asked_was_killed(run: Run) -> None:
+    first, second, third = run.worker(), run.worker(), run.worker()
+    assert first.does("obtain wait one") == "asking"
+    second.tell("obtain good two")
+    third.tell("obtain good two")
+    first.kill()
+    heard = [second.says(), third.says()]
+    assert sorted(heard) == [TWO, "asking"]
+    assert (second, third)[heard.index("asking")].says() == TWO
+
+
+def test_the_next_one_asks_when_who_served_was_killed(run: Run) -> None:
+    first, second = run.worker(), run.worker()
+    first.does("obtain good one")
+    first.says()
+    folder = run.socket.parent
+    first.kill()
+    assert (second.does("obtain good two"), second.says()) == ("asking", TWO)
+    assert not folder.exists()
+    assert run.socket.exists()
+
+
+def test_waiting_ends(run: Run) -> None:
+    first, second = run.worker(), run.worker()
+    assert first.does("obtain wait one") == "asking"
+    assert second.does("obtain good two 0.2") == (
+        "LoginError: another worker has been asking for the login for more than 0.2 s / "
+        "look at the terminal in which it asks; --kiro-login-timeout bounds it"
+    )
+    first.tell("yes")
+    assert first.says() == ONE
+    assert second.does("obtain good two") == ONE
+
+
+# -- refused once
+
+
+@pytest.mark.parametrize(
+    ("how", "own", "others"),
+    [
+        (
+            "fail",
+            "LoginError: access denied /   | the reason / run it again",
+            "LoginError: access denied /   | the reason / run it again",
+        ),
+        (
+            "interrupt",
+            "KeyboardInterrupt: ",
+            "LoginError: the login was broken off in another worker: KeyboardInterrupt(); run it again",
+        ),
+        (
+            "crash",
+            "RuntimeError: a bug",
+            "LoginError: the login was broken off in another worker: RuntimeError('a bug'); run it again",
+        ),
+    ],
+)
+def test_a_failure_is_everybodys(run: Run, how: str, own: str, others: str) -> None:
+    """Nobody is asked twice, neither who waited nor who comes later, nor the one who asked."""
+    first, second = run.worker(), run.worker()
+    assert (first.does(f"obtain {how} one"), first.says()) == ("asking", own)
+    for worker in (second, run.worker(), first):
+        assert worker.does("obtain good two") == others
+        assert worker.does("newest") == "nothing"
+
+
+def test_who_waits_hears_of_the_failure(run: Run) -> None:
+    workers = [run.worker() for _ in range(3)]
+    for worker in workers:
+        worker.tell("obtain fail one")
+    said = "LoginError: access denied /   | the reason / run it again"
+    heard = [worker.says() for worker in workers]
+    assert sorted(heard) == [said, said, "asking"]
+    assert workers[heard.index("asking")].says() == said
+
+
+def test_a_login_that_cannot_be_served_is_told(run: Run) -> None:
+    first = run.worker()
+    assert first.does("obtain nowhere one") == "asking"
+    place = Path(first.says().removeprefix("binding "))
+    said = "LoginError: the login cannot be served to the other workers: [Errno 28] No space left on device / look at "
+    assert first.says().startswith(said)
+    assert not place.parent.exists()
+    assert run.worker().does("obtain good two").startswith(said)
+
+
+# -- kept in step
+
+
+def test_a_newer_one_is_everybodys(run: Run) -> None:
+    first, second, third = run.worker(), run.worker(), run.worker()
+    first.does("obtain good one")
+    first.says()
+    assert second.does("obtain good x") == ONE
+    assert second.does("offer two") == "offered"
+    assert [worker.does("newest") for worker in (first, second, third)] == [TWO] * 3
+    assert first.does("offer one") == "offered"
+    assert third.does("obtain good x") == ONE
+
+
+def test_before_anybody_has_asked_there_is_none(run: Run) -> None:
+    worker = run.worker()
+    assert worker.does("newest") == "nothing"
+    assert worker.does("offer one") == "offered"
+    assert worker.does("newest") == "nothing"
+    assert not run.folder.exists()
+
+
+@pytest.mark.parametrize("how", ["close", "end", "kill"])
+def test_when_who_has_it_has_ended_there_is_none(run: Run, how: str) -> None:
+    first, second = run.worker(), run.worker()
+    first.does("obtain good one")
+    first.says()
+    assert second.does("obtain good two") == ONE
+    if how == "close":
+        assert (first.does("close"), first.does("close")) == ("done", "done")
+    elif how == "end":
+        assert first.complaints() == ""
+    else:
+        first.kill()
+    assert second.does("newest") == "nothing"
+    assert second.does("offer two") == "offered"
+    # A worker that starts only now has nobody to have it from.
+    third = run.worker()
+    assert (third.does("obtain good three"), third.says()) == ("asking", "ada 2.29.0 True three-access three-refresh")
+
+
+def test_an_answer_that_breaks_off_is_none(run: Run) -> None:
+    """Of a process that dies while it answers."""
+    # A socket's path must be short, and a test's folder is not.
+    with closing(socket.socket(socket.AF_UNIX)) as server, tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        place = f"{folder}/socket"
+        server.bind(place)
+        server.listen()
+
+        def answer() -> None:
+            for said in (b"", b'{"data": "', b"null and more\n"):
+                link, _ = server.accept()
+                with link:
+                    link.recv(4096)
+                    link.sendall(said)
+
+        answering = threading.Thread(target=answer)
+        answering.start()
+        with runs.transaction(run.folder / "login.json", {"socket": "", "failed": ""}) as state:
+            state["socket"] = place
+        exchange = Exchange(run.folder)
+        assert [exchange.newest() for _ in range(3)] == [None] * 3
+        answering.join(DEADLINE)
+        exchange.remove()
+        assert Path(place).exists()  # it is no folder of ours
+
+
+# -- nobody else
+
+
+def test_no_file_holds_it(run: Run) -> None:
+    first, second = run.worker(), run.worker()
+    first.does("obtain good one")
+    first.says()
+    assert second.does("obtain good two") == ONE
+    second.does("offer two")
+    folder = run.socket.parent
+    assert stat.S_IMODE(folder.stat().st_mode) == stat.S_IMODE(run.folder.stat().st_mode) == 0o700
+    assert [file.name for file in folder.iterdir()] == ["socket"]
+    assert stat.S_ISSOCK(run.socket.stat().st_mode)
+    files = [file for file in run.tmp.rglob("*") if file.is_file()]
+    assert {file.name for file in files} >= {"login.json"}
+    words = [word for name in ("one", "two") for word in (f"{name}-access", f"{name}-refresh")]
+    for file in files:
+        text = file.read_bytes()
+        for word in words:
+            assert word.encode() not in text
+            assert base64.b64encode(b"xx" + word.encode())[4:-4] not in text
+        assert len(text) < 200
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"garbage\n",
+        b"\n",
+        b"",
+        b"5\n",
+        b"[]\n",
+        b"{}\n",
+        b'{"data": 5}\n',
+        b'{"data": "#"}\n',
+        b'{"data": "", "more": 1}\n',
+        b"[" * 100_000 + b"\n",
+        b"\xff\xfe\n",
+    ],
+)
+def test_nonsense_is_not_answered(run: Run, said: bytes) -> None:
+    first = run.worker()
+    first.does("obtain good one")
+    first.says()
+    with run.connect() as link:
+        link.sendall(said)
+        link.shutdown(socket.SHUT_WR)
+        assert link.recv(4096) == b""
+    assert run.worker().does("obtain good two") == ONE
+    assert first.does("newest") == ONE
+    assert first.complaints() == ""
+
+
+def test_who_says_nothing_holds_nobody_up(run: Run) -> None:
+    first, second = run.worker(), run.worker()
+    first.does("obtain good one")
+    first.says()
+    links = [run.connect() for _ in range(30)]
+    links[0].sendall(b"nu")
+    assert second.does("obtain good two") == ONE
+    assert second.does("newest") == ONE
+    for link in links:
+        link.close()
+    assert first.complaints() == ""  # nor does it keep the process from its end
+
+
+def test_many_ask_at_the_same_moment(run: Run) -> None:
+    """More than usually may stand in the queue of a socket."""
+    exchange = Exchange(run.folder)
+    exchange.obtain(lambda: login("one"), timeout=1)
+    others = [Exchange(run.folder) for _ in range(40)]
+    heard = []
+    gate = threading.Barrier(len(others))
+
+    def ask(other: Exchange) -> None:
+        gate.wait(DEADLINE)
+        heard.append(other.newest())
+
+    threads = [threading.Thread(target=ask, args=(other,)) for other in others]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(DEADLINE)
+    assert [found is not None and found.secrets for found in heard] == [("one-access", "one-refresh")] * 40
+
+
+# -- and nothing is left
+
+
+def test_closing_removes_the_socket(run: Run) -> None:
+    first = run.worker()
+    first.does("obtain good one")
+    first.says()
+    folder = run.socket.parent
+    assert first.does("close") == "done"
+    assert not folder.exists()
+    assert first.complaints() == ""
+
+
+@pytest.mark.parametrize("how", ["alive", "killed"])
+def test_removing_leaves_nothing(run: Run, how: str) -> None:
+    first = run.worker()
+    first.does("obtain good one")
+    first.says()
+    folder = run.socket.parent
+    (run.folder / "login.part").touch()  # of one that was killed while it wrote
+    if how == "killed":
+        first.kill()
+        exchange = Exchange(run.folder)
+        exchange.remove()
+        exchange.remove()
+    else:
+        assert (first.does("remove"), first.does("remove")) == ("done", "done")
+    assert not folder.exists()
+    assert not run.folder.exists()
+
+
+def test_removing_leaves_what_is_somebody_elses(run: Run) -> None:
+    first = run.worker()
+    first.does("obtain good one")
+    first.says()
+    (run.folder / "sandboxes.json").touch()
+    assert first.does("remove") == "done"
+    assert [file.name for file in run.folder.iterdir()] == ["sandboxes.json"]
+
+
+@pytest.mark.parametrize("state", ["", "{", "[]", '{"socket": 5}', '{"failed": ""}'])
+def test_removing_copes_with_what_is_no_state(run: Run, state: str) -> None:
+    with runs.transaction(run.folder / "login.json", {}):
+        pass
+    (run.folder / "login.json").write_text(state)
+    Exchange(run.folder).remove()
+    assert not run.folder.exists()
+
+
+def test_a_deep_temporary_directory_is_no_obstacle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Run) -> None:
+    deep = tmp_path / ("d" * 100) / ("e" * 100)
+    deep.mkdir(parents=True)
+    monkeypatch.setattr("tempfile.tempdir", str(deep))
+    other = Run(deep)
+    first, second = other.worker(), other.worker()
+    try:
+        assert (first.does("obtain good one"), first.says()) == ("asking", ONE)
+        assert second.does("obtain good two") == ONE
+        assert first.does("remove") == "done"
+    finally:
+        first.close()
+        second.close()
+    assert not other.folder.exists()
+
+
+def test_no_private_place_is_told(run: Run) -> None:
+    worker = run.worker()
+    run.folder.parent.chmod(0o755)
+    try:
+        assert "is not a private directory of yours; remove it, or point TMPDIR elsewhere" in worker.does(
+            "obtain good one"
+        )
+    finally:
+        run.folder.parent.chmod(0o700)
+
+
+def test_what_ask_raises_is_raised_as_it_is(run: Run) -> None:
+    error = LoginError("no")
+
+    def ask() -> None:
+        raise error
+
+    exchange = Exchange(run.folder)
+    with pytest.raises(LoginError) as caught:
+        exchange.obtain(ask, timeout=1)  # type: ignore[arg-type]
+    assert caught.value is error
+    wait_until(lambda: (run.folder / "login.json").exists())
