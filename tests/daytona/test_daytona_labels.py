@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from pytest_kiro.__main__ import age, table
+from pytest_kiro.commandline.sandboxes import age, table
 from pytest_kiro.sandbox.daytona import labels
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)

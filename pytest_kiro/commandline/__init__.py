@@ -1,0 +1,1 @@
+"""`python -m pytest_kiro COMMAND`: what one does beside running evals."""

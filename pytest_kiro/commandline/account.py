@@ -1,0 +1,49 @@
+"""`login`, `logout`, `whoami`: the saved login of this user."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pytest_kiro.cli import credentials
+from pytest_kiro.cli.login import login as log_in
+from pytest_kiro.cli.saved import Saved
+from pytest_kiro.commandline.output import say
+from pytest_kiro.commandline.ready import for_a_login, read_settings, ready
+from pytest_kiro.errors import LoginError, message
+
+
+def login(options: Mapping[str, str | None]) -> int:
+    """Log in by device, in a sandbox that is then deleted, and save the login."""
+    settings = read_settings(for_a_login(options))
+    with ready(settings) as here:
+        identity = log_in(here.sandbox, here.cli, "device", here.ways)
+        found = credentials.take(here.sandbox, version=here.cli.version, scripted=here.cli.scripted, who=identity.who)
+        if found is None:
+            what = f"kiro-cli {here.cli.version} is logged in, but its data file has no login that could be saved"
+            raise LoginError(message(what, advice="use --kiro-login=device, or set KIRO_API_KEY"))
+        here.ways.saved.save(found)
+    stand_in = "; it is the stand-in's, and worth nothing to Kiro" if found.scripted else ""
+    say(f"logged in as {identity.who or 'an account'}{stand_in}")
+    say(f"saved as {here.ways.saved.path}, for pytest --kiro-login=saved; whoever can read it is you to Kiro")
+    return 0
+
+
+def logout() -> int:
+    """Remove the saved login."""
+    saved = Saved()
+    there = saved.forget()
+    say(f"the saved login {saved.path} is removed" if there else f"no login is saved ({saved.path} is not there)")
+    return 0
+
+
+def whoami() -> int:
+    """Say whose login is saved; 1 when none is."""
+    saved = Saved()
+    found = saved.newest()
+    if found is None:
+        say(f"no login is saved ({saved.path} is not there); python -m pytest_kiro login saves one")
+        return 1
+    kind = "the stand-in" if found.scripted else "kiro-cli"
+    say(f"{found.who or 'an account'}, saved {saved.saved_at():%Y-%m-%d %H:%M} UTC by {kind} {found.version}")
+    say(f"in {saved.path}")
+    return 0

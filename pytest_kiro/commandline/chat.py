@@ -1,0 +1,75 @@
+"""`chat`: a conversation with Kiro in a sandbox, to try a prompt before it becomes an eval."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from pytest_kiro.agent.conversation import Conversation
+from pytest_kiro.agent.kiro import Kiro
+from pytest_kiro.agent.owner import Owner
+from pytest_kiro.cli.login import login
+from pytest_kiro.commandline.output import complain, say
+from pytest_kiro.commandline.ready import read_settings, ready
+from pytest_kiro.errors import ConversationError
+from pytest_kiro.scripted.scenario import Reply
+
+_STAND_IN = "The stand-in heard you. It has no model; --kiro-cli=official asks Kiro."
+
+
+def run(options: Mapping[str, str | None]) -> int:
+    """Ask until there is nothing more to ask: the end of stdin, or Ctrl-C."""
+    settings = read_settings(options)
+    with ready(settings) as here:
+        complain("kiro: logging in")
+        identity = login(here.sandbox, here.cli, settings.login, here.ways)
+        complain(f"kiro: kiro-cli {here.cli.version}, {identity.described or 'which needs no login'}")
+        owner = Owner("chat", ("chat",), Path.cwd() / "chat.py")
+        file = Path.cwd() / settings.scenarios / "chat.toml"
+        if here.cli.scripted and not file.exists():
+            owner.answer = Reply(((_STAND_IN,),))
+        session = here.session
+        session.owners.push(owner)
+        kiro = Kiro(here.sandbox, here.cli, identity, settings, owners=session.owners, secrets=session.secrets)
+        try:
+            say("Agent ready. Press Ctrl+C at any time to exit.")
+            _converse(kiro)
+        finally:
+            owner.end()
+            kiro.close()
+    return 0
+
+
+def _converse(kiro: Kiro) -> None:
+    with suppress(ImportError):
+        import readline  # noqa: F401 - edits the line that `input` reads
+    conversation = kiro.conversation()
+    while (prompt := _ask()) is not None:
+        if not prompt.strip():
+            continue
+        try:
+            _turn(conversation, prompt)
+        except ValueError as error:  # a prompt that no CLI could be given
+            complain(f"kiro: {error}")
+        except ConversationError as error:
+            complain(f"kiro: {error}")
+            conversation = kiro.conversation()
+
+
+def _ask() -> str | None:
+    try:
+        return input("User: ")
+    except EOFError:
+        say("")
+        return None
+
+
+def _turn(conversation: Conversation, prompt: str) -> None:
+    with conversation.stream(prompt, check=False) as live:
+        for text in live:
+            say(text, end="")
+    turn = live.turn
+    say("" if turn.output.endswith("\n") or not turn.output else "\n", end="")
+    if not turn.ok:
+        complain(f"kiro: {turn.summary}: {turn.detail}")

@@ -1,0 +1,99 @@
+"""A sandbox with kiro-cli in it, outside of pytest; it is deleted however the command ends."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from pytest_kiro import conflicts
+from pytest_kiro import settings as table
+from pytest_kiro.cli.install import Installation, install
+from pytest_kiro.cli.login import Ways
+from pytest_kiro.commandline.output import complain
+from pytest_kiro.errors import SettingsError
+from pytest_kiro.report.human import AtTheTerminal, open_browser
+from pytest_kiro.sandbox.protocol import Sandbox, SandboxSpec
+from pytest_kiro.session import KiroSession, built_in
+from pytest_kiro.settings import Settings
+
+
+@dataclass(frozen=True)
+class Ready:
+    """What a command works with."""
+
+    session: KiroSession
+    sandbox: Sandbox
+    cli: Installation
+    ways: Ways
+
+
+def read_settings(options: Mapping[str, str | None]) -> Settings:
+    """Read the settings as pytest does, but for its ini file; `SettingsError` when one is wrong."""
+    settings = table.read(option=options.get, environ=os.environ, ini=lambda _: None)
+    conflicts.check(settings)
+    return settings
+
+
+def for_a_login(options: Mapping[str, str | None]) -> dict[str, str | None]:
+    """Choose where to log in when nobody says: a stand-in's login would be worth nothing to Kiro."""
+    chosen = dict(options)
+    told = [options.get(name) or os.environ.get(f"PYTEST_KIRO_{name.upper()}") for name in ("sandbox", "cli")]
+    if any(told):
+        return chosen
+    if os.environ.get("DAYTONA_API_KEY"):
+        return {**chosen, "sandbox": "daytona"}
+    if shutil.which("kiro-cli"):
+        return {**chosen, "cli": "official"}
+    raise SettingsError(
+        "nothing is here to log in with: set DAYTONA_API_KEY, or install kiro-cli and have it on your PATH; "
+        "--kiro-cli=scripted tries it with the stand-in"
+    )
+
+
+@contextmanager
+def ready(settings: Settings) -> Iterator[Ready]:
+    """Have a sandbox with kiro-cli in it; what takes long is said on stderr."""
+    known = built_in()
+    if settings.sandbox not in known:
+        raise SettingsError(
+            f"--kiro-sandbox={settings.sandbox}: no such provider; known here: {', '.join(known)}; those of plugins "
+            "and conftests are pytest's only"
+        )
+    session = KiroSession(settings, known[settings.sandbox])
+    undo = session.stop_gently(_end)
+    logger, handler = logging.getLogger("pytest_kiro"), _Progress()
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        with session.sandbox(SandboxSpec(), failed=lambda: False) as sandbox:
+            what = session.cli(isolated=sandbox.isolated)
+            cli = install(sandbox, what, timeout=settings.setup_timeout, version=settings.cli_version)
+            yield Ready(session, sandbox, cli, session.ways(_human(settings), os.environ))
+    finally:
+        logger.removeHandler(handler)
+        session.close()
+        undo()
+        for line in filter(None, [*session.tally.left, session.trouble]):
+            complain(line)
+
+
+class _Progress(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        complain(f"kiro: {' '.join(record.getMessage().split())}")
+
+
+def _human(settings: Settings) -> AtTheTerminal:
+    def tell(url: str, code: str) -> None:
+        if settings.open_browser == "on":
+            open_browser(url)
+
+    return AtTheTerminal(tell=tell)
+
+
+def _end(number: signal.Signals) -> None:
+    raise SystemExit(128 + number)

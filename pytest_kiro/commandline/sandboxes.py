@@ -1,0 +1,85 @@
+"""`sandboxes`: what this project has in Daytona, and an end to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from pytest_kiro.commandline.output import complain, say
+
+if TYPE_CHECKING:
+    from pytest_kiro.sandbox.daytona.client import Client
+    from pytest_kiro.sandbox.daytona.labels import Found
+
+_TIMEOUT = 300.0
+
+
+def run(delete: Sequence[str] | None) -> int:
+    """List this project's sandboxes, or delete those that are named, without a name all of one's own."""
+    from pytest_kiro.sandbox.daytona import fleet
+    from pytest_kiro.sandbox.daytona.client import Client
+
+    client = Client()
+    try:
+        found = client.run(fleet.find(client), _TIMEOUT)
+        if delete is None:
+            say(table(found, datetime.now(UTC)))
+            return 0
+        return _delete(client, found, delete)
+    finally:
+        client.close()
+
+
+def _delete(client: Client, found: Sequence[Found], wanted: Sequence[str]) -> int:
+    """Delete those that are named, or all of one's own that are not kept."""
+    from pytest_kiro.sandbox.daytona import fleet, labels
+
+    mine = labels.owner()
+    if wanted:
+        chosen = [one for one in found if one.id in wanted or one.name in wanted]
+    else:
+        chosen = [one for one in found if one.owner == mine and not one.keep]
+    failed = client.run(fleet.delete_all(client, [one.id for one in chosen]), _TIMEOUT)
+    for one in chosen:
+        if one.id in failed:
+            complain(f"{one.name}: {failed[one.id]}")
+        else:
+            say(f"{one.name}: deleted")
+    unknown = set(wanted) - {word for one in chosen for word in (one.id, one.name)}
+    for word in sorted(unknown):
+        complain(f"{word}: no sandbox of pytest-kiro's has this id or name; python -m pytest_kiro sandboxes lists them")
+    if not chosen and not unknown:
+        say(f"nothing to delete: {mine} has no sandbox that is not kept")
+    return 1 if failed or unknown else 0
+
+
+def table(found: Sequence[Found], now: datetime) -> str:
+    """Show sandboxes, oldest first."""
+    if not found:
+        return "no sandboxes"
+    rows = [("ID", "NAME", "STATE", "AGE", "OWNER", "")]
+    for one in sorted(found, key=lambda one: one.created or now):
+        over = one.expires is not None and one.expires < now
+        note = "kept" if one.keep else "past its time" if over else ""
+        rows.append((one.id, one.name, one.state, age(one.created, now), one.owner, note))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
+
+
+def age(created: datetime | None, now: datetime) -> str:
+    """Say how old something is.
+
+    >>> age(datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 1, 2, 5, tzinfo=UTC))
+    '2 h 05 min'
+    """
+    if created is None:
+        return "?"
+    minutes = max(now - created, timedelta()) // timedelta(minutes=1)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days} d {hours:02} h"
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min"
