@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     )
     from pytest_kiro.sandbox.protocol import ExecResult, Provider, Pty, Sandbox, SandboxSpec
     from pytest_kiro.settings import Settings
+    from pytest_kiro.terminal.expect import Terminal
 
 _HOMES = {
     "agent.changes": ["Changes"],
@@ -80,6 +81,7 @@ _HOMES = {
     ],
     "sandbox.protocol": ["ExecResult", "Provider", "Pty", "Sandbox", "SandboxSpec"],
     "settings": ["Settings"],
+    "terminal.expect": ["Terminal"],
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -115,6 +117,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "SetupError",
+    "Terminal",
     "ToolCall",
     "Turn",
     "TurnError",

@@ -6,7 +6,8 @@ fixture while it is set up or torn down. The plugin says when; nothing here know
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from pytest_kiro.errors import ConversationError
 if TYPE_CHECKING:
     from pytest_kiro.agent.conversation import Conversation
     from pytest_kiro.agent.turn import Turn
+    from pytest_kiro.scripted.scenario import Reply
 
 
 @dataclass(eq=False)
@@ -24,7 +26,8 @@ class Owner:
 
     `name` is for people, `tables` are its names in a scenario file, best first; relative workspaces start at
     `file`'s folder; `marker` has the keywords of `mark.kiro`, `run_args` the fixture's, asked for at the
-    first turn; `wide` is whether it is a fixture that several tests share.
+    first turn; `wide` is whether it is a fixture that several tests share; `answer` is what a scripted turn is answered
+    with, whatever was asked, where no scenario is meant.
     """
 
     name: str
@@ -33,9 +36,31 @@ class Owner:
     marker: Callable[[], Mapping[str, Any]] = dict
     run_args: Callable[[], Mapping[str, Any]] = dict
     wide: bool = False
+    answer: Reply | None = None
     main: Conversation | None = None
     conversations: list[Conversation] = field(default_factory=list)
     ended: bool = False
+    #: The numbers by which a scenario knows its conversations and its terminals, and who has begun to use theirs.
+    _counter: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    _numbers: dict[Conversation, int] = field(default_factory=dict)
+    _begun: set[Conversation] = field(default_factory=set)
+
+    def enter(self, conversation: Conversation) -> None:
+        """Note one more conversation, and give it its number."""
+        self.conversations.append(conversation)
+        self._numbers[conversation] = next(self._counter)
+
+    def begin(self, conversation: Conversation) -> int:
+        """Return the number of a conversation that runs a turn."""
+        self._begun.add(conversation)
+        if conversation not in self._numbers:  # a terminal came first
+            self._numbers[conversation] = next(self._counter)
+        return self._numbers[conversation]
+
+    def number_for_terminal(self, conversation: Conversation) -> int:
+        """Return the next number, which is that of its conversation if no turn has begun that yet."""
+        unused = None if conversation in self._begun else self._numbers.pop(conversation, None)
+        return next(self._counter) if unused is None else unused
 
     @property
     def turns(self) -> list[Turn]:

@@ -33,15 +33,8 @@ def prepare(
     """Return how to start Kiro for one prompt; `reply` is what a scripted one is answered with."""
     nonce = secrets.token_hex(8)
     folder = f".local/state/{nonce}"  # not a cache: an agent may clear those
-    env = {"PATH": kiro.path, **commands.QUIET, **options.env}
-    files: dict[str, bytes] = {}
-    if reply is not None:
-        if not kiro.installation.scripted:
-            _check_real(kiro, reply)
-        files["replies.json"] = reply.mock_json()
-        env[commands.REPLIES] = f"{kiro.sandbox.home}/{folder}/replies.json"
-        if reply.misbehave:
-            env[commands.MISBEHAVE] = json.dumps(dict(reply.misbehave))
+    files, scripted = answers(kiro, folder, reply)
+    env = {"PATH": kiro.path, **commands.QUIET, **options.env, **scripted}
     words = commands.chat(
         kiro.engine,
         stream=kiro.streams,
@@ -66,6 +59,18 @@ def prepare(
         durable=kiro.sandbox.remote,
         apart=kiro.streams,
     )
+
+
+def answers(kiro: Kiro, folder: str, reply: Reply | None) -> tuple[dict[str, bytes], dict[str, str]]:
+    """Return the files and the variables by which a scripted kiro-cli is told what to answer: none for a model."""
+    if reply is None:
+        return {}, {}
+    if not kiro.installation.scripted:
+        _check_real(kiro, reply)
+    env = {commands.REPLIES: f"{kiro.sandbox.home}/{folder}/replies.json"}
+    if reply.misbehave:
+        env[commands.MISBEHAVE] = json.dumps(dict(reply.misbehave))
+    return {"replies.json": reply.mock_json()}, env
 
 
 def _check_real(kiro: Kiro, reply: Reply) -> None:

@@ -142,9 +142,7 @@ def find(
         wanted = " or ".join(_header(table) for table in tables)
         there = ", ".join(_header(table) for table in scenario) or "none"
         raise SettingsError(f"{file} has no table {wanted}. Tables there are: {there}. Add:\n{_example(tables[0])}")
-    turns = [entry for entry in scenario[name] if entry.conversation == conversation]
-    own = [entry for entry in turns if entry.trial is not None and entry.trial == trial]
-    turns = own or [entry for entry in turns if entry.trial is None]
+    turns, own = _turns_of(scenario[name], conversation, trial)
     again = [entry for entry in turns if entry.retry == retry] if retry and turn == 1 else []
     if again:
         return again[0].reply
@@ -157,6 +155,29 @@ def find(
             "Add another turn, or run fewer turns."
         )
     return turns[turn - 1].reply
+
+
+def script(file: Path, tables: Sequence[str], *, conversation: int, trial: int | None = None) -> Reply | None:
+    """All turns of a conversation in a row, for a chat that takes one prompt after the other; None without any.
+
+    What misbehaves in one of them does so from the beginning.
+    """
+    scenario = _load(file, tables[0]) if file.exists() else {}
+    name = next((table for table in tables if table in scenario), None)
+    turns, _ = _turns_of(scenario[name] if name else [], conversation, trial)
+    replies = [entry.reply for entry in turns if entry.retry is None]
+    if not replies:
+        return None
+    misbehave = {kind: argument for reply in replies for kind, argument in reply.misbehave.items()}
+    requests = tuple(request for reply in replies for request in reply.requests)
+    return Reply(requests, misbehave, f"{file} {_header(name or '')}")
+
+
+def _turns_of(turns: Sequence[_Turn], conversation: int, trial: int | None) -> tuple[list[_Turn], bool]:
+    """The turns of one conversation in this trial, and whether they are its own."""
+    turns = [entry for entry in turns if entry.conversation == conversation]
+    own = [entry for entry in turns if entry.trial is not None and entry.trial == trial]
+    return own or [entry for entry in turns if entry.trial is None], bool(own)
 
 
 def _header(table: str) -> str:

@@ -1,0 +1,117 @@
+"""`kiro.terminal`: kiro-cli in a terminal of its own, for an eval that types and sees what a person would."""
+
+from __future__ import annotations
+
+import math
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+from pytest_kiro.agent.collect import clear
+from pytest_kiro.agent.prepare import answers
+from pytest_kiro.cli import commands
+from pytest_kiro.errors import HIDE_FRAMES
+from pytest_kiro.scripted import scenario
+from pytest_kiro.terminal.attach import attach
+from pytest_kiro.terminal.expect import Terminal, check_size
+from pytest_kiro.terminal.launch import Launch
+
+if TYPE_CHECKING:
+    from pytest_kiro.agent.conversation import Conversation
+    from pytest_kiro.agent.kiro import Kiro
+
+__tracebackhide__ = HIDE_FRAMES
+
+
+def open_terminal(
+    conversation: Conversation,
+    argv: Sequence[str],
+    *,
+    timeout: float | None,
+    size: tuple[int, int] | None,
+    env: Mapping[str, str] | None,
+) -> Terminal:
+    """Start kiro-cli with these arguments in the workspace of `conversation`, which closes the terminal at its end."""
+    kiro = conversation.kiro
+    _check_arguments(kiro, argv)
+    _check_timeout(timeout)
+    size = kiro.settings.terminal if size is None else check_size(size)
+    options = conversation.options().merged({"env": env}, "kiro.terminal")
+    talks = commands.is_chat(argv)
+    if talks:
+        kiro.admission.check()
+    reply, note = _reply(conversation) if talks and kiro.scripted else (None, "")
+    nonce = secrets.token_hex(8)
+    folder = f".local/state/{nonce}"
+    files, scripted = answers(kiro, folder, reply)
+    variables = {"PATH": kiro.path, **commands.QUIET, **options.env, **scripted}
+    hidden = {name: value for name, value in variables.items() if kiro.secrets(value) != value}
+    launch = Launch(
+        argv=(kiro.installation.path, *commands.typed(kiro.engine, argv)),
+        workspace=conversation.workspace.path,
+        folder=folder,
+        nonce=nonce,
+        stdin=None,
+        env={name: value for name, value in variables.items() if name not in hidden},
+        secrets={**kiro.identity.env, **hidden},
+        files=files,
+    )
+    with ExitStack() as undo:
+        undo.callback(clear, kiro.sandbox, launch)
+        spending = kiro.budget.admit(conversation.owner.name) if talks else None
+        if spending is not None:
+            undo.callback(kiro.budget.settle, spending, None)
+        kiro.sandbox.keep_alive(max(kiro.settings.timeout, timeout or 0.0))
+        pty = attach(kiro.sandbox, launch, size=size)
+        undo.callback(pty.close)
+        undo.callback(kiro.admission.keep_in_step)
+        if spending is not None and not kiro.scripted:
+            undo.callback(kiro.budget.forfeit, spending)  # nobody tells what a chat cost
+        terminal = Terminal(
+            pty,
+            ("kiro-cli", *launch.argv[1:]),
+            timeout=timeout,
+            size=size,
+            secrets=kiro.secrets,
+            note=note,
+            release=undo.pop_all().close,
+        )
+        conversation.terminals.callback(terminal.close)
+    return terminal
+
+
+def _reply(conversation: Conversation) -> tuple[scenario.Reply | None, str]:
+    """Return what a scripted chat answers, or what is to be said when it has nothing to answer: it may need nothing."""
+    owner, settings = conversation.owner, conversation.kiro.settings
+    if owner.answer is not None:
+        return owner.answer, ""
+    number = owner.number_for_terminal(conversation)
+    file = owner.file.parent / settings.scenarios / f"{owner.file.stem}.toml"
+    reply = scenario.script(file, owner.tables, conversation=number, trial=1)
+    if reply is not None:
+        return reply, ""
+    wanted = f"conversation {number} of the table {' or '.join(owner.tables)}"
+    return None, f"it could not answer a prompt, since no scenario is there for it: {file} needs {wanted}"
+
+
+def _check_arguments(kiro: Kiro, argv: Sequence[Any]) -> None:
+    known = [value for value in kiro.identity.env.values() if value]
+    for number, argument in enumerate(argv, 1):
+        where = f"argument {number} of kiro.terminal"
+        if not isinstance(argument, str):
+            raise TypeError(f"{where} is of the type {type(argument).__name__}; wanted: a str for each word")
+        if found := re.search("[\0\ud800-\udfff]", argument):
+            raise ValueError(f"{where} has {found[0]!r} at position {found.start()}, which no program can be given")
+        if kiro.secrets(argument) != argument or any(value in argument for value in known):
+            raise ValueError(f"{where} has a secret in it, which every process in the sandbox could read; use env=")
+
+
+def _check_timeout(timeout: Any) -> None:
+    if timeout is None:
+        return
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float):
+        raise TypeError(f"timeout={timeout!r} is not right; wanted: seconds, None for no limit")
+    if not 0 < timeout < math.inf:
+        raise ValueError(f"timeout={timeout!r} is not right; wanted: seconds above 0, None for no limit")
