@@ -37,6 +37,29 @@ def pytest_kiro_sandbox_ready(sandbox: Sandbox, settings: Settings) -> None:
 
 
 @pytest.hookspec
+def pytest_kiro_device_code(config: pytest.Config, url: str, code: str) -> None:
+    """Be told the page and the code of a device login, which a human has to approve; the terminal shows them too.
+
+    >>> def pytest_kiro_device_code(url, code):
+    ...     post_to_chat(f"Please approve {code}: {url}")
+    """
+
+
+@pytest.hookspec(historic=True)
+def pytest_kiro_secrets(config: pytest.Config) -> list[str] | None:
+    """Name secrets that the run must not write: reports and results have `[secret]` instead.
+
+    It is asked once, when the session starts, or when its conftest is found; the values of `KIRO_API_KEY` and
+    `DAYTONA_API_KEY` and all that belongs to a login are known. Empty texts are ignored, and ones of less than eight
+    characters are refused. It cannot be a wrapper.
+
+    >>> import os
+    >>> def pytest_kiro_secrets(config):
+    ...     return [os.environ.get("DATABASE_PASSWORD", "")]
+    """
+
+
+@pytest.hookspec
 def pytest_kiro_turn_started(kiro: Kiro, prompt: str) -> None:
     """Be told that a turn begins.
 

@@ -15,14 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_kiro import conflicts
 from pytest_kiro import settings as table
 from pytest_kiro.errors import HIDE_FRAMES, KiroError, SettingsError, SetupError
-from pytest_kiro.session import KiroSession, Registered
+from pytest_kiro.redaction import Secrets
+from pytest_kiro.session import KiroSession, Registered, built_in
 
 if TYPE_CHECKING:
     from pytest_kiro.agent.kiro import Kiro
     from pytest_kiro.cli.install import Installation
     from pytest_kiro.cli.login import Identity
+    from pytest_kiro.report.human import AtTheTerminal
     from pytest_kiro.sandbox.protocol import Provider, Sandbox, SandboxSpec
     from pytest_kiro.settings import Settings
 
@@ -34,8 +37,6 @@ _MARKER = (
 
 
 SESSION = pytest.StashKey[KiroSession]()
-#: What only these providers have; with another one it would be accepted and ignored.
-_ONLY_OF = {"snapshot": ("daytona",), "max_sandboxes": ("daytona",)}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -43,7 +44,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     for row in table.TABLE:
         default = row.shown_default or row.default
         text = f"{row.help} (default: {default}; ini {row.ini}; {row.variable})"
-        group.addoption(row.option, dest=row.ini, metavar=row.metavar, default=None, help=text)
+        how: dict[str, Any] = {"metavar": row.metavar} if row.metavar else {"action": "store_const", "const": "on"}
+        group.addoption(row.option, dest=row.ini, default=None, help=text, **how)
         parser.addini(row.ini, text, default=None)
 
 
@@ -56,6 +58,7 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 @pytest.hookimpl(trylast=True)  # after the conftests, which may register providers
 def pytest_configure(config: pytest.Config) -> None:
     from pytest_kiro.agent.plugin import Ownership
+    from pytest_kiro.report.hiding.plugin import Hiding
     from pytest_kiro.report.plugin import Report
 
     config.addinivalue_line("markers", _MARKER)
@@ -63,10 +66,11 @@ def pytest_configure(config: pytest.Config) -> None:
         settings = _read_settings(config)
         session = KiroSession(settings, _registered(config, settings.sandbox))
     except SettingsError as error:
-        raise pytest.UsageError(str(error)) from None
+        raise pytest.UsageError(Secrets.of(os.environ)(str(error))) from None
     config.stash[SESSION] = session
     config.pluginmanager.register(Ownership(session.owners), "kiro-ownership")
     config.pluginmanager.register(Report(config, session), "kiro-report")
+    config.pluginmanager.register(Hiding(config, session.secrets), "kiro-hiding")
 
 
 def _read_settings(config: pytest.Config) -> Settings:
@@ -80,24 +84,8 @@ def _read_settings(config: pytest.Config) -> Settings:
         run_id=worker.get("kiro_run_id") or uuid.uuid4().hex,
         worker=worker.get("workerid", "main"),
     )
-    _refuse_what_would_be_ignored(settings)
+    conflicts.check(settings)
     return settings
-
-
-def _refuse_what_would_be_ignored(settings: Settings) -> None:
-    """A project's ini file speaks for the provider that it means; a command line and an environment for this run."""
-    if settings.output == "stream-json" and settings.engine == "v1":
-        raise SettingsError(
-            f"{settings.origins['output']}: stream-json is not supported on engine v1; use --kiro-engine=v2 or v3, or "
-            "--kiro-output=text"
-        )
-    for row in table.TABLE:
-        providers, origin = _ONLY_OF.get(row.name), settings.origins[row.name]
-        if providers and origin in (row.option, row.variable) and settings.sandbox not in providers:
-            raise SettingsError(
-                f"{origin} is for --kiro-sandbox={' or '.join(providers)}, but this run's is {settings.sandbox}, which "
-                "would ignore it; leave it out, or choose that sandbox"
-            )
 
 
 def _registered(config: pytest.Config, name: str) -> Registered:
@@ -118,21 +106,8 @@ def _registered(config: pytest.Config, name: str) -> Registered:
 
 
 def pytest_kiro_register_providers(register: Callable[..., None]) -> None:
-    def local(settings: Settings) -> Provider:
-        from pytest_kiro.sandbox.local import LocalProvider
-
-        return LocalProvider(settings)
-
-    def daytona(settings: Settings) -> Provider:
-        from pytest_kiro.cli.official import build_lines
-        from pytest_kiro.sandbox.daytona.provider import DaytonaProvider
-
-        # A snapshot has in it what would be installed into each sandbox.
-        recipe = build_lines(settings.cli_version) if settings.cli in (None, "official") else ()
-        return DaytonaProvider(settings, recipe=recipe)
-
-    register("local", local, isolated=False)
-    register("daytona", daytona, isolated=True)
+    for name, (make, isolated) in built_in().items():
+        register(name, make, isolated=isolated)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -162,7 +137,16 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[
         pytest.exit(_LEFT_AT_ONCE, returncode=pytest.ExitCode.INTERRUPTED)
 
 
+def pytest_kiro_device_code(config: pytest.Config, url: str) -> None:
+    if config.stash[SESSION].settings.open_browser == "on":
+        from pytest_kiro.report.human import open_browser
+
+        open_browser(url)
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
+    if session := config.stash.get(SESSION, None):
+        session.leave()
     _close(config)  # a session that never started has no end
 
 
@@ -229,15 +213,13 @@ def kiro_login(
     pytestconfig: pytest.Config, kiro_settings: Settings, kiro_sandbox: Sandbox, kiro_cli: Installation
 ) -> Identity:
     """Who is logged in, and how."""
-    from pytest_kiro.cli import commands
     from pytest_kiro.cli.login import login
 
-    environ = {commands.API_KEY: table.Secret(os.environ.get(commands.API_KEY, ""))}
-    timeout = kiro_settings.setup_timeout
+    session, settings = pytestconfig.stash[SESSION], kiro_settings
+    ways = session.ways(_human(pytestconfig), os.environ)
+    _stop_gently(pytestconfig)
     with _InFewWords(pytestconfig):
-        scripted = kiro_settings.replies == "scenario"
-        how = kiro_settings.login
-        return login(kiro_sandbox, kiro_cli, how, environ=environ, timeout=timeout, scripted=scripted)
+        return login(kiro_sandbox, kiro_cli, settings.login, ways, scripted=settings.replies == "scenario")
 
 
 @pytest.fixture(scope="session")
@@ -256,11 +238,21 @@ def kiro(request: pytest.FixtureRequest) -> Iterator[Kiro]:
     _stop_gently(request.config)  # again, for a sandbox of somebody's own
     with _InFewWords(request.config):
         shared: dict[str, Any] = {"owners": session.owners, "observers": observers, "budget": session.budget}
+        shared["secrets"] = session.secrets
         kiro = Kiro(kiro_sandbox, kiro_cli, kiro_login, kiro_settings, **shared)
     try:
         yield kiro
     finally:
         kiro.close()
+
+
+def _human(config: pytest.Config) -> AtTheTerminal:
+    from pytest_kiro.report.human import AtTheTerminal
+
+    def tell(url: str, code: str) -> None:
+        config.hook.pytest_kiro_device_code(config=config, url=url, code=code)
+
+    return AtTheTerminal(tell=tell, lent=config.pluginmanager.getplugin("kiro-report").progress.lent)
 
 
 def _check_isolation(name: str, registered: bool, found: bool) -> None:

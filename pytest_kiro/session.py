@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,12 +13,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_kiro.agent.owner import Owners
 from pytest_kiro.errors import HIDE_FRAMES
+from pytest_kiro.redaction import Secrets
+from pytest_kiro.settings import Secret
 
 if TYPE_CHECKING:
     from types import FrameType
 
     from pytest_kiro.agent.budget import Budget
     from pytest_kiro.agent.live import Observer
+    from pytest_kiro.cli.device import Human
+    from pytest_kiro.cli.exchange import Exchange
+    from pytest_kiro.cli.login import Ways
     from pytest_kiro.sandbox.protocol import Provider, Sandbox, SandboxSpec
     from pytest_kiro.settings import Settings
 
@@ -29,6 +35,25 @@ class Registered(NamedTuple):
 
     make: Callable[[Settings], Provider]
     isolated: bool
+
+
+def built_in() -> dict[str, Registered]:
+    """Return our own providers, by name."""
+
+    def local(settings: Settings) -> Provider:
+        from pytest_kiro.sandbox.local import LocalProvider
+
+        return LocalProvider(settings)
+
+    def daytona(settings: Settings) -> Provider:
+        from pytest_kiro.cli.official import build_lines
+        from pytest_kiro.sandbox.daytona.provider import DaytonaProvider
+
+        # A snapshot has in it what would be installed into each sandbox.
+        recipe = build_lines(settings.cli_version) if settings.cli in (None, "official") else ()
+        return DaytonaProvider(settings, recipe=recipe)
+
+    return {"local": Registered(local, isolated=False), "daytona": Registered(daytona, isolated=True)}
 
 
 @dataclass
@@ -59,6 +84,8 @@ class KiroSession:
     provider: Registered
     owners: Owners = field(default_factory=Owners)
     observers: list[Observer] = field(default_factory=list)
+    #: What this process must not write.
+    secrets: Secrets = field(default_factory=lambda: Secrets.of(os.environ))
     #: Of this process; a sandbox that another worker made is counted there.
     tally: Tally = field(default_factory=Tally)
     #: Whether a sandbox was made in this process, or in one of its xdist workers.
@@ -85,6 +112,31 @@ class KiroSession:
         if self.settings.budget is None:
             return Budget()
         return Budget(self.settings.budget, folder_of(self.settings.run_id), self.settings.worker)
+
+    @cached_property
+    def exchange(self) -> Exchange:
+        """Where the workers of this run share a device login."""
+        from pytest_kiro.cli.exchange import Exchange
+        from pytest_kiro.sandbox.runs import folder_of
+
+        return Exchange(folder_of(self.settings.run_id))
+
+    def ways(self, human: Human, environ: Mapping[str, str]) -> Ways:
+        """Return what this process can log in with."""
+        from pytest_kiro.cli.login import Ways
+        from pytest_kiro.cli.saved import Saved
+
+        settings = self.settings
+        return Ways(
+            environ={name: Secret(environ.get(name, "")) for name in ("KIRO_API_KEY", "CI")},
+            saved=Saved(),
+            human=human,
+            secrets=self.secrets,
+            timeout=settings.setup_timeout,
+            exchange=None if settings.worker == "main" else self.exchange,
+            arguments=settings.login_args or (),
+            patience=settings.login_timeout,
+        )
 
     def cli(self, *, isolated: bool) -> str:
         """Which CLI answers: unless told, the stand-in wherever nothing keeps Kiro off this machine."""
@@ -124,12 +176,18 @@ class KiroSession:
                 self.tally.left.append(f"{sandbox.id} could not be deleted: {one_line(error)}")
             raise
 
+    def leave(self) -> None:
+        """End what this process serves to the others of its run; idempotent."""
+        if "exchange" in vars(self):  # else there is none
+            self.exchange.close()
+
     def close(self) -> None:
         """Remove what this run left on all its workers; idempotent, of no effect where there was no sandbox."""
         if self.settings.budget is not None:
             self.budget.remove()
         if not self.used or self.leaving:
             return
+        self.exchange.remove()
         stops = self.stops
         try:
             told: list[str] | None = self._provider().close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any, Unpack
 
 from pytest_kiro.agent import stop
@@ -55,12 +55,14 @@ class Conversation:
         self.retried: list[Turn] = []
         self._kiro, self._owner = kiro, owner
         self._seed, self._given = workspace, options or {}
-        owner.conversations.append(self)
-        self._number = len(owner.conversations)
+        owner.enter(self)
+        #: What is still open in its workspace, and closed before that is removed.
+        self.terminals = ExitStack()
         self._workspace: Workspace | None = None
         self._defaults: RunOptions | None = None
         self._resume = Resume()
         self._broken: str | None = None
+        self._renewed = False  # whether the last turn was refused, and a newer login has come since
         self._flight = threading.Lock()
         self._making = threading.Lock()
         self._live: LiveTurn | None = None
@@ -68,7 +70,8 @@ class Conversation:
 
     def __repr__(self) -> str:
         turns = len(self.turns)
-        return f"<Conversation {self._number} of {self._owner.name}, {turns} turn{'s' * (turns != 1)}>"
+        number = self._owner.conversations.index(self) + 1
+        return f"<Conversation {number} of {self._owner.name}, {turns} turn{'s' * (turns != 1)}>"
 
     @property
     def kiro(self) -> Kiro:
@@ -111,7 +114,7 @@ class Conversation:
         """Run one prompt in this conversation and watch it; see `Kiro.stream`."""
         data = commands.check_prompt(prompt)
         conditions = stop.conditions(stop_when)
-        merged = self._options().merged(options, "kiro.run")
+        merged = self.options().merged(options, "kiro.run")
         if not self._flight.acquire(blocking=False):
             raise ConversationError(
                 f"{self} already has a turn in flight; wait for it, or use another kiro.conversation()"
@@ -125,14 +128,16 @@ class Conversation:
 
     def end(self) -> None:
         """End a turn in flight and remove the workspace; idempotent."""
-        self._break_off()
+        with self.terminals:
+            self._break_off()
         if self._workspace is not None:
             self._workspace.remove()
         self._on_end(self)
 
     # -- one turn
 
-    def _options(self) -> RunOptions:
+    def options(self) -> RunOptions:
+        """Return how its turns are run, where they say nothing else."""
         if self._defaults is None:
             marker = {name: value for name, value in self._owner.marker().items() if name != "workspace"}
             self._defaults = (
@@ -156,6 +161,7 @@ class Conversation:
         self, prompt: str, data: bytes, options: RunOptions, check: bool, conditions: Sequence[Condition]
     ) -> LiveTurn:
         kiro, settings = self._kiro, self._kiro.settings
+        kiro.admission.check()
         reply = self._reply() if kiro.scripted else None
         launch = prepare(kiro, self.workspace, data, options, self._resume, reply)
         spending = kiro.budget.admit(self._owner.name)
@@ -168,7 +174,7 @@ class Conversation:
             raise
         self._live = live = LiveTurn(
             pty,
-            Printed(kiro.engine.name, stream=kiro.streams),
+            Printed(kiro.engine.name, kiro.secrets, stream=kiro.streams),
             Patience(options.timeout, settings.stall_timeout, conditions),
             prompt=prompt,
             name=self._owner.name,
@@ -177,6 +183,7 @@ class Conversation:
             complete=lambda live: self._complete(live, pty, launch, options, conditions, spending),
             abandon=lambda: self._abandon(launch, spending),
             release=self._land,
+            refusal=kiro.admission.refusal,
         )
         try:
             for observer in kiro.observers:
@@ -191,11 +198,13 @@ class Conversation:
 
     def _reply(self) -> scenario.Reply:
         owner = self._owner
+        if owner.answer is not None:
+            return owner.answer
         file = owner.file.parent / self._kiro.settings.scenarios / f"{owner.file.stem}.toml"
         return scenario.find(
             file,
             owner.tables,
-            conversation=self._number,
+            conversation=owner.begin(self),
             turn=len(self.turns) + 1,
             trial=1,  # a test without trials is its own first one
             retry=len(self.retried),
@@ -214,12 +223,15 @@ class Conversation:
         self.workspace.made |= pty.started
         turn: Turn | None = None
         try:
-            left = collect(self._kiro.sandbox, pty, launch)
+            left = collect(self._kiro.sandbox, pty, launch, self._kiro.secrets)
+            self._kiro.admission.keep_in_step()
             lost = bool(pty.warnings)
-            told = account(live, left, launch, self._kiro.engine, options, self._resume, lost=lost)
+            kiro = self._kiro
+            told = account(live, left, launch, kiro.engine, options, self._resume, lost=lost, hide=kiro.secrets)
             turn = self._turn(live, pty, left, stopped_late(told, conditions))
             self.turns.append(turn)
             self._remember(turn, told.transcript)
+            self._renewed = self._kiro.admission.heard(turn)
             return turn
         finally:
             self._spend(spending, turn)
@@ -253,12 +265,13 @@ class Conversation:
 
     def _turn(self, live: LiveTurn, pty: Attached, left: Left, account: Account) -> Turn:
         workspace, outcome, ending, printed = self.workspace, left.outcome, account.ending, live.printed
+        hide = self._kiro.secrets
         told = account.transcript or Transcript("")
         changes = workspace.ledger.record(outcome.before, outcome.after) if outcome else None
         if not pty.started and ending.status != "lost":
             changes = Changes()  # it never began; of what is lost nobody knows
         turn = Turn(
-            prompt=live.prompt,
+            prompt=hide(live.prompt),
             number=len(self.turns) + 1,
             output=live.output,
             raw=printed.data,
@@ -281,7 +294,7 @@ class Conversation:
             known_changes=changes,
             workspace=workspace,
             conversation=self,
-            warnings=(*self._history(), *pty.warnings, *told.warnings),
+            warnings=(*self._history(), *map(hide, pty.warnings), *told.warnings),
         )
         if changes is None:
             workspace.ledger.miss(turn.summary)
@@ -299,7 +312,7 @@ class Conversation:
         """Whether to run a prompt once more, in a fresh session: only its first turn, only before it did anything."""
         retries = self._kiro.settings.retries
         untouched = turn.known_changes is not None and not turn.known_changes and not turn.tool_calls
-        passing = turn.cause is not None and turn.cause.passing
+        passing = self._renewed or (turn.cause is not None and turn.cause.passing)
         if turn.ok or len(self.turns) > 1 or len(self.retried) >= retries or not (passing and untouched):
             return False
         self.turns.remove(turn)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shlex
 import threading
-from typing import Unpack
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Unpack
 
+from pytest_kiro.agent.admission import Admission
 from pytest_kiro.agent.budget import Budget
 from pytest_kiro.agent.conversation import Conversation
 from pytest_kiro.agent.live import LiveTurn, Observer
@@ -18,8 +20,12 @@ from pytest_kiro.cli import commands
 from pytest_kiro.cli.install import Installation
 from pytest_kiro.cli.login import Identity
 from pytest_kiro.errors import HIDE_FRAMES, SettingsError
+from pytest_kiro.redaction import Secrets
 from pytest_kiro.sandbox.protocol import Sandbox
 from pytest_kiro.settings import Settings
+
+if TYPE_CHECKING:
+    from pytest_kiro.terminal.expect import Terminal
 
 __tracebackhide__ = HIDE_FRAMES
 
@@ -32,7 +38,8 @@ class Kiro:
     remember each other; another owner gets a fresh workspace and a fresh conversation.
 
     `sandbox` is where it works, `installation` which kiro-cli answers, `identity` who is logged in, `settings` what
-    was asked for, `path` the PATH of its process, `work` the folder of its workspaces.
+    was asked for, `path` the PATH of its process, `work` the folder of its workspaces, `admission` what turns have
+    shown of the login, `secrets` what turns must not tell.
 
     >>> def test_remembers(kiro):
     ...     kiro.run("My name is Ada. Answer OK.")
@@ -49,6 +56,7 @@ class Kiro:
         owners: Owners,
         observers: tuple[Observer, ...] = (),
         budget: Budget | None = None,
+        secrets: Secrets | None = None,
     ) -> None:
         self.sandbox, self.installation, self.identity, self.settings = (
             sandbox,
@@ -57,6 +65,8 @@ class Kiro:
             settings,
         )
         self.observers, self.budget = observers, budget or Budget()
+        self.admission = Admission(identity)
+        self.secrets = secrets or Secrets()
         self._owners = owners
         self._open: set[Conversation] = set()
         self._first = threading.Lock()
@@ -146,10 +156,43 @@ class Kiro:
         self._open.add(made)
         return made
 
+    def terminal(
+        self,
+        *argv: str,
+        timeout: float | None = 30.0,
+        size: tuple[int, int] | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> Terminal:
+        """Start kiro-cli with these arguments in a terminal, to type into it and to see what a person would see.
+
+        Without arguments it is plain `kiro-cli`. It works in the workspace of whoever asks; `--agent-engine` is added
+        to a `chat` that names no engine, and nothing else: `mark.kiro` and the options say nothing of it but `env`.
+        `timeout` is what each waiting takes at most, in seconds, None for no limit; `size` is (columns, rows), by
+        default `--kiro-terminal`; `env` adds to Kiro's environment. Returns a `Terminal` with pexpect's words, to be
+        used in a `with` statement; what is still open is closed with its owner. It makes no `Turn`, and what Kiro
+        changes through it is not in `workspace.changes()`; look with `workspace.exec` or `workspace.contents()`.
+        In a scenario a chat is one more conversation, its turns in order. Raises `ConversationError` outside of tests
+        and fixtures, `LaunchError`, `SandboxError`, `SettingsError`, and `TypeError` or `ValueError` for what cannot be
+        typed.
+
+        >>> import pexpect
+        >>> def test_quit_leaves_cleanly(kiro):
+        ...     with kiro.terminal("chat") as terminal:
+        ...         terminal.expect("> ")
+        ...         terminal.sendline("/quit")
+        ...         terminal.expect(pexpect.EOF)
+        ...     assert terminal.exitstatus == 0
+        """
+        from pytest_kiro.agent.terminal import open_terminal  # and pexpect, which few evals need
+
+        return open_terminal(self._main(), argv, timeout=timeout, size=size, env=env)
+
     def close(self) -> None:
-        """End every conversation that is left; idempotent."""
+        """End every conversation that is left, and hand on a login that was renewed; idempotent."""
         for conversation in list(self._open):
             conversation.end()
+        if renewal := self.identity.renewal:
+            renewal.hand_on()
 
     def _main(self) -> Conversation:
         owner = self._owners.current()

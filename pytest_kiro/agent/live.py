@@ -18,6 +18,7 @@ from pytest_kiro.cli.evidence import LOGIN_WITHIN, Cause, Ending, waits_for_logi
 from pytest_kiro.errors import (
     HIDE_FRAMES,
     ConversationError,
+    LoginError,
     NotPrinted,
     TurnFailed,
     TurnTimeout,
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 __tracebackhide__ = HIDE_FRAMES
 #: Characters before the latest chunk in which something that is looked for may have begun.
 _OVERLAP = 64 * 1024
+#: Seconds of silence after which what looked like the beginning of a secret is shown.
+_HELD_FOR = 1.0
 #: Characters that `expect` looks at.
 _SEARCHED = 1024 * 1024
 
@@ -75,6 +78,7 @@ class LiveTurn:
         complete: Callable[[LiveTurn], Turn],
         abandon: Callable[[], None],
         release: Callable[[], None],
+        refusal: Callable[[Turn], LoginError | None] = lambda turn: None,
     ) -> None:
         self.prompt, self.name = prompt, name
         #: All that was read, for whoever makes the turn a value.
@@ -83,7 +87,7 @@ class LiveTurn:
         self.recent = ""
         self._running = Running(pty, patience, self._look)
         self._conditions, self._check, self._observers = patience.conditions, check, observers
-        self._complete, self._abandon, self._release = complete, abandon, release
+        self._complete, self._abandon, self._release, self._refusal = complete, abandon, release, refusal
         self._drained = self._aborted = False
         self._turn: Turn | None = None
         self._beginning = ""
@@ -233,6 +237,8 @@ class LiveTurn:
         turn = self.turn
         if not self._check or turn.status in ("completed", "stopped"):
             return
+        if refusal := self._refusal(turn):
+            raise refusal
         advice = "kiro.run(..., check=False) returns such a turn instead of raising"
         if turn.cause and turn.cause.advice:
             advice = f"{turn.cause.advice}; {advice}"
@@ -248,15 +254,17 @@ class LiveTurn:
             if self._drained:
                 self._running.end()
                 return None
-            data = self._running.read(until)
+            waits = self.printed.waits
+            data = self._running.read(min(until, time.monotonic() + _HELD_FOR) if waits else until)
             self._drained = data == b""
-            return "" if data is None else self._take(data)
+            if data is not None:
+                return self._take(self.printed.feed(data, final=self._drained))
+            return self._take(self.printed.release()) if waits else ""
         except BaseException:
             self.abort()
             raise
 
-    def _take(self, data: bytes) -> str:
-        text = self.printed.feed(data, final=self._drained)
+    def _take(self, text: str) -> str:
         if text:
             self._look_for_login(text)
             self.recent = self.recent[-_OVERLAP:] + text

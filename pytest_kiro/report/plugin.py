@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import suppress
@@ -24,7 +23,6 @@ from pytest_kiro.errors import (
 )
 from pytest_kiro.report import junit
 from pytest_kiro.report.observer import Notes
-from pytest_kiro.report.plain import Hidden
 from pytest_kiro.report.progress import Progress
 from pytest_kiro.report.stream import Stream
 from pytest_kiro.report.summary import (
@@ -46,8 +44,6 @@ if TYPE_CHECKING:
 
 __tracebackhide__ = HIDE_FRAMES
 _EVAL_FIXTURES = frozenset({"kiro", "kiro_sandbox", "kiro_cli", "kiro_login"})
-#: Variables whose values never stand in the results.
-_SECRETS = ("KIRO_API_KEY", "DAYTONA_API_KEY")
 
 
 class Report:
@@ -57,6 +53,7 @@ class Report:
         self._config, self._session = config, session
         self._worker = hasattr(config, "workerinput")
         self._told: str | None = None
+        self._login = ""
         self._said = False
         self._died = 0
         self._turns: list[dict[str, Any]] = []
@@ -65,10 +62,10 @@ class Report:
         #: By the name of an xdist worker, what it said last; a dead one's last word came with a test's report.
         self._workers: dict[str, Tally] = {}
         self._nodes: list[Any] = []
-        self._progress = Progress(config, session.settings.worker)
-        self._hide = Hidden(value for name in _SECRETS if (value := os.environ.get(name, "")))
+        self.progress = Progress(config, session.settings.worker, session.secrets)
+        self._hide = session.secrets
         self.notes = Notes(config.hook, full=session.settings.results is not None, hide=self._hide)
-        session.observers += [self.notes, *Stream.wanted(config, session.settings)]
+        session.observers += [self.notes, *Stream.wanted(config, session.settings, session.secrets)]
         self._outcomes: Outcomes | None = None
 
     # -- before
@@ -124,8 +121,11 @@ class Report:
         return ", ".join([*parts, *([] if usual else [f"engine {settings.engine}, {settings.output}"])])
 
     def _correct(self, turns: Sequence[dict[str, Any]]) -> None:
-        """Say who answers when it is not whom the header announced: only the CLI's own version tells."""
+        """Say what the header could not know: who is logged in, and who answers, if not whom it announced."""
         for turn in turns:
+            if turn["login"] not in ("", self._login):
+                self._login = turn["login"]
+                self._write_line(f"kiro: logged in as {self._login}")
             answers = "scripted" if turn["scripted"] else "official"
             if (self._told == "scripted") is not turn["scripted"] and self._told != answers:
                 self._told = answers
@@ -138,13 +138,13 @@ class Report:
             terminal.write_line(line)
 
     def pytest_runtest_logstart(self, nodeid: str, location: tuple[str, int | None, str]) -> None:
-        self._progress.at = (nodeid, location)
+        self.progress.at = (nodeid, location)
 
     @pytest.hookimpl(wrapper=True, trylast=True)  # gone before --setup-show says what was set up
     def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> Generator[None, Any, Any]:
         if fixturedef.argname not in _EVAL_FIXTURES:
             return (yield)
-        with self._progress.shown():
+        with self.progress.shown():
             return (yield)
 
     # -- each test
@@ -232,7 +232,8 @@ class Report:
                 self._session.used = True
 
     def _word(self) -> dict[str, Any]:
-        return {"worker": self._session.settings.worker, **asdict(self._session.tally)}
+        told: dict[str, Any] = self._hide.within(asdict(self._session.tally))
+        return {"worker": self._session.settings.worker, **told}
 
     def _hear(self, word: Mapping[str, Any]) -> None:
         self._workers[word["worker"]] = Tally(**{name: value for name, value in word.items() if name != "worker"})

@@ -27,6 +27,9 @@ FLOORS = {
     "errors": 0,
     "parsing": 0,
     "settings": 0,
+    "redaction": 0,
+    "spellings": 0,
+    "conflicts": 0,
     "sandbox": 1,
     "terminal": 2,
     "cli": 3,
@@ -36,9 +39,10 @@ FLOORS = {
     "session": 5,
     "trials": 5,
     "report": 5,
+    "commandline": 6,
     "hookspecs": 6,
     "plugin": 6,
-    "__main__": 6,
+    "__main__": 7,
     "__init__": 7,
 }
 TOP = 6

@@ -83,9 +83,10 @@ class Evals:
     def __init__(self, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tmp: Path) -> None:
         self.pytester, self.path, self.tmp = pytester, pytester.path, tmp
         for name in list(os.environ):
-            if name.startswith(("PYTEST_KIRO_", "KIRO_", "DAYTONA_")) or name == "NO_COLOR":
+            if name.startswith(("PYTEST_KIRO_", "KIRO_", "DAYTONA_")) or name in ("NO_COLOR", "CI"):
                 monkeypatch.delenv(name)
         monkeypatch.setenv("TMPDIR", str(tmp))
+        monkeypatch.setenv("XDG_DATA_HOME", str(pytester.path / "data"))  # a developer's saved login is not ours
         monkeypatch.setattr("tempfile.tempdir", str(tmp))
         # Evals note what happened here, whatever process they run in.
         monkeypatch.setenv("STORY", str(tmp / "story"))

@@ -19,7 +19,14 @@ VALUES: dict[str, list[tuple[str, Any]]] = {
     "engine": [("v1", "v1"), ("v2", "v2"), ("v3", "v3")],
     "output": [("stream-json", "stream-json"), ("text", "text"), ("stream-json", "stream-json")],
     "scenarios": [("one", "one"), (" two ", "two"), ("three/four", "three/four")],
-    "login": [("none", "none"), ("api-key", "api-key"), ("auto", "auto")],
+    "login": [("none", "none"), ("saved", "saved"), ("device", "device")],
+    "login_args": [
+        ("--license free", ("--license", "free")),
+        ("-v", ("-v",)),
+        ("--social=github", ("--social=github",)),
+    ],
+    "login_timeout": [("1", 1.0), ("2.5", 2.5), ("30", 30.0)],
+    "open_browser": [("off", "off"), ("off", "off"), ("on", "on")],
     "agent": [("one", "one"), ("two", "two"), ("three", "three")],
     "model": [("one", "one"), ("two", "two"), ("three", "three")],
     "effort": [("low", "low"), ("xhigh", "xhigh"), ("max", "max")],
@@ -45,7 +52,10 @@ WRONG = {
     "engine": ("v4", "one of v1, v2, v3"),
     "output": ("json", "one of text, stream-json"),
     "scenarios": ("", "a value that is not blank"),
-    "login": ("saved", "one of auto, api-key, none"),
+    "login": ("browser", "one of auto, api-key, saved, device, none"),
+    "login_args": ("--license 'free", "arguments as in a shell, with every quote closed (No closing quotation)"),
+    "login_timeout": ("0", "a number of seconds above 0"),
+    "open_browser": ("yes", "one of on, off"),
     "agent": ("", "a value that is not blank"),
     "model": (" ", "a value that is not blank"),
     "effort": ("lowest", "one of low, medium, high, xhigh, max"),
@@ -96,7 +106,7 @@ def test_option_over_environment_over_ini(evals: Evals, monkeypatch: pytest.Monk
     expect(0, f"ini key kiro_{row.name}")
     monkeypatch.setenv(row.variable, VALUES[row.name][1][0])
     expect(1, row.variable)
-    expect(2, row.option, f"{row.option}={VALUES[row.name][2][0]}")
+    expect(2, row.option, f"{row.option}={VALUES[row.name][2][0]}" if row.metavar else row.option)
 
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.name)
@@ -109,7 +119,8 @@ def test_a_wrong_value_is_a_usage_error(evals: Evals, monkeypatch: pytest.Monkey
         assert result.ret == pytest.ExitCode.USAGE_ERROR
         result.stderr.fnmatch_lines([f"ERROR: {origin}: {value!r} is not right; wanted: {wanted}"])
 
-    refused(row.option, f"{row.option}={value}")
+    if row.metavar:
+        refused(row.option, f"{row.option}={value}")
     monkeypatch.setenv(row.variable, value)
     refused(row.variable)
 
@@ -135,7 +146,8 @@ def test_what_would_be_ignored_is_a_usage_error(
     # A project's ini file is for its runs in Daytona, and does not stand in the way of one without.
     ini(evals, f"kiro_{name} = {value}")
     evals.run("-p", "no:cacheprovider").assert_outcomes(passed=1)
-    refused(row.option, f"{row.option}={value}")
+    if row.metavar:
+        refused(row.option, f"{row.option}={value}")
     monkeypatch.setenv(row.variable, value)
     refused(row.variable)
 
@@ -500,7 +512,7 @@ def test_login(evals: Evals, monkeypatch: pytest.MonkeyPatch) -> None:
     for how in ("auto", "api-key"):
         result = evals.run(f"--kiro-cli={cli}", f"--kiro-login={how}")
         result.assert_outcomes(errors=1)
-        result.stdout.fnmatch_lines(["E *LoginError: *KIRO_API_KEY is not set", "E *remedies: set KIRO_API_KEY*"])
+        result.stdout.fnmatch_lines(["E *LoginError: *KIRO_API_KEY is not set*", "E *remedies: set KIRO_API_KEY*"])
     monkeypatch.setenv("KIRO_API_KEY", "ksk_very_secret")
     for how in ("auto", "api-key"):
         result = evals.run(
@@ -508,7 +520,7 @@ def test_login(evals: Evals, monkeypatch: pytest.MonkeyPatch) -> None:
         )
         result.assert_outcomes(failed=1)
         result.stdout.fnmatch_lines(
-            ["E *Identity(how='api key', who='ApiKey')*", "kiro: 1 turn, 1 failed (crash: infra*"]
+            ["E *Identity(how='api key', who='ApiKey', plan=None)*", "kiro: 1 turn, 1 failed (crash: infra*"]
         )
         assert "ksk_very_secret" not in result.stdout.str() + result.stderr.str()
     # A key that does not help is not shown either, whatever is asked for.
@@ -544,7 +556,7 @@ def test_pytest_knows_them(evals: Evals) -> None:
     markers.fnmatch_lines(["@pytest.mark.kiro([*], workspace=None, agent=None, model=None, effort=None, timeout=None*"])
     shown = " ".join(evals.run("--help").stdout.str().split())
     for row in TABLE:
-        assert f"{row.option}={row.metavar}" in shown
+        assert (f"{row.option}={row.metavar}" if row.metavar else f"{row.option} ") in shown
         assert f"ini {row.ini}; {row.variable}" in shown
         assert f"(default: {row.shown_default or row.default};" in shown
     fixtures = evals.run("--fixtures").stdout.str()
