@@ -72,18 +72,18 @@ def box(code: DeviceCode, columns: int, left: str) -> str:
 
     The time stands two lines above the end, from the third column on.
 
-    >>> box(DeviceCode("https://x", "ABCD", 60.0), 20, "1:00 left").splitlines()[2:5]
+    >>> box(DeviceCode("https://x", "ABCD", 60.0), 20, "1:00 left").splitlines()[1:4]
     ['https://x', 'Code: ABCD', '  1:00 left']
     """
     lines = [_TITLE, code.url, f"Code: {code.code}", left.ljust(len(_TITLE))]
     width = max(map(len, lines))
     if width + 2 * _INDENT > columns:
-        return "\r\n".join(["", *lines[:-1], f"  {left}", "", ""])
+        return "\r\n".join([*lines[:-1], f"  {left}", "", ""])
     down, across = ("│", "─") if _encoding().lower().replace("-", "") == "utf8" else ("|", "-")
     corners = "╭╮╰╯" if down == "│" else "++++"
     rows = [f"{down} {line.ljust(width)} {down}" for line in lines]
     top, bottom = (f"{corners[at]}{across * (width + 2)}{corners[at + 1]}" for at in (0, 2))
-    return "\r\n".join(["", top, *rows, bottom, ""])
+    return "\r\n".join([top, *rows, bottom, ""])
 
 
 def open_browser(url: str) -> None:

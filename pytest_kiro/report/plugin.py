@@ -136,6 +136,8 @@ class Report:
         if terminal := self._config.pluginmanager.getplugin("terminalreporter"):
             terminal.ensure_newline()
             terminal.write_line(line)
+            if self.progress.at is not None and not self._config.pluginmanager.hasplugin("dsession"):
+                terminal.pytest_runtest_logstart(*self.progress.at)  # the dots go on behind their file
 
     def pytest_runtest_logstart(self, nodeid: str, location: tuple[str, int | None, str]) -> None:
         self.progress.at = (nodeid, location)
