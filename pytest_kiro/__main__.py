@@ -10,6 +10,7 @@ from typing import Any
 
 from pytest_kiro.commandline.output import complain
 from pytest_kiro.errors import KiroError
+from pytest_kiro.redaction import Secrets
 from pytest_kiro.settings import TABLE
 
 #: The settings that commands have, under the names that they have for pytest.
@@ -24,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = _run(options)
         sys.stdout.flush()
     except KiroError as error:
-        complain(str(error))
+        complain(Secrets.of(os.environ)(str(error)))
         return 1
     except KeyboardInterrupt:
         return 130

@@ -189,6 +189,9 @@ def kiro_sandbox(
         raise SetupError(f"pytest-kiro runs on Linux and macOS; this is {sys.platform}; use WSL there")
     session, spec = pytestconfig.stash[SESSION], _specification(kiro_sandbox_args)
     _stop_gently(pytestconfig)
+    if not {"kiro", "kiro_login"}.isdisjoint(request.fixturenames):
+        with _InFewWords(pytestconfig):
+            session.expect_login(spec, _human(pytestconfig), os.environ)
     with (
         _InFewWords(pytestconfig),
         session.sandbox(spec, failed=lambda: bool(request.session.testsfailed)) as sandbox,

@@ -145,8 +145,8 @@ class Stream:
 
     @property
     def waits(self) -> bool:
-        """Whether something is held back."""
-        return len(self._held) > self._given
+        """Whether something is held back that may be let go."""
+        return self._given < len(self._held) < SHORTEST
 
     def feed(self, data: bytes, *, final: bool = False) -> bytes:
         """Return what is certain by now; held back is only an end that may be the beginning of a secret."""
@@ -159,7 +159,12 @@ class Stream:
         return b"".join(parts)
 
     def release(self) -> bytes:
-        """Return what is held back, since nothing came for a while; should a secret go on there, its rest is hidden."""
+        """Return what is held back, since nothing came for a while; should a secret go on there, its rest is hidden.
+
+        Of a beginning that is longer nothing is let go: it would be most of a secret.
+        """
+        if not self.waits:
+            return b""
         out = self._held[self._given :]
         self._given = len(self._held)
         return out

@@ -138,6 +138,19 @@ class KiroSession:
             patience=settings.login_timeout,
         )
 
+    def expect_login(self, spec: SandboxSpec, human: Human, environ: Mapping[str, str]) -> None:
+        """Raise `LoginError`, before a sandbox is paid for, when nobody can be logged in a fresh one."""
+        from pytest_kiro.cli.login import expect
+
+        settings = self.settings
+        how = settings.login
+        if how == "auto":
+            # An image may have somebody's login in it; by its path a CLI may be the stand-in, which needs none.
+            fresh = not (spec.image or spec.snapshot) and settings.snapshot in ("none", "auto")
+            asks = self.cli(isolated=self.provider.isolated) == "official" and settings.replies != "scenario"
+            how = "auto" if fresh and asks and settings.sandbox in built_in() else "none"
+        expect(how, self.ways(human, environ))
+
     def cli(self, *, isolated: bool) -> str:
         """Which CLI answers: unless told, the stand-in wherever nothing keeps Kiro off this machine."""
         return self.settings.cli or ("official" if isolated else "scripted")

@@ -53,11 +53,13 @@ MISBEHAVE = "KIRO_STANDIN_MISBEHAVE"
 #: No update in mid-run, no telemetry, no changelog before the answer.
 QUIET = {"KIRO_NO_AUTO_UPDATE": "1", "KIRO_DISABLE_TELEMETRY": "1", "KIRO_NO_REMOTE_CHANGELOG": "1"}
 
+#: The exit code for arguments that it does not know.
+USAGE_ERROR = 2
 #: Exit codes by name: documented for 3.x, 2 from the argument parser of its ancestor.
 EXIT_CODES = {
     0: "ended",
     1: "general failure",
-    2: "usage error",
+    USAGE_ERROR: "usage error",
     3: "an MCP server did not start",
     4: "agent not found",
     126: "could not be executed",

@@ -65,6 +65,10 @@ class Credentials:
                     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
         return None
 
+    def older_than(self, other: Credentials) -> bool:
+        """Whether the other one's token ends later, as far as both say when."""
+        return self.expires is not None and other.expires is not None and self.expires < other.expires
+
     def same_login(self, other: Credentials | None) -> bool:
         """Whether both hold the same tokens; a database may differ in much that is no login."""
         return other is not None and set(self.secrets) == set(other.secrets)

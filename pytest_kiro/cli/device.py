@@ -62,6 +62,19 @@ class Human(Protocol):
         ...
 
 
+def check(_: object = None) -> None:
+    """Raise `LoginError` when nobody can be asked here."""
+    from pytest_kiro.terminal import keyboard
+
+    if not keyboard.is_there():
+        raise LoginError(
+            message(
+                "a device login needs a terminal, to choose a provider in and to show the code, and there is none here",
+                advice="run it in a terminal and in the foreground; pytest also takes a KIRO_API_KEY or a saved login",
+            )
+        )
+
+
 def log_in(
     sandbox: Sandbox,
     cli: Installation,
@@ -79,13 +92,7 @@ def log_in(
     """
     from pytest_kiro.terminal import keyboard
 
-    if not keyboard.is_there():
-        raise LoginError(
-            message(
-                "a device login needs a terminal, to choose a provider in and to show the code, and there is none here",
-                advice="run it in a terminal and in the foreground; or set KIRO_API_KEY, or use --kiro-login=saved",
-            )
-        )
+    check()
     nonce = uuid4().hex[:16]
     folder = f".local/state/{nonce}"
     launch = Launch(
@@ -119,7 +126,8 @@ def log_in(
         raise LoginError(message(what, output=secrets(screen.text), advice=advice))
     if status != 0:
         what = f"kiro-cli's device login ended with exit code {commands.exit_name(status)}"
-        raise LoginError(message(what, output=secrets(screen.text), advice=_AGAIN))
+        advice = "look at --kiro-login-args" if status == commands.USAGE_ERROR else _AGAIN
+        raise LoginError(message(what, output=secrets(screen.text), advice=advice))
 
 
 class _Screen:

@@ -13,6 +13,7 @@ import socket
 import socketserver
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -28,6 +29,7 @@ __tracebackhide__ = HIDE_FRAMES
 _CALL_TIMEOUT = 10.0
 _LONGEST = 64 * 1024 * 1024
 _PREFIX = "kiro-login-"
+_MINUTE = 60.0
 _EMPTY = {"socket": "", "failed": ""}
 
 
@@ -41,23 +43,27 @@ class Exchange:
         self._folder, self._state = folder, folder / "login.json"
         self._server: _Server | None = None
 
-    def obtain(self, ask: Callable[[], Credentials], *, timeout: float) -> Credentials:
+    def obtain(
+        self, ask: Callable[[], Credentials], *, timeout: float, waiting: Callable[[], object] = lambda: None
+    ) -> Credentials:
         """Return the login that another process has got, else `ask` for it.
 
-        Waits for at most `timeout` seconds while another one asks. A failure is every process's: nobody is asked
-        twice. Raises what `ask` raises, and `LoginError`.
+        Waits for at most `timeout` seconds while another one asks, and calls `waiting` every minute. A
+        failure is every process's: nobody is asked twice. Raises what `ask` raises, and `LoginError`.
         """
         from filelock import FileLock, Timeout
 
         with transaction(self._state, _EMPTY):
             pass  # the folder is there from now on
-        try:
-            with FileLock(self._folder / "login.asking", timeout=timeout):
+        end, asking = time.monotonic() + timeout, FileLock(self._folder / "login.asking")
+        while True:
+            with suppress(Timeout), asking.acquire(timeout=max(0.0, min(_MINUTE, end - time.monotonic()))):
                 return self._ask_once(ask)
-        except Timeout:
-            advice = "look at the terminal in which it asks; --kiro-login-timeout bounds it"
-            what = f"another worker has been asking for the login for more than {timeout:g} s"
-            raise LoginError(message(what, advice=advice)) from None
+            if time.monotonic() >= end:
+                advice = "look at the terminal in which it asks; --kiro-login-timeout bounds it"
+                what = f"another worker has been asking for the login for more than {timeout:g} s"
+                raise LoginError(message(what, advice=advice))
+            waiting()
 
     def newest(self) -> Credentials | None:
         """Return the newest login that a process of this run knows; None when nobody serves one any more."""
@@ -181,7 +187,7 @@ class _Server:
     def exchange(self, put: Credentials | None) -> Credentials:
         """Take a newer login, and return the newest."""
         with self._lock:
-            if put is not None:
+            if put is not None and not put.older_than(self._login):
                 self._login = put
             return self._login
 

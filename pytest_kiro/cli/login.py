@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,9 +16,9 @@ from pytest_kiro.cli.device import Human
 from pytest_kiro.cli.evidence import waits_for_login
 from pytest_kiro.cli.exchange import Exchange
 from pytest_kiro.cli.install import Installation
-from pytest_kiro.cli.renewal import Renewal, Source
+from pytest_kiro.cli.renewal import Memory, Renewal, Source
 from pytest_kiro.cli.saved import Saved
-from pytest_kiro.errors import HIDE_FRAMES, LoginError, SandboxTimeout, message
+from pytest_kiro.errors import HIDE_FRAMES, LoginError, SandboxError, SandboxTimeout, message
 from pytest_kiro.sandbox.protocol import Sandbox
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ __tracebackhide__ = HIDE_FRAMES
 How = Literal["stored login", "api key", "saved login", "device login", "scripted", "unknown"]
 #: What whoami calls stored logins, in small letters; how it calls one by key is not known of every build.
 _STORED = ("builderid", "iamidentitycenter", "social", "google", "github")
+#: Why a saved login is not used by itself; by whether it is the stand-in's.
+_UNUSED = {True: "is the stand-in's", False: "is not used in CI unless asked for by --kiro-login=saved"}
 #: Under which names an account's plan may stand; no source tells.
 _PLANS = ("plan", "planName", "subscriptionType")
 
@@ -120,10 +123,36 @@ def login(sandbox: Sandbox, cli: Installation, how: str, ways: Ways, *, scripted
     if how == "auto" and (scripted or cli.scripted):
         return Identity("scripted", env={commands.API_KEY: commands.PLACEHOLDER_KEY})
     if how in ("auto", "device") and (account := whoami(sandbox, cli, timeout=ways.timeout)):
+        _take(sandbox, cli, ways)  # its tokens are known from here on, so that nothing writes them
         return _identity("stored login", account)
     if how == "auto":
         how = _choose(ways)
     return {"api-key": _by_key, "saved": _by_saved, "device": _by_device}[how](sandbox, cli, ways)
+
+
+def expect(how: str, ways: Ways) -> None:
+    """Raise the `LoginError` that no sandbox could help with, before one is paid for; `auto` is of a fresh sandbox."""
+    checks: Mapping[str, Callable[[Ways], object]] = {
+        "api-key": _key,
+        "saved": _saved,
+        "device": device.check,
+        "auto": _choose,
+        "none": lambda _: None,
+    }
+    checks[how](ways)
+
+
+def _key(ways: Ways) -> None:
+    if not ways.key:
+        raise LoginError(message("KIRO_API_KEY is not set", advice=_REMEDIES))
+
+
+def _saved(ways: Ways) -> Credentials:
+    found = ways.saved.newest()
+    if found is None:
+        advice = "save one with python -m pytest_kiro login, on a machine with a terminal"
+        raise LoginError(message(f"no login is saved ({ways.saved.path} is not there)", advice=advice))
+    return found
 
 
 def _choose(ways: Ways) -> str:
@@ -131,21 +160,19 @@ def _choose(ways: Ways) -> str:
 
     if ways.key:
         return "api-key"
-    if not ways.ci and ways.saved.path.exists():
+    kept = ways.saved.newest()
+    if kept is not None and not kept.scripted and not ways.ci:
         return "saved"
-    if keyboard.is_there():
+    if keyboard.is_there() and not ways.ci:
         return "device"
-    unused = ways.ci and ways.saved.path.exists()
-    saved = (
-        "the saved login is not used in CI unless asked for by --kiro-login=saved" if unused else "no login is saved"
-    )
-    what = f"kiro-cli is not logged in, KIRO_API_KEY is not set, {saved}, and there is no terminal to log in at"
+    saved = "no login is saved" if kept is None else f"the saved login {_UNUSED[kept.scripted]}"
+    nobody = "nobody is asked in CI unless by --kiro-login=device" if ways.ci else "there is no terminal to log in at"
+    what = f"kiro-cli is not logged in, KIRO_API_KEY is not set, {saved}, and {nobody}"
     raise LoginError(message(what, advice=_REMEDIES))
 
 
 def _by_key(sandbox: Sandbox, cli: Installation, ways: Ways) -> Identity:
-    if not ways.key:
-        raise LoginError(message("KIRO_API_KEY is not set", advice=_REMEDIES))
+    _key(ways)
     env = {commands.API_KEY: ways.key}
     account = whoami(sandbox, cli, timeout=ways.timeout, env=env)
     if account is None:
@@ -160,10 +187,7 @@ def _by_key(sandbox: Sandbox, cli: Installation, ways: Ways) -> Identity:
 
 
 def _by_saved(sandbox: Sandbox, cli: Installation, ways: Ways) -> Identity:
-    found = ways.saved.newest()
-    if found is None:
-        advice = "save one with python -m pytest_kiro login, on a machine with a terminal"
-        raise LoginError(message(f"no login is saved ({ways.saved.path} is not there)", advice=advice))
+    found = _saved(ways)
     if found.scripted is not cli.scripted:
         kinds = ("of the stand-in", "the real one") if found.scripted else ("a real one", "the stand-in")
         advice = "save another with python -m pytest_kiro login, or choose the CLI that it is for by --kiro-cli"
@@ -173,7 +197,10 @@ def _by_saved(sandbox: Sandbox, cli: Installation, ways: Ways) -> Identity:
 
 def _by_device(sandbox: Sandbox, cli: Installation, ways: Ways) -> Identity:
     if ways.exchange is None:
-        return _identity("device login", _ask(sandbox, cli, ways))
+        account = _ask(sandbox, cli, ways)
+        own = _take(sandbox, cli, ways)
+        renewal = own and Renewal(sandbox, Memory(own), own, ways.hide)
+        return _identity("device login", account, renewal=renewal)
     asked = False
 
     def ask() -> Credentials:
@@ -185,8 +212,23 @@ def _by_device(sandbox: Sandbox, cli: Installation, ways: Ways) -> Identity:
         what = f"kiro-cli {cli.version} is logged in, but its data file has no login that other workers could use"
         raise LoginError(message(what, advice="set KIRO_API_KEY, or run without -n"))
 
-    found = ways.exchange.obtain(ask, timeout=ways.patience + ways.timeout)
+    def stay() -> None:
+        """Keep this sandbox while another worker asks: to a service it is idle meanwhile."""
+        with suppress(SandboxError):
+            sandbox.keep_alive(ways.patience)
+            sandbox.exec("true", timeout=ways.timeout)
+
+    found = ways.exchange.obtain(ask, timeout=ways.patience + ways.timeout, waiting=stay)
     return _enter("device login", sandbox, cli, ways, found, ways.exchange, there=asked)
+
+
+def _take(sandbox: Sandbox, cli: Installation, ways: Ways) -> Credentials | None:
+    """Return the login in a sandbox, if it can be read, and keep it out of all that is written."""
+    with suppress(LoginError, SandboxError, OSError):
+        if found := credentials.take(sandbox, version=cli.version, scripted=cli.scripted):
+            ways.hide(found)
+            return found
+    return None
 
 
 def _ask(sandbox: Sandbox, cli: Installation, ways: Ways) -> Mapping[str, Any]:

@@ -35,6 +35,21 @@ class Source(Protocol):
         ...
 
 
+class Memory:
+    """Keeps the login of a process that shares it with nobody."""
+
+    def __init__(self, login: Credentials) -> None:
+        self._login = login
+
+    def newest(self) -> Credentials:
+        """Return it."""
+        return self._login
+
+    def offer(self, login: Credentials) -> None:
+        """Keep a newer one."""
+        self._login = login
+
+
 class Renewal:
     """The login in one sandbox, and where newer ones come from and go to.
 

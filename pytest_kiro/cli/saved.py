@@ -66,11 +66,12 @@ class Saved:
     def offer(self, login: Credentials) -> None:
         """Keep a renewed login in the place of the saved one; of two tokens the one that ends later is the newer.
 
-        One that was removed since this process has read it stays removed.
+        One that was removed since this process has read it stays removed, and another account's stays what it is.
         """
         with self._locked():
-            removed = self._was_there and not self.path.exists()
-            if not removed and not _is_older(login, self._or_none()):
+            kept, removed = self._or_none(), self._was_there and not self.path.exists()
+            another = kept is not None and (kept.who, kept.scripted) != (login.who, login.scripted)
+            if not (removed or another or (kept is not None and login.older_than(kept))):
                 self._write(login)
 
     def save(self, login: Credentials) -> None:
@@ -135,13 +136,6 @@ class Saved:
 
     def _unusable(self, why: str) -> LoginError:
         return LoginError(message(f"the saved login {self.path} {why}", advice=_LOG_IN))
-
-
-def _is_older(login: Credentials, kept: Credentials | None) -> bool:
-    """Whether a login is an older state of the one that is kept: another account's is always newer."""
-    if kept is None or kept.who != login.who or kept.scripted != login.scripted:
-        return False
-    return kept.expires is not None and login.expires is not None and login.expires < kept.expires
 
 
 def _default() -> Path:

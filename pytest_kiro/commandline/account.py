@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 
-from pytest_kiro.cli import credentials
+from pytest_kiro.cli import credentials, device
 from pytest_kiro.cli.login import login as log_in
 from pytest_kiro.cli.saved import Saved
 from pytest_kiro.commandline.output import say
-from pytest_kiro.commandline.ready import for_a_login, read_settings, ready
+from pytest_kiro.commandline.ready import Ready, for_a_login, read_settings, ready
 from pytest_kiro.errors import LoginError, message
 
 
 def login(options: Mapping[str, str | None]) -> int:
     """Log in by device, in a sandbox that is then deleted, and save the login."""
     settings = read_settings(for_a_login(options))
+    device.check()
     with ready(settings) as here:
+        _check_what_is_saved(here)
         identity = log_in(here.sandbox, here.cli, "device", here.ways)
         found = credentials.take(here.sandbox, version=here.cli.version, scripted=here.cli.scripted, who=identity.who)
         if found is None:
@@ -26,6 +29,16 @@ def login(options: Mapping[str, str | None]) -> int:
     say(f"logged in as {identity.who or 'an account'}{stand_in}")
     say(f"saved as {here.ways.saved.path}, for pytest --kiro-login=saved; whoever can read it is you to Kiro")
     return 0
+
+
+def _check_what_is_saved(here: Ready) -> None:
+    """Refuse to put a login that is worth nothing in the place of one that is."""
+    kept = None
+    with suppress(LoginError):  # one that cannot be used may go
+        kept = here.ways.saved.newest()
+    if kept is not None and not kept.scripted and here.cli.scripted:
+        what = f"a login of Kiro's is saved ({kept.who or 'an account'}), and this one would be the stand-in's"
+        raise LoginError(message(what, advice="run python -m pytest_kiro logout first, or use --kiro-cli=official"))
 
 
 def logout() -> int:

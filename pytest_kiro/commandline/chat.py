@@ -72,4 +72,5 @@ def _turn(conversation: Conversation, prompt: str) -> None:
     turn = live.turn
     say("" if turn.output.endswith("\n") or not turn.output else "\n", end="")
     if not turn.ok:
-        complain(f"kiro: {turn.summary}: {turn.detail}")
+        advice = f"; {turn.cause.advice}" if turn.cause and turn.cause.advice else ""
+        complain(f"kiro: {turn.summary}: {turn.detail}{advice}")

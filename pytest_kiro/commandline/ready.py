@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 import signal
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from pytest_kiro.cli.install import Installation, install
 from pytest_kiro.cli.login import Ways
 from pytest_kiro.commandline.output import complain
 from pytest_kiro.errors import SettingsError
+from pytest_kiro.redaction import Secrets
 from pytest_kiro.report.human import AtTheTerminal, open_browser
 from pytest_kiro.sandbox.protocol import Sandbox, SandboxSpec
 from pytest_kiro.session import KiroSession, built_in
@@ -34,7 +36,7 @@ class Ready:
 
 def read_settings(options: Mapping[str, str | None]) -> Settings:
     """Read the settings as pytest does, but for its ini file; `SettingsError` when one is wrong."""
-    settings = table.read(option=options.get, environ=os.environ, ini=lambda _: None)
+    settings = table.read(option=options.get, environ=os.environ, ini=lambda _: None, run_id=uuid.uuid4().hex)
     conflicts.check(settings)
     return settings
 
@@ -42,10 +44,10 @@ def read_settings(options: Mapping[str, str | None]) -> Settings:
 def for_a_login(options: Mapping[str, str | None]) -> dict[str, str | None]:
     """Choose where to log in when nobody says: a stand-in's login would be worth nothing to Kiro."""
     chosen = dict(options)
-    told = [options.get(name) or os.environ.get(f"PYTEST_KIRO_{name.upper()}") for name in ("sandbox", "cli")]
-    if any(told):
+    sandbox, cli = (options.get(name) or os.environ.get(f"PYTEST_KIRO_{name.upper()}") for name in ("sandbox", "cli"))
+    if cli or sandbox not in (None, "local"):
         return chosen
-    if os.environ.get("DAYTONA_API_KEY"):
+    if sandbox is None and os.environ.get("DAYTONA_API_KEY"):
         return {**chosen, "sandbox": "daytona"}
     if shutil.which("kiro-cli"):
         return {**chosen, "cli": "official"}
@@ -66,7 +68,7 @@ def ready(settings: Settings) -> Iterator[Ready]:
         )
     session = KiroSession(settings, known[settings.sandbox])
     undo = session.stop_gently(_end)
-    logger, handler = logging.getLogger("pytest_kiro"), _Progress()
+    logger, handler = logging.getLogger("pytest_kiro"), _Progress(session.secrets)
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     try:
@@ -83,8 +85,12 @@ def ready(settings: Settings) -> Iterator[Ready]:
 
 
 class _Progress(logging.Handler):
+    def __init__(self, hide: Secrets) -> None:
+        super().__init__()
+        self._hide = hide
+
     def emit(self, record: logging.LogRecord) -> None:
-        complain(f"kiro: {' '.join(record.getMessage().split())}")
+        complain(f"kiro: {self._hide(' '.join(record.getMessage().split()))}")
 
 
 def _human(settings: Settings) -> AtTheTerminal:

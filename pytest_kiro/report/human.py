@@ -32,6 +32,7 @@ class AtTheTerminal:
     ) -> None:
         self.lent, self._tell = lent, tell
         self._until: float | None = None
+        self._failed: BaseException | None = None
         self._size, self._below, self._last = (0, 0), 0, ""
 
     def told(self, code: DeviceCode) -> bytes:
@@ -40,8 +41,15 @@ class AtTheTerminal:
 
         self._until, self._size, self._below = time.monotonic() + code.seconds, keyboard.size(), 2
         self._last = _left(code.seconds)
-        self._tell(code.url, code.code)
+        # Apart: while it takes its time, the code is to be seen, and Ctrl-C to be heard.
+        threading.Thread(target=self._let_know, args=(code,), name="kiro-device-code", daemon=True).start()
         return box(code, self._size[0], self._last).encode(_encoding(), "replace")
+
+    def _let_know(self, code: DeviceCode) -> None:
+        try:
+            self._tell(code.url, code.code)
+        except BaseException as error:
+            self._failed = error
 
     def shown(self, data: bytes) -> None:
         """Keep count of the lines below the box; where that is not possible its time stands still."""
@@ -54,6 +62,8 @@ class AtTheTerminal:
         """Renew the time that is left, once a second."""
         from pytest_kiro.terminal import keyboard
 
+        if self._failed is not None:
+            raise self._failed
         if self._until is None or (left := _left(self._until - time.monotonic())) == self._last:
             return b""
         if keyboard.size() != self._size:  # what was wrapped is wrapped anew
@@ -100,7 +110,7 @@ def open_browser(url: str) -> None:
 
 def _left(seconds: float) -> str:
     minutes, rest = divmod(max(0, round(seconds)), 60)
-    return f"{minutes}:{rest:02} left to approve "
+    return f"{minutes}:{rest:02} left "
 
 
 def _encoding() -> str:

@@ -53,7 +53,8 @@ class Report:
         self._config, self._session = config, session
         self._worker = hasattr(config, "workerinput")
         self._told: str | None = None
-        self._login = ""
+        #: Who was said to be logged in; workers may be so in different ways.
+        self._logins = {""}
         self._said = False
         self._died = 0
         self._turns: list[dict[str, Any]] = []
@@ -123,9 +124,9 @@ class Report:
     def _correct(self, turns: Sequence[dict[str, Any]]) -> None:
         """Say what the header could not know: who is logged in, and who answers, if not whom it announced."""
         for turn in turns:
-            if turn["login"] not in ("", self._login):
-                self._login = turn["login"]
-                self._write_line(f"kiro: logged in as {self._login}")
+            if turn["login"] not in self._logins:
+                self._logins.add(turn["login"])
+                self._write_line(f"kiro: logged in as {turn['login']}")
             answers = "scripted" if turn["scripted"] else "official"
             if (self._told == "scripted") is not turn["scripted"] and self._told != answers:
                 self._told = answers

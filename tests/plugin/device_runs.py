@@ -69,6 +69,13 @@ def test_it(kiro, kiro_login):
     assert kiro.run("Hello.").text == "Hi."
 """
 
+DUMP = "select value from auth_kv"
+STEAL = """
+def test_it(kiro):
+    turn = kiro.run("Read the login.")
+    assert not turn.tool_calls[0].output
+"""
+
 
 class Device:
     """One folder of evals whose logins somebody approves."""
@@ -173,12 +180,33 @@ def the_code_is_shown_in_the_box_only(device: Device) -> None:
     box = device.said(shown)
     assert box.count(f"Code: {CODE}") == 1
     assert box.count(CODE) == 2, "once in the page's address, once to compare"
-    assert re.search(r"\d:\d\d left to approve", box)
+    assert re.search(r"\d:\d\d left", box)
     written = device.path.joinpath("junit.xml").read_text() + device.path.joinpath("results.json").read_text()
     for secret in (CODE, *TOKENS.values()):
         assert secret not in written
     for secret in TOKENS.values():
         assert secret not in shown
+
+
+def what_the_login_stored_is_written_nowhere(device: Device) -> None:
+    """Whatever is asked to read it out, as a hostile prompt would."""
+    read = f"""python3 -c "
+import os, sqlite3
+file = os.path.expanduser('~/.local/share/kiro-cli/data.sqlite3')
+print(sqlite3.connect(file).execute('{DUMP}').fetchall())" """
+    call = {"name": "shell", "args": {"command": read}}
+    device.evals.write("test_it.py", STEAL, {"test_it": [[["I look.", call], ["Done."]]]})
+    child = device.begin(
+        "--kiro-login-args=--license free", "--kiro-results=results.json", "--junitxml=junit.xml", "-s"
+    )
+    device.wait_for_the_code()
+    device.approve()
+    code, shown = device.ends(child)
+    assert code == 1, shown
+    assert "[login token]" in shown
+    for place in (shown, *(device.path.joinpath(name).read_text() for name in ("results.json", "junit.xml"))):
+        for token in TOKENS.values():
+            assert token not in place
 
 
 def keys_typed_before_are_not_sent(device: Device) -> None:
@@ -253,6 +281,35 @@ def _pytest_of(device: Device) -> int:
     shell = int(device.path.joinpath("shell").read_text())
     children = device.path.joinpath(f"/proc/{shell}/task/{shell}/children").read_text().split()
     return int(children[0])
+
+
+def a_slow_hook_holds_nobody_up(device: Device) -> None:
+    """A chat room may take its time; the code is seen meanwhile, and Ctrl-C is heard."""
+    hook = "\n\ndef pytest_kiro_device_code(url, code):\n    note('code', url, code)\n    time.sleep(1000)\n"
+    device.evals.write("conftest.py", CONFTEST + hook)
+    child = device.begin("--kiro-login-args=--license free")
+    device.wait_for_the_code()
+    child.expect(CODE)
+    child.send(CTRL_C)
+    code, shown = device.ends(child)
+    assert code == 2, shown
+
+
+def a_hook_that_fails_ends_the_login(device: Device) -> None:
+    hook = "\n\ndef pytest_kiro_device_code(url, code):\n    raise RuntimeError('the room is closed')\n"
+    device.evals.write("conftest.py", CONFTEST + hook)
+    child = device.begin("--kiro-login-args=--license free")
+    code, shown = device.ends(child)
+    assert code == 1, shown
+    assert "RuntimeError: the room is closed" in shown
+
+
+def a_wrong_argument_is_told(device: Device) -> None:
+    child = device.begin("--kiro-login-args=--licence free")
+    code, shown = device.ends(child)
+    assert code == 1, shown
+    assert "device login ended with exit code 2, usage error" in shown
+    assert "look at --kiro-login-args" in shown
 
 
 def a_denied_approval_is_told(device: Device) -> None:
@@ -430,7 +487,8 @@ def without_anything_the_remedies_are_told(device: Device) -> None:
     done = without_a_terminal(device, "--kiro-login=device", "-n", "2")
     assert done.returncode == 1, done.stdout + done.stderr
     assert "LoginError: a device login needs a terminal" in done.stdout
-    assert "set KIRO_API_KEY, or use --kiro-login=saved" in done.stdout
+    assert "pytest also takes a KIRO_API_KEY or a saved login" in done.stdout
+    assert "sandboxes: created" not in done.stdout, "nobody pays for a sandbox in which nobody can be logged in"
 
 
 STORIES: dict[str, Callable[[Device], None]] = {
@@ -438,12 +496,16 @@ STORIES: dict[str, Callable[[Device], None]] = {
     for story in (
         arrow_keys_reach_the_selector,
         the_code_is_shown_in_the_box_only,
+        what_the_login_stored_is_written_nowhere,
         keys_typed_before_are_not_sent,
         a_resized_window_is_followed,
         ctrl_c_in_the_selector_ends_the_run,
         ctrl_c_while_the_code_waits_ends_the_run,
         ctrl_c_before_the_login_ends_the_run,
         sigterm_gives_the_terminal_back,
+        a_slow_hook_holds_nobody_up,
+        a_hook_that_fails_ends_the_login,
+        a_wrong_argument_is_told,
         a_denied_approval_is_told,
         an_expired_code_is_told,
         a_network_that_is_cut_is_told,

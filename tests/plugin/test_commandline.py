@@ -12,7 +12,12 @@ from pathlib import Path
 
 import pytest
 from eval_runs import DEADLINE, Evals, program, stand_in, toml, wait_until
+from login_data import login
 from plugin.device_runs import CTRL_C, DOWN, ENTER, SELECTOR, Device
+
+from pytest_kiro.cli.saved import Saved
+from pytest_kiro.commandline.ready import for_a_login
+from pytest_kiro.errors import SettingsError
 
 
 @pytest.fixture
@@ -76,7 +81,7 @@ def test_ctrl_c_in_a_login(device: Device, moment: str) -> None:
     child.expect("Your Organization")
     if moment == "the code":
         child.send(ENTER)
-        child.expect("left to approve")
+        child.expect("left")
     child.send(CTRL_C)
     code, shown = device.ends(child)
     assert code == 130, shown
@@ -98,6 +103,7 @@ def test_a_login_without_a_terminal(evals: Evals) -> None:
     told = command(evals, "login", "--kiro-cli=scripted")
     assert told.returncode == 1
     assert "a device login needs a terminal" in told.stderr
+    assert not evals.tmp.joinpath(f"sandboxes-{os.getuid()}").exists(), "nothing was made for it"
     assert "Traceback" not in told.stderr
 
 
@@ -105,6 +111,28 @@ def test_a_login_with_nothing_to_log_in_with(evals: Evals) -> None:
     told = command(evals, "login", PATH="/usr/bin:/bin")
     assert told.returncode == 1
     assert "set DAYTONA_API_KEY, or install kiro-cli" in told.stderr
+
+
+def test_a_login_of_kiros_is_not_lost_to_the_stand_ins(device: Device) -> None:
+    saved = Saved(login_file(device.evals))
+    saved.save(login(scripted=False))
+    child = device.begin("login", "--kiro-cli=scripted", module="pytest_kiro")
+    code, shown = device.ends(child)
+    assert code == 1, shown
+    assert "a login of Kiro's is saved (ada), and this one would be the stand-in's" in shown
+    assert login(scripted=False).same_login(saved.newest())
+
+
+def test_local_means_the_kiro_cli_of_this_machine(evals: Evals, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DAYTONA_API_KEY", "dtn_not_to_be_used")
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    with pytest.raises(SettingsError, match="nothing is here to log in with"):
+        for_a_login({"sandbox": "local"})
+    path = program(evals, "exit 1").parent
+    monkeypatch.setenv("PATH", f"{path}:/usr/bin:/bin")
+    assert for_a_login({"sandbox": "local"}) == {"sandbox": "local", "cli": "official"}
+    assert for_a_login({}) == {"sandbox": "daytona"}
+    assert for_a_login({"cli": "scripted"}) == {"cli": "scripted"}
 
 
 def test_two_logins_at_once(evals: Evals) -> None:
@@ -160,7 +188,7 @@ def test_a_wrong_command_line(evals: Evals, words: tuple[str, ...], said: str) -
     ],
 )
 def test_a_wrong_setting(evals: Evals, words: tuple[str, ...], said: str) -> None:
-    told = command(evals, "login", "--kiro-cli=scripted", *words)
+    told = command(evals, "chat", "--kiro-cli=scripted", *words)
     assert told.returncode == 1
     assert said in told.stderr
     assert "Traceback" not in told.stderr

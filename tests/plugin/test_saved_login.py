@@ -34,7 +34,7 @@ def logins(evals: Evals, monkeypatch: pytest.MonkeyPatch) -> Logins:
 
 def save(name: str = "one", *, scripted: bool = False, **more: Any) -> Saved:
     saved = Saved()
-    saved.offer(login(name, scripted=scripted, **{"who": "BuilderId", **more}))
+    saved.save(login(name, scripted=scripted, **{"who": "BuilderId", **more}))
     return saved
 
 
@@ -263,7 +263,7 @@ def test_auto_does_not_take_it_in_ci(logins: Logins, monkeypatch: pytest.MonkeyP
     said.fnmatch_lines(
         [
             "E *LoginError: kiro-cli is not logged in, KIRO_API_KEY is not set, the saved login is not used in CI "
-            "unless asked for by --kiro-login=saved, and there is no terminal to log in at",
+            "unless asked for by --kiro-login=saved, and nobody is asked in CI unless by --kiro-login=device",
             "E *remedies: set KIRO_API_KEY *",
         ]
     )

@@ -150,9 +150,9 @@ def test_nothing_of_it_is_shown(saved: Saved) -> None:
         ({"expires": SOON}, {"expires": SOON}, "offered"),
         ({"expires": LATER}, {"expires": None}, "offered"),
         ({"expires": None}, {"expires": SOON}, "offered"),
-        ({"expires": LATER}, {"expires": SOON, "who": "eve"}, "offered"),
-        ({"expires": LATER}, {"expires": SOON, "who": None}, "offered"),
-        ({"expires": LATER}, {"expires": SOON, "scripted": False}, "offered"),
+        ({"expires": LATER}, {"expires": SOON, "who": "eve"}, "there"),
+        ({"expires": LATER}, {"expires": SOON, "who": None}, "there"),
+        ({"expires": LATER}, {"expires": SOON, "scripted": False}, "there"),
     ],
     ids=["newer", "older", "same", "no end", "from no end", "somebody else", "nobody", "the other CLI"],
 )
