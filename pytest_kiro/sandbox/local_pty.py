@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import select
 import signal
 import threading
 import time
@@ -15,6 +14,7 @@ import pexpect
 
 from pytest_kiro.errors import PtyClosed, SandboxError, SandboxTimeout
 from pytest_kiro.sandbox import processes
+from pytest_kiro.sandbox.ready import ready
 
 _READ_AT_ONCE = 256 * 1024
 #: What a terminal can still hold when its program has ended; more comes from children that go on printing.
@@ -73,7 +73,7 @@ class LocalPty:
             if over or self._ended:
                 break
             left = deadline - time.monotonic()
-            if left <= 0 or not select.select([self._fd, self._bell], [], [], left)[0]:
+            if left <= 0 or not ready(left, reading=(self._fd, self._bell)):
                 raise TimeoutError(f"nothing was printed for {timeout:g} s")
         self._ended = True
         return b""
@@ -100,7 +100,7 @@ class LocalPty:
             if self._closed or self._waiter.ended:
                 raise PtyClosed("the program in this terminal has ended; nothing can be typed")
             left = deadline - time.monotonic()
-            if left <= 0 or not select.select([], [self._fd], [], left)[1]:
+            if left <= 0 or not ready(left, writing=(self._fd,)):
                 raise SandboxTimeout(f"the program did not read {len(rest)} typed bytes within {_WRITE_TIMEOUT:g} s")
             try:
                 rest = rest[os.write(self._fd, rest) :]

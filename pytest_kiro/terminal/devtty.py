@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-import select
 import signal
 import termios
 from contextlib import suppress
 from typing import Any
+
+from pytest_kiro.sandbox.ready import ready
 
 #: How a program switches modes, asks for more detailed keys (and no more), and colours.
 _MODE = re.compile(rb"\x1b\[\?([0-9;]+)([hl])|\x1b\[([<>])[0-9;]*u|\x1b\[([0-9;:]*)m")
@@ -88,7 +89,7 @@ class Tty:
     def keys(self) -> bytes:
         """Return what was pressed, b"" when nothing was."""
         try:
-            if not select.select([self._fd], [], [], 0)[0]:
+            if not ready(0, reading=(self._fd,)):
                 return b""
             data = os.read(self._fd, _AT_ONCE)
         except BlockingIOError:
@@ -107,7 +108,7 @@ class Tty:
     def flush(self, timeout: float) -> int:
         """Give the screen what it takes within so many seconds; return how much still waits."""
         try:
-            if self._waiting and select.select([], [self._fd], [], timeout)[1]:
+            if self._waiting and ready(timeout, writing=(self._fd,)):
                 self._waiting = self._waiting[os.write(self._fd, self._waiting[:_AT_ONCE]) :]
         except BlockingIOError:
             pass

@@ -546,3 +546,27 @@ def test_a_terminal_has_the_usual_signals_although_we_ignore_some(
         pass
     assert pty.wait(30) == 128 + number
     pty.close()
+
+
+def test_a_process_with_many_open_files_has_terminals_too() -> None:
+    """`select` takes no descriptor above 1023, and a run on many workers with many plugins has some."""
+    source = r"""
+import os, resource, sys
+soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+if hard != resource.RLIM_INFINITY and hard < 1200:
+    sys.exit(0)
+resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 1200) if soft != resource.RLIM_INFINITY else soft, hard))
+held = [os.open(os.devnull, os.O_RDONLY) for _ in range(1050)]
+from pytest_kiro.sandbox.local import LocalProvider
+from pytest_kiro.sandbox.protocol import SandboxSpec
+from pytest_kiro.settings import read
+sandbox = LocalProvider(read(option=lambda _: None, environ={}, ini=lambda _: None)).create(SandboxSpec())
+pty = sandbox.open_pty()
+pty.write(b" exec echo $((6 * 7))\n")
+said = b""
+while data := pty.read(60):
+    said += data
+sandbox.close()
+assert b"42" in said, said
+"""
+    run_python(source)

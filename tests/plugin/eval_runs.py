@@ -104,7 +104,8 @@ class Evals:
 
     def run(self, *args: str | os.PathLike[str]) -> pytest.RunResult:
         """Run pytest here in this process: quick, and safe for what touches neither terminal nor signals."""
-        return self.pytester.runpytest_inprocess(*QUIET, *args)
+        # rerunfailures leaves a socket open in each run, and a process may have many of them.
+        return self.pytester.runpytest_inprocess(*QUIET, "-p", "no:rerunfailures", *args)
 
     def process(self, *args: str | os.PathLike[str], randomly: bool = False) -> pytest.RunResult:
         """Run pytest here in a process of its own."""

@@ -166,7 +166,7 @@ def test_a_home_may_have_any_name(standin: Standin) -> None:
 
 def test_a_turn_with_a_key_loads_nothing_of_all_this(standin: Standin) -> None:
     """It must cost little more than starting Python."""
-    standin.command[1:1] = ["-X", "importtime"]
+    standin.command[1:1] = ["-S", "-X", "importtime"]  # without what measures coverage, which has a database
     loaded = standin.run(*HEADLESS, "hello", replies=[["hi"]]).err
 
     assert "kiro_cli.login" in loaded
