@@ -172,8 +172,11 @@ def arrow_keys_reach_the_selector(device: Device) -> None:
 def the_code_is_shown_in_the_box_only(device: Device) -> None:
     child = device.begin("--kiro-login-args=--license free", "--junitxml=junit.xml", "--kiro-results=results.json")
     device.wait_for_the_code()
+    child.expect(r"\x1b7\x1b\[2A\x1b\[3G9:5\d left \x1b8")  # the time goes on, two lines up
+    before = child.before
     device.approve()
-    code, shown = device.ends(child)
+    code, after = device.ends(child)
+    shown = before + after
     assert code == 0, shown
     assert SELECTOR not in shown, "nothing had to be selected"
     assert "Confirm the following code" not in shown

@@ -102,6 +102,14 @@ def test_auto_takes_a_stored_login_first(sandbox: LocalSandbox) -> None:
     assert enter(sandbox, IN, key="ksk_1") == Identity("stored login", "ada@example.com")
 
 
+def test_a_plan_is_told_where_whoami_knows_it(sandbox: LocalSandbox) -> None:
+    identity = enter(sandbox, """echo '{"accountType":"Google","email":"ada@example.com","plan":"Pro"}'""")
+    assert identity.plan == "Pro"
+    assert identity.described == "ada@example.com (stored login, plan Pro)"
+    assert enter(sandbox, IN).plan is None
+    assert enter(sandbox, """echo '{"accountType":"Google","plan":{"name":"Pro"}}'""").plan is None, "no text"
+
+
 def test_auto_takes_the_key_when_nobody_is_in(sandbox: LocalSandbox) -> None:
     assert enter(sandbox, BY_KEY, key="ksk_1") == Identity("api key", "API key", env={"KIRO_API_KEY": "ksk_1"})
 
