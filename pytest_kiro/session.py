@@ -149,7 +149,8 @@ class KiroSession:
             fresh = not (spec.image or spec.snapshot) and settings.snapshot in ("none", "auto")
             asks = self.cli(isolated=self.provider.isolated) == "official" and settings.replies != "scenario"
             how = "auto" if fresh and asks and settings.sandbox in built_in() else "none"
-        expect(how, self.ways(human, environ))
+        if how != "none":
+            expect(how, self.ways(human, environ))
 
     def cli(self, *, isolated: bool) -> str:
         """Which CLI answers: unless told, the stand-in wherever nothing keeps Kiro off this machine."""

@@ -9,6 +9,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,12 @@ class Saved:
     """
 
     def __init__(self, path: Path | None = None) -> None:
-        self.path = path or _default()
-        self._was_there = False
+        self._given, self._was_there = path, False
+
+    @cached_property
+    def path(self) -> Path:
+        """The file, which need not be there."""
+        return self._given or _default()
 
     def newest(self) -> Credentials | None:
         """Return what is saved, None when nothing is; `LoginError` when it cannot be used."""
