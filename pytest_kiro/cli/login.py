@@ -123,8 +123,7 @@ def login(sandbox: Sandbox, cli: Installation, how: str, ways: Ways, *, scripted
     if how == "auto" and (scripted or cli.scripted):
         return Identity("scripted", env={commands.API_KEY: commands.PLACEHOLDER_KEY})
     if how in ("auto", "device") and (account := whoami(sandbox, cli, timeout=ways.timeout)):
-        _take(sandbox, cli, ways)  # its tokens are known from here on, so that nothing writes them
-        return _identity("stored login", account)
+        return _alone("stored login", sandbox, cli, ways, account)
     if how == "auto":
         how = _choose(ways)
     return {"api-key": _by_key, "saved": _by_saved, "device": _by_device}[how](sandbox, cli, ways)
@@ -196,10 +195,7 @@ def _by_saved(sandbox: Sandbox, cli: Installation, ways: Ways) -> Identity:
 
 def _by_device(sandbox: Sandbox, cli: Installation, ways: Ways) -> Identity:
     if ways.exchange is None:
-        account = _ask(sandbox, cli, ways)
-        own = _take(sandbox, cli, ways)
-        renewal = own and Renewal(sandbox, Memory(own), own, ways.hide)
-        return _identity("device login", account, renewal=renewal)
+        return _alone("device login", sandbox, cli, ways, _ask(sandbox, cli, ways))
     asked = False
 
     def ask() -> Credentials:
@@ -221,13 +217,13 @@ def _by_device(sandbox: Sandbox, cli: Installation, ways: Ways) -> Identity:
     return _enter("device login", sandbox, cli, ways, found, ways.exchange, there=asked)
 
 
-def _take(sandbox: Sandbox, cli: Installation, ways: Ways) -> Credentials | None:
-    """Return the login in a sandbox, if it can be read, and keep it out of all that is written."""
-    with suppress(LoginError, SandboxError, OSError):
+def _alone(how: How, sandbox: Sandbox, cli: Installation, ways: Ways, account: Mapping[str, Any]) -> Identity:
+    """Return whom a login is of that is in this sandbox only; nothing writes its tokens, nor those that they become."""
+    renewal = None
+    with suppress(LoginError, SandboxError, OSError):  # where it cannot be read nobody else can read it out either
         if found := credentials.take(sandbox, version=cli.version, scripted=cli.scripted):
-            ways.hide(found)
-            return found
-    return None
+            renewal = Renewal(sandbox, Memory(found), found, ways.hide)
+    return _identity(how, account, renewal=renewal)
 
 
 def _ask(sandbox: Sandbox, cli: Installation, ways: Ways) -> Mapping[str, Any]:

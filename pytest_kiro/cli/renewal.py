@@ -92,7 +92,7 @@ class Renewal:
             return False
         try:
             newest, there = self._source.newest(), self._take()
-            if newest is None or newest.same_login(there):
+            if newest is None or newest.same_login(there) or (there is not None and newest.older_than(there)):
                 return False
             self._copied, self._held = True, newest
             self._hide(newest)

@@ -12,7 +12,7 @@ from login_data import login
 from pytest_kiro.cli import credentials
 from pytest_kiro.cli.credentials import Credentials
 from pytest_kiro.cli.exchange import Exchange
-from pytest_kiro.cli.renewal import Renewal, Source
+from pytest_kiro.cli.renewal import Memory, Renewal, Source
 from pytest_kiro.cli.saved import Saved
 from pytest_kiro.errors import SandboxError
 from pytest_kiro.sandbox.local import LocalSandbox
@@ -185,3 +185,19 @@ def test_a_sandbox_that_takes_nothing_is_told_by_the_turn(machine: Machine, sour
     assert not machine.renewal.copy_in()
     with pytest.raises(SandboxError):
         machine.sandbox.read_file("x")
+
+
+def test_an_older_one_is_no_help(sandbox: LocalSandbox) -> None:
+    """kiro-cli has renewed its token, and is refused all the same: what it had before would be worse."""
+    held = login("one", expires=expiring(60))
+    machine = Machine(sandbox, Memory(held), held)
+    credentials.put(sandbox, login("two", expires=expiring(7200)))
+    assert not machine.renewal.copy_in()
+    assert machine.has == "two"
+
+
+def test_a_process_that_is_alone_hides_what_its_login_becomes(sandbox: LocalSandbox) -> None:
+    machine = Machine(sandbox, Memory(login("one")))
+    machine.renews("two")
+    machine.renewal.hand_on()
+    assert machine.hidden[2:] == ["two-access", "two-refresh"]
