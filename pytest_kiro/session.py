@@ -145,10 +145,11 @@ class KiroSession:
         settings = self.settings
         how = settings.login
         if how == "auto":
-            # An image may have somebody's login in it; by its path a CLI may be the stand-in, which needs none.
+            # An image may have somebody's login in it; and what is not installed by us may be the stand-in.
             fresh = not (spec.image or spec.snapshot) and settings.snapshot in ("none", "auto")
-            asks = self.cli(isolated=self.provider.isolated) == "official" and settings.replies != "scenario"
-            how = "auto" if fresh and asks and settings.sandbox in built_in() else "none"
+            installed = self.provider.isolated and self.cli(isolated=True) == "official"
+            asks = fresh and installed and settings.replies != "scenario"
+            how = "auto" if asks and settings.sandbox in built_in() else "none"
         if how != "none":
             expect(how, self.ways(human, environ))
 
