@@ -120,7 +120,7 @@ class Terminal(SpawnBase):  # type: ignore[misc] # pexpect tells no types
         __tracebackhide__ = True
         _check_seconds(timeout)
         if any(more[1:]) or words.get("async_") or words.get("async"):
-            raise NotImplementedError("a terminal in a sandbox cannot be awaited; leave out async_")
+            raise TypeError("a terminal in a sandbox cannot be awaited; leave out async_")
         try:
             return wait(what, timeout, *more, **words)
         except (EOF, TIMEOUT) as error:

@@ -474,16 +474,7 @@ def a_saved_login_needs_no_terminal(device: Device) -> None:
 
 def without_a_terminal(device: Device, *args: str) -> subprocess.CompletedProcess[str]:
     """Run pytest where no terminal is, not even this test's own."""
-    return subprocess.run(
-        [sys.executable, "-m", "pytest", *QUIET, "-p", "no:cacheprovider", *device.args, *args],
-        cwd=device.path,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE,
-        start_new_session=True,
-        check=False,
-    )
+    return device.evals.detached("pytest", *QUIET, "-p", "no:cacheprovider", *device.args, *args)
 
 
 def without_anything_the_remedies_are_told(device: Device) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import select
+import subprocess
 import sys
 import textwrap
 import time
@@ -111,6 +112,20 @@ class Evals:
         """Run pytest here in a process of its own."""
         quiet = QUIET[2:] if randomly else QUIET
         return self.pytester.runpytest_subprocess(*quiet, *args, timeout=DEADLINE)
+
+    def detached(self, module: str, *args: str, stdin: str = "", **env: str) -> subprocess.CompletedProcess[str]:
+        """Run a module here where no terminal is, also when these tests have one."""
+        return subprocess.run(
+            [sys.executable, "-W", "error", "-m", module, *args],
+            cwd=self.path,
+            env={**os.environ, **env},
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE,
+            start_new_session=True,
+            check=False,
+        )
 
     def passes(self, source: str, tables: Mapping[str, Sequence[Turn]], *args: str) -> pytest.RunResult:
         """Run one file of evals that all pass."""

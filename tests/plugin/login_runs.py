@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from eval_runs import DEADLINE, QUIET, Evals, program, stand_in
+from eval_runs import QUIET, Evals, program, stand_in
 
 VERSION = 'if [ "$1" = --version ]; then echo "kiro-cli 2.30.1"; exit; fi'
 CONFTEST = """
@@ -44,18 +42,8 @@ class Logins:
 
     def detached(self, *args: str) -> tuple[int, pytest.LineMatcher]:
         """Run pytest without any terminal, also where these tests have one; return exit code and output."""
-        done = subprocess.run(
-            [sys.executable, "-m", "pytest", *QUIET, "-p", "no:cacheprovider", self.cli, *args],
-            cwd=self.path,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=DEADLINE,
-            start_new_session=True,
-            check=False,
-        )
-        return done.returncode, pytest.LineMatcher(done.stdout.splitlines())
+        done = self.evals.detached("pytest", *QUIET, "-p", "no:cacheprovider", self.cli, *args)
+        return done.returncode, pytest.LineMatcher((done.stdout + done.stderr).splitlines())
 
     def written(self, word: str) -> list[Path]:
         """The files that a run has left with this in it."""

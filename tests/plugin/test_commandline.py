@@ -6,12 +6,11 @@ import os
 import signal
 import stat
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from eval_runs import DEADLINE, Evals, program, stand_in, toml, wait_until
+from eval_runs import Evals, program, stand_in, toml, wait_until
 from login_data import login
 from plugin.device_runs import CTRL_C, DOWN, ENTER, SELECTOR, Device
 
@@ -29,17 +28,7 @@ def device(evals: Evals) -> Iterator[Device]:
 
 def command(evals: Evals, *words: str, stdin: str = "", **env: str) -> subprocess.CompletedProcess[str]:
     """Run a command where no terminal is."""
-    return subprocess.run(
-        [sys.executable, "-W", "error", "-m", "pytest_kiro", *words],
-        cwd=evals.path,
-        env={**os.environ, **env},
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE,
-        start_new_session=True,
-        check=False,
-    )
+    return evals.detached("pytest_kiro", *words, stdin=stdin, **env)
 
 
 def login_file(evals: Evals) -> Path:

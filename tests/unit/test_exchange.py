@@ -18,6 +18,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from helpers import wait_until
 from login_data import login
 
@@ -471,3 +472,25 @@ def test_what_ask_raises_is_raised_as_it_is(run: Run) -> None:
         exchange.obtain(ask, timeout=1)  # type: ignore[arg-type]
     assert caught.value is error
     wait_until(lambda: (run.folder / "login.json").exists())
+
+
+def test_an_older_one_replaces_no_newer(tmp_path: Path) -> None:
+    """Two sandboxes renew their tokens, and the later one may be heard first."""
+    exchange = Exchange(tmp_path / "run")
+    newer, older = (login(str(day), expires=f"2026-12-0{day}T00:00:00Z") for day in (2, 1))
+    try:
+        exchange.obtain(lambda: newer, timeout=1)
+        exchange.offer(older)
+        assert newer.same_login(exchange.newest())
+    finally:
+        exchange.remove()
+
+
+def test_who_waits_can_keep_its_own_sandbox_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pytest_kiro.cli.exchange._MINUTE", 0.05)
+    exchange, kept = Exchange(tmp_path / "run"), list[int]()
+    (tmp_path / "run").mkdir(mode=0o700)
+    with FileLock(tmp_path / "run" / "login.asking"), pytest.raises(LoginError, match="has been asking"):
+        exchange.obtain(lambda: login("one"), timeout=1, waiting=lambda: kept.append(1))
+    assert kept
+    exchange.remove()

@@ -268,7 +268,7 @@ def test_secrets_do_not_show(start: Start) -> None:
         (lambda t: t.expect(b"x"), TypeError, "as pattern, must be one of"),
         (lambda t: t.expect("x", timeout="5"), TypeError, "timeout='5' is not right; wanted: seconds"),
         (lambda t: t.wait(timeout=True), TypeError, "timeout=True is not right; wanted: seconds"),
-        (lambda t: t.expect("x", async_=True), NotImplementedError, "cannot be awaited; leave out async_"),
+        (lambda t: t.expect("x", async_=True), TypeError, "cannot be awaited; leave out async_"),
         (lambda t: t.sendcontrol("ä"), ValueError, "there is no Ctrl and 'ä'; use a letter or one of"),
         (lambda t: t.sendcontrol(""), ValueError, "there is no Ctrl and ''; use"),
         (lambda t: t.setwinsize("24", 80), TypeError, r"the size \(80, '24'\) is not right; wanted: columns and rows"),

@@ -56,7 +56,7 @@ class Hiding:
         def write_hidden(msg: str, **how: bool) -> None:
             write(secrets.torn(msg), **how)
 
-        writer.write = write_hidden  # type: ignore[method-assign] # all else that it does is said by this
+        writer.write = write_hidden  # type: ignore[method-assign] # no hook sees what it writes
 
     # -- reports
 
