@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pytest_kiro import Identity, Kiro, SandboxSpec, settings
+from pytest_kiro import Identity, Kiro, SandboxSpec
 from pytest_kiro.agent.owner import Owner, Owners
-from pytest_kiro.cli import commands
-from pytest_kiro.cli.install import install
+from pytest_kiro.kirocli import commands
+from pytest_kiro.kirocli.install import install
 from pytest_kiro.sandbox.local import LocalProvider
 from pytest_kiro.sandbox.protocol import Provider
+from pytest_kiro.settings import table as settings
 
 
 @contextmanager

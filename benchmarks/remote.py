@@ -24,10 +24,10 @@ from bench_kiro import bench_kiro, owner
 from emulator import Emulator
 from pairs import alternate, median_ratio, spread, table
 
-from pytest_kiro.cli import commands
+from pytest_kiro.kirocli import commands
 from pytest_kiro.sandbox.daytona.provider import DaytonaProvider
 from pytest_kiro.sandbox.protocol import Provider
-from pytest_kiro.settings import Settings
+from pytest_kiro.settings.table import Settings
 
 _LATENCY = 0.05
 _SCENARIO = '[[turn_of_bench.turn]]\nrequests = [["Hello."]]\n'

@@ -18,7 +18,7 @@ from pathlib import Path
 from bench_kiro import bench_kiro, owner
 from pairs import PAIRS, alternate, median_ratio, spread, table
 
-from pytest_kiro.cli import commands
+from pytest_kiro.kirocli import commands
 
 _LARGE, _SMALL = 200_000_000, 50_000_000
 _SCENARIO = '[[turn_of_bench.turn]]\nrequests = [["Done."]]\nmisbehave = {{ huge = {size} }}\n'

@@ -12,7 +12,7 @@ from pathlib import Path
 from bench_kiro import bench_kiro, owner
 from pairs import alternate, median_difference, spread, table
 
-from pytest_kiro.cli import commands
+from pytest_kiro.kirocli import commands
 
 _PROMPT = "Say hello."
 _SCENARIO = '[[turn_of_bench.turn]]\nrequests = [["Hello."]]\n'

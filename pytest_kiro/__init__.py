@@ -10,21 +10,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pytest_kiro.agent.changes import Changes
     from pytest_kiro.agent.conversation import Conversation
     from pytest_kiro.agent.kiro import Kiro
     from pytest_kiro.agent.live import LiveTurn
     from pytest_kiro.agent.stop import Condition, on_calls, on_command, on_silence, on_text
-    from pytest_kiro.agent.turn import Turn
     from pytest_kiro.agent.workspace import SandboxPath, Workspace
-    from pytest_kiro.cli.events import Event
-    from pytest_kiro.cli.evidence import Cause
-    from pytest_kiro.cli.install import Installation
-    from pytest_kiro.cli.login import Identity
-    from pytest_kiro.cli.transcript import ToolCall
     from pytest_kiro.errors import (
         BudgetExceeded,
-        CommandFailed,
         ConversationError,
         InstallError,
         KiroError,
@@ -38,30 +30,35 @@ if TYPE_CHECKING:
         SandboxTimeout,
         SettingsError,
         SetupError,
-        TurnError,
-        TurnFailed,
-        TurnTimeout,
     )
-    from pytest_kiro.sandbox.protocol import ExecResult, Provider, Pty, Sandbox, SandboxSpec
-    from pytest_kiro.settings import Settings
+    from pytest_kiro.kirocli.events import Event
+    from pytest_kiro.kirocli.install import Installation
+    from pytest_kiro.login.login import Identity
+    from pytest_kiro.sandbox.protocol import CommandFailed, ExecResult, Provider, Pty, Sandbox, SandboxSpec
+    from pytest_kiro.settings.table import Settings
     from pytest_kiro.terminal.expect import Terminal
+    from pytest_kiro.turn.causes import Cause
+    from pytest_kiro.turn.changes import Changes
+    from pytest_kiro.turn.errors import TurnError, TurnFailed, TurnTimeout
+    from pytest_kiro.turn.transcript import ToolCall
+    from pytest_kiro.turn.turn import Turn
 
 _HOMES = {
-    "agent.changes": ["Changes"],
+    "turn.changes": ["Changes"],
     "agent.conversation": ["Conversation"],
     "agent.kiro": ["Kiro"],
     "agent.live": ["LiveTurn"],
     "agent.stop": ["Condition", "on_calls", "on_command", "on_silence", "on_text"],
-    "agent.turn": ["Turn"],
+    "turn.errors": ["TurnError", "TurnFailed", "TurnTimeout"],
+    "turn.turn": ["Turn"],
     "agent.workspace": ["SandboxPath", "Workspace"],
-    "cli.events": ["Event"],
-    "cli.evidence": ["Cause"],
-    "cli.install": ["Installation"],
-    "cli.login": ["Identity"],
-    "cli.transcript": ["ToolCall"],
+    "kirocli.events": ["Event"],
+    "turn.causes": ["Cause"],
+    "kirocli.install": ["Installation"],
+    "login.login": ["Identity"],
+    "turn.transcript": ["ToolCall"],
     "errors": [
         "BudgetExceeded",
-        "CommandFailed",
         "ConversationError",
         "InstallError",
         "KiroError",
@@ -75,12 +72,9 @@ _HOMES = {
         "SandboxTimeout",
         "SettingsError",
         "SetupError",
-        "TurnError",
-        "TurnFailed",
-        "TurnTimeout",
     ],
-    "sandbox.protocol": ["ExecResult", "Provider", "Pty", "Sandbox", "SandboxSpec"],
-    "settings": ["Settings"],
+    "sandbox.protocol": ["CommandFailed", "ExecResult", "Provider", "Pty", "Sandbox", "SandboxSpec"],
+    "settings.table": ["Settings"],
     "terminal.expect": ["Terminal"],
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -10,8 +10,8 @@ from typing import Any
 
 from pytest_kiro.commandline.output import complain
 from pytest_kiro.errors import KiroError
-from pytest_kiro.redaction import Secrets
-from pytest_kiro.settings import TABLE
+from pytest_kiro.secrecy.redaction import Secrets
+from pytest_kiro.settings.table import TABLE
 
 #: The settings that commands have, under the names that they have for pytest.
 _LOGIN = ("sandbox", "cli", "cli_version", "snapshot", "login_args", "login_timeout", "open_browser", "setup_timeout")

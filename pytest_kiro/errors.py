@@ -19,21 +19,24 @@ KiroError
 ├── CommandFailed            a checked command failed; `.result` is attached
 └── RecordingMiss            a replay has no such turn
 
-Every message says what happened, with which values, the last lines of output, and what to do next.
+Every message says what happened, with which values, the last lines of output, and what to do next. An error that
+carries a value is defined where the value is: `TurnError` in turn/errors.py, `CommandFailed` in sandbox/protocol.py.
 """
 
 from __future__ import annotations
 
 import operator
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pytest_kiro.agent.turn import Turn
-    from pytest_kiro.sandbox.protocol import ExecResult
 
 
 class KiroError(Exception):
-    """The root of every error that pytest-kiro raises."""
+    """The root of every error that pytest-kiro raises.
+
+    `what` happened, with which values; `advice` is what to do next; `output` is what was printed, of which the last
+    lines are shown.
+    """
+
+    def __init__(self, what: str, *, advice: str = "", output: str = "") -> None:
+        super().__init__(message(what, output=output, advice=advice))
 
 
 #: Put into a module as `__tracebackhide__`: our errors end in advice, and our frames above them say nothing more.
@@ -50,9 +53,13 @@ def message(what: str, *, output: str = "", advice: str = "", lines: int = 10) -
     node is missing
       | sh: node: not found
     install node
+    >>> print(message("node is missing", advice="install node"))
+    node is missing; install node
     """
     tail = output.rstrip().splitlines()[-lines:]
     shown = [f"  | {line if len(line) <= _LONGEST_LINE else line[:_LONGEST_LINE] + '…'}" for line in tail]
+    if advice and not shown and not {"\n", ";"} & {*what, *advice}:  # else it reads better on a line of its own
+        return f"{what}; {advice}"
     return "\n".join([what, *shown, *([advice] if advice else [])])
 
 
@@ -71,8 +78,8 @@ class SandboxError(SetupError):
 class SandboxTimeout(SandboxError):
     """A command did not end in time and was killed; `.output` is what it had printed."""
 
-    def __init__(self, text: str, output: str = "") -> None:
-        super().__init__(text)
+    def __init__(self, what: str, output: str = "", *, advice: str = "") -> None:
+        super().__init__(what, advice=advice)
         self.output = output
 
 
@@ -98,34 +105,13 @@ class BudgetExceeded(SetupError):
     #: The word of `Cause.BUDGET`, and that the world is at fault: as of a turn.
     cause, infrastructure = "budget", True
 
-    def __init__(self, text: str, *, spent: float, cap: float) -> None:
-        super().__init__(text)
+    def __init__(self, what: str, *, spent: float, cap: float, advice: str = "") -> None:
+        super().__init__(what, advice=advice)
         self.spent, self.cap = spent, cap
 
 
 class LaunchError(KiroError):
     """The launch marker never came: the message has what the shell said instead."""
-
-
-class TurnError(KiroError):
-    """A turn did not complete; `.turn` is always attached."""
-
-    def __init__(self, text: str, turn: Turn) -> None:
-        super().__init__(text)
-        self.turn = turn
-
-    @property
-    def infrastructure(self) -> bool:
-        """Whether the world was at fault, so that nothing was learnt about the agent."""
-        return self.turn.cause is not None and self.turn.cause.infrastructure
-
-
-class TurnFailed(TurnError):
-    """A turn ended without success; `.turn.cause` says why."""
-
-
-class TurnTimeout(TurnError):
-    """A turn was ended because its time was over."""
 
 
 class NotPrinted(KiroError):
@@ -134,15 +120,6 @@ class NotPrinted(KiroError):
 
 class ConversationError(KiroError):
     """A turn was asked for where no conversation can take it."""
-
-
-class CommandFailed(KiroError):
-    """A command that was checked failed; `.result` has its output."""
-
-    def __init__(self, result: ExecResult) -> None:
-        what = f"command failed with exit code {result.exit_code}: {result.command}"
-        super().__init__(message(what, output=result.output))
-        self.result = result
 
 
 class RecordingMiss(KiroError):

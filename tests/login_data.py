@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from typing import Any
 
-from pytest_kiro.cli import credentials
-from pytest_kiro.cli.credentials import Credentials
+from pytest_kiro.login import credentials
+from pytest_kiro.login.credentials import Credentials
 
 TOKEN, REGISTRATION = "kirocli:odic:token", "kirocli:odic:device-registration"
 

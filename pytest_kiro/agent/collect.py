@@ -10,20 +10,21 @@ from typing import TYPE_CHECKING
 
 from pytest_kiro.agent.live import LiveTurn
 from pytest_kiro.agent.prepare import Resume
-from pytest_kiro.cli import layout, sessions
-from pytest_kiro.cli.commands import Engine
-from pytest_kiro.cli.evidence import Cause, Ending, combine, contradict, judge
-from pytest_kiro.cli.transcript import Transcript
 from pytest_kiro.errors import HIDE_FRAMES, SandboxError
+from pytest_kiro.kirocli import layout, sessions
+from pytest_kiro.kirocli.commands import Engine
+from pytest_kiro.kirocli.evidence import combine, contradict, judge
 from pytest_kiro.sandbox.protocol import Sandbox
 from pytest_kiro.terminal.attach import Attached
 from pytest_kiro.terminal.launch import Launch, Outcome, read_outcome
 from pytest_kiro.terminal.text import Plain, fold
+from pytest_kiro.turn.causes import Cause, Ending
+from pytest_kiro.turn.transcript import Transcript
 
 if TYPE_CHECKING:
     from pytest_kiro.agent.options import RunOptions
     from pytest_kiro.agent.stop import Condition
-    from pytest_kiro.redaction import Secrets
+    from pytest_kiro.secrecy.redaction import Secrets
 
 __tracebackhide__ = HIDE_FRAMES
 _COLLECT_TIMEOUT = 60.0

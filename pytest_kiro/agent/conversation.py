@@ -8,9 +8,6 @@ from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any, Unpack
 
 from pytest_kiro.agent import stop
-from pytest_kiro.agent.budget import Reservation
-from pytest_kiro.agent.calls import ToolCalls
-from pytest_kiro.agent.changes import Changes
 from pytest_kiro.agent.collect import Account, Left, account, clear, collect, stopped_late
 from pytest_kiro.agent.live import LiveTurn
 from pytest_kiro.agent.options import RunArguments, RunOptions
@@ -19,14 +16,17 @@ from pytest_kiro.agent.prepare import Resume, prepare
 from pytest_kiro.agent.printed import Printed
 from pytest_kiro.agent.running import Patience
 from pytest_kiro.agent.stop import Condition, StopWhen
-from pytest_kiro.agent.turn import Turn
 from pytest_kiro.agent.workspace import Workspace
-from pytest_kiro.cli import commands
-from pytest_kiro.cli.transcript import Transcript
 from pytest_kiro.errors import HIDE_FRAMES, ConversationError
-from pytest_kiro.scripted import scenario
+from pytest_kiro.kirocli import commands
+from pytest_kiro.run.budget import Reservation
+from pytest_kiro.standin import scenario
 from pytest_kiro.terminal.attach import Attached, attach
 from pytest_kiro.terminal.launch import Launch
+from pytest_kiro.turn.calls import ToolCalls
+from pytest_kiro.turn.changes import Changes
+from pytest_kiro.turn.transcript import Transcript
+from pytest_kiro.turn.turn import Turn
 
 if TYPE_CHECKING:
     from pytest_kiro.agent.kiro import Kiro

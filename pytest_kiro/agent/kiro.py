@@ -7,22 +7,22 @@ import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Unpack
 
-from pytest_kiro.agent.admission import Admission
-from pytest_kiro.agent.budget import Budget
 from pytest_kiro.agent.conversation import Conversation
 from pytest_kiro.agent.live import LiveTurn, Observer
 from pytest_kiro.agent.options import RunArguments
 from pytest_kiro.agent.owner import Owners
 from pytest_kiro.agent.stop import StopWhen
-from pytest_kiro.agent.turn import Turn
 from pytest_kiro.agent.workspace import Workspace
-from pytest_kiro.cli import commands
-from pytest_kiro.cli.install import Installation
-from pytest_kiro.cli.login import Identity
 from pytest_kiro.errors import HIDE_FRAMES, SettingsError
-from pytest_kiro.redaction import Secrets
+from pytest_kiro.kirocli import commands
+from pytest_kiro.kirocli.install import Installation
+from pytest_kiro.login.admission import Admission
+from pytest_kiro.login.login import Identity
+from pytest_kiro.run.budget import Budget
 from pytest_kiro.sandbox.protocol import Sandbox
-from pytest_kiro.settings import Settings
+from pytest_kiro.secrecy.redaction import Secrets
+from pytest_kiro.settings.table import Settings
+from pytest_kiro.turn.turn import Turn
 
 if TYPE_CHECKING:
     from pytest_kiro.terminal.expect import Terminal

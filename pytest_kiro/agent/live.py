@@ -13,23 +13,23 @@ from typing import TYPE_CHECKING, Protocol
 from pytest_kiro.agent.printed import Printed
 from pytest_kiro.agent.running import Patience, Running
 from pytest_kiro.agent.stop import compiled
-from pytest_kiro.agent.turn import Turn
-from pytest_kiro.cli.evidence import LOGIN_WITHIN, Cause, Ending, waits_for_login
 from pytest_kiro.errors import (
     HIDE_FRAMES,
     ConversationError,
     LoginError,
     NotPrinted,
-    TurnFailed,
-    TurnTimeout,
     message,
 )
+from pytest_kiro.kirocli.evidence import LOGIN_WITHIN, waits_for_login
 from pytest_kiro.terminal.attach import Attached
+from pytest_kiro.turn.causes import Cause, Ending
+from pytest_kiro.turn.errors import TurnFailed, TurnTimeout
+from pytest_kiro.turn.turn import Turn
 
 if TYPE_CHECKING:
     from pytest_kiro.agent.conversation import Conversation
-    from pytest_kiro.cli.events import Event
-    from pytest_kiro.cli.transcript import ToolCall
+    from pytest_kiro.kirocli.events import Event
+    from pytest_kiro.turn.transcript import ToolCall
 
 __tracebackhide__ = HIDE_FRAMES
 #: Characters before the latest chunk in which something that is looked for may have begun.

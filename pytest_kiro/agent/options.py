@@ -9,7 +9,7 @@ from typing import Any, TypedDict
 
 from pytest_kiro.errors import HIDE_FRAMES, SettingsError
 from pytest_kiro.sandbox.protocol import check_env
-from pytest_kiro.settings import EFFORTS, Settings, did_you_mean, parse_trust
+from pytest_kiro.settings.table import EFFORTS, Settings, did_you_mean, parse_trust
 
 __tracebackhide__ = HIDE_FRAMES
 

@@ -16,8 +16,8 @@ from pytest_kiro.errors import ConversationError
 
 if TYPE_CHECKING:
     from pytest_kiro.agent.conversation import Conversation
-    from pytest_kiro.agent.turn import Turn
-    from pytest_kiro.scripted.scenario import Reply
+    from pytest_kiro.standin.scenario import Reply
+    from pytest_kiro.turn.turn import Turn
 
 
 @dataclass(eq=False)

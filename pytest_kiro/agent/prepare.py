@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_kiro.agent.options import RunOptions
 from pytest_kiro.agent.workspace import Workspace
-from pytest_kiro.cli import commands
 from pytest_kiro.errors import HIDE_FRAMES, SettingsError
-from pytest_kiro.scripted.scenario import Reply
+from pytest_kiro.kirocli import commands
+from pytest_kiro.standin.scenario import Reply
 from pytest_kiro.terminal.launch import Launch
 
 if TYPE_CHECKING:

@@ -6,12 +6,12 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from pytest_kiro.cli.events import Event, EventReader, Kind, shown
-from pytest_kiro.cli.layout import Layout
-from pytest_kiro.cli.transcript import ToolCall, Transcript
-from pytest_kiro.redaction import Secrets
-from pytest_kiro.spellings import as_text
+from pytest_kiro.kirocli.events import Event, EventReader, Kind, shown
+from pytest_kiro.kirocli.layout import Layout
+from pytest_kiro.secrecy.redaction import Secrets
+from pytest_kiro.secrecy.spellings import as_text
 from pytest_kiro.terminal.text import Kept, Plain, fold
+from pytest_kiro.turn.transcript import ToolCall, Transcript
 
 #: Bytes of a turn that are kept; beyond it the middle is dropped, and the Turn says so.
 KEPT = 16 * 1024 * 1024

@@ -9,9 +9,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from pytest_kiro.agent.stop import Condition
-from pytest_kiro.cli.evidence import Cause, Ending
 from pytest_kiro.errors import KiroError, LaunchError, PtyClosed, SandboxError, SandboxTimeout
 from pytest_kiro.terminal.attach import Attached
+from pytest_kiro.turn.causes import Cause, Ending
 
 #: Seconds that Kiro has to write its records after Ctrl-C, and then after SIGTERM, before it is killed.
 GRACE, LAST_GRACE = 5.0, 2.0

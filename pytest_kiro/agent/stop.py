@@ -17,11 +17,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pytest_kiro.agent.calls import walk
+from pytest_kiro.turn.calls import walk
 
 if TYPE_CHECKING:
     from pytest_kiro.agent.live import LiveTurn
-    from pytest_kiro.cli.transcript import ToolCall
+    from pytest_kiro.turn.transcript import ToolCall
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_kiro.agent.collect import clear
 from pytest_kiro.agent.prepare import answers
-from pytest_kiro.cli import commands
 from pytest_kiro.errors import HIDE_FRAMES
-from pytest_kiro.scripted import scenario
+from pytest_kiro.kirocli import commands
+from pytest_kiro.standin import scenario
 from pytest_kiro.terminal.attach import attach
 from pytest_kiro.terminal.expect import Terminal, check_size
 from pytest_kiro.terminal.launch import Launch

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pytest_kiro.agent import diff
-from pytest_kiro.agent.changes import Changes, Ledger
 from pytest_kiro.errors import HIDE_FRAMES, SandboxError, SettingsError
 from pytest_kiro.sandbox.protocol import ExecResult, Sandbox
+from pytest_kiro.turn import diff
+from pytest_kiro.turn.changes import Changes, Ledger
 
 __tracebackhide__ = HIDE_FRAMES
 #: What programs rewrite while they only read; the launch script leaves it out as well.

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 
-from pytest_kiro.cli import credentials, device
-from pytest_kiro.cli.login import login as log_in
-from pytest_kiro.cli.saved import Saved
 from pytest_kiro.commandline.output import say
 from pytest_kiro.commandline.ready import Ready, for_a_login, read_settings, ready
 from pytest_kiro.errors import LoginError, message
+from pytest_kiro.login import credentials, device
+from pytest_kiro.login.login import login as log_in
+from pytest_kiro.login.saved import Saved
 
 
 def login(options: Mapping[str, str | None]) -> int:

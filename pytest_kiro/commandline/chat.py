@@ -9,11 +9,11 @@ from pathlib import Path
 from pytest_kiro.agent.conversation import Conversation
 from pytest_kiro.agent.kiro import Kiro
 from pytest_kiro.agent.owner import Owner
-from pytest_kiro.cli.login import login
 from pytest_kiro.commandline.output import complain, say
 from pytest_kiro.commandline.ready import read_settings, ready
 from pytest_kiro.errors import ConversationError
-from pytest_kiro.scripted.scenario import Reply
+from pytest_kiro.login.login import login
+from pytest_kiro.standin.scenario import Reply
 
 _STAND_IN = "The stand-in heard you. It has no model; --kiro-cli=official asks Kiro."
 

@@ -11,17 +11,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from pytest_kiro import conflicts
-from pytest_kiro import settings as table
-from pytest_kiro.cli.install import Installation, install
-from pytest_kiro.cli.login import Ways
 from pytest_kiro.commandline.output import complain
 from pytest_kiro.errors import SettingsError
-from pytest_kiro.redaction import Secrets
-from pytest_kiro.report.human import AtTheTerminal, open_browser
+from pytest_kiro.kirocli.install import Installation, install
+from pytest_kiro.login.box import AtTheTerminal, open_browser
+from pytest_kiro.login.login import Ways
+from pytest_kiro.run.keeper import KiroSession, built_in
 from pytest_kiro.sandbox.protocol import Sandbox, SandboxSpec
-from pytest_kiro.session import KiroSession, built_in
-from pytest_kiro.settings import Settings
+from pytest_kiro.secrecy.redaction import Secrets
+from pytest_kiro.settings import conflicts, table
+from pytest_kiro.settings.table import Settings
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ import difflib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from pytest_kiro.agent.calls import Commands
-from pytest_kiro.agent.changes import KINDS, Changes, Paths
-from pytest_kiro.agent.shown import listed, short
+from pytest_kiro.turn.calls import Commands
+from pytest_kiro.turn.changes import KINDS, Changes, Paths
+from pytest_kiro.turn.shown import listed, short
 
 #: pytest shows eight lines and 640 characters of an explanation, unless it runs with -vv.
 _LINES, _WIDTH = 4, 70

@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pytest_kiro.agent.calls import label, walk
+from pytest_kiro.turn.calls import label, walk
 
 if TYPE_CHECKING:
-    from pytest_kiro.agent.turn import Turn
-    from pytest_kiro.session import Tally
+    from pytest_kiro.run.keeper import Tally
+    from pytest_kiro.turn.turn import Turn
 
 _TRANSCRIPT_LINES = 40
 _DIFF_LINES = 60
@@ -71,7 +71,7 @@ def retried_lines(turns: Sequence[Mapping[str, Any]]) -> list[str]:
 def sandboxes_line(tally: Tally, *, certain: bool) -> str:
     """Count sandboxes by what became of them; `certain` when the provider has looked for what is left.
 
-    >>> from pytest_kiro.session import Tally
+    >>> from pytest_kiro.run.keeper import Tally
     >>> sandboxes_line(Tally(created=4, closed=4), certain=True)
     'sandboxes: created 4, deleted 4, leaked 0'
     """

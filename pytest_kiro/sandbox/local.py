@@ -22,7 +22,7 @@ from pytest_kiro.errors import SandboxClosed, SandboxError, SandboxTimeout, Sett
 from pytest_kiro.sandbox import environment, files, leases, processes
 from pytest_kiro.sandbox.local_pty import LocalPty, no_start
 from pytest_kiro.sandbox.protocol import EXEC_TIMEOUT, OUTPUT_KEPT, ExecResult, SandboxSpec, check_env
-from pytest_kiro.settings import Settings
+from pytest_kiro.settings.table import Settings
 
 
 class LocalProvider:

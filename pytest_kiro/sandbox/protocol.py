@@ -28,7 +28,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
-from pytest_kiro.errors import HIDE_FRAMES, CommandFailed
+from pytest_kiro.errors import HIDE_FRAMES, KiroError
 
 __tracebackhide__ = HIDE_FRAMES
 #: Seconds that a command may take when nobody says otherwise (contract S12).
@@ -69,6 +69,15 @@ class ExecResult:
         # Its end, since that is where programs say what became of it.
         shown = self.output if len(self.output) <= 200 else f"({len(self.output)} characters) …{self.output[-200:]}"
         return f"<ExecResult {self.command!r} exit_code={self.exit_code} output={shown!r}>"
+
+
+class CommandFailed(KiroError):
+    """A command that was checked failed; `.result` has its output."""
+
+    def __init__(self, result: ExecResult) -> None:
+        what = f"command failed with exit code {result.exit_code}: {result.command}"
+        super().__init__(what, output=result.output)
+        self.result = result
 
 
 def check_env(env: Mapping[Any, Any]) -> None:

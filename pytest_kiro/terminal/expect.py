@@ -15,8 +15,8 @@ from pexpect.exceptions import EOF, TIMEOUT
 from pexpect.spawnbase import SpawnBase
 
 from pytest_kiro.errors import HIDE_FRAMES, PtyClosed, SandboxError, message
-from pytest_kiro.redaction import Secrets
 from pytest_kiro.sandbox.protocol import Pty
+from pytest_kiro.secrecy.redaction import Secrets
 from pytest_kiro.terminal.text import Plain, fold
 
 __tracebackhide__ = HIDE_FRAMES

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pytest_kiro.sandbox.protocol import check_env
+from pytest_kiro.turn.changes import Manifest
 
 #: How much of what a shell says is kept while its marker is awaited, in bytes.
 _KEPT_WHILE_WAITING = 64 * 1024
@@ -202,9 +203,6 @@ class Filter:
             return seen[found.end() :]
         self.said = seen[-_KEPT_WHILE_WAITING:]
         return b""
-
-
-Manifest = Mapping[str, str]
 
 
 @dataclass(frozen=True)

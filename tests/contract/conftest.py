@@ -12,7 +12,7 @@ from helpers import read_until
 from machines import PROVIDERS, After, Machines
 
 from pytest_kiro.sandbox.protocol import Pty, Sandbox, SandboxSpec
-from pytest_kiro.settings import read
+from pytest_kiro.settings.table import read
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from helpers import is_alive, wait_until
 from pytest_kiro.sandbox.daytona.provider import DaytonaProvider
 from pytest_kiro.sandbox.local import LocalProvider
 from pytest_kiro.sandbox.protocol import Provider, Pty, Sandbox
-from pytest_kiro.settings import Settings
+from pytest_kiro.settings.table import Settings
 
 
 @dataclass

@@ -17,7 +17,7 @@ from pytest_kiro.errors import SandboxError, SettingsError
 from pytest_kiro.sandbox import leases, processes
 from pytest_kiro.sandbox.local import LocalProvider, LocalSandbox
 from pytest_kiro.sandbox.protocol import SandboxSpec
-from pytest_kiro.settings import read
+from pytest_kiro.settings.table import read
 
 IMPORTS = f"""
 import os, sys, tempfile, json
@@ -27,7 +27,7 @@ from pytest_kiro.errors import *
 from pytest_kiro.sandbox import leases
 from pytest_kiro.sandbox.local import LocalProvider, LocalSandbox
 from pytest_kiro.sandbox.protocol import SandboxSpec
-from pytest_kiro.settings import read
+from pytest_kiro.settings.table import read
 import importlib.util, shutil, pty, pexpect
 provider = LocalProvider(read(option=lambda _: None, environ={{}}, ini=lambda _: None, run_id="runrunrun"))
 """
@@ -559,7 +559,7 @@ resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 1200) if soft != resource.
 held = [os.open(os.devnull, os.O_RDONLY) for _ in range(1050)]
 from pytest_kiro.sandbox.local import LocalProvider
 from pytest_kiro.sandbox.protocol import SandboxSpec
-from pytest_kiro.settings import read
+from pytest_kiro.settings.table import read
 sandbox = LocalProvider(read(option=lambda _: None, environ={}, ini=lambda _: None)).create(SandboxSpec())
 pty = sandbox.open_pty()
 pty.write(b" exec echo $((6 * 7))\n")

@@ -14,8 +14,8 @@ import pytest
 from helpers import wait_until
 from machines import Machines
 
-from pytest_kiro.errors import CommandFailed, SandboxClosed, SandboxError, SandboxTimeout
-from pytest_kiro.sandbox.protocol import OUTPUT_KEPT, Provider, Pty, Sandbox, SandboxSpec
+from pytest_kiro.errors import SandboxClosed, SandboxError, SandboxTimeout
+from pytest_kiro.sandbox.protocol import OUTPUT_KEPT, CommandFailed, Provider, Pty, Sandbox, SandboxSpec
 
 #: A child in each of the ways by which one leaves its parent behind; each writes its number to a file first.
 CHILDREN = {

@@ -14,7 +14,7 @@ from emulator import Emulator
 from pytest_kiro.sandbox.daytona.provider import DaytonaProvider
 from pytest_kiro.sandbox.daytona.sandbox import DaytonaSandbox
 from pytest_kiro.sandbox.protocol import SandboxSpec
-from pytest_kiro.settings import read
+from pytest_kiro.settings.table import read
 
 
 @pytest.fixture

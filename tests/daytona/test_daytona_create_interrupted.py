@@ -18,7 +18,7 @@ SOURCE = """
 import sys
 from pytest_kiro.sandbox.daytona.provider import DaytonaProvider
 from pytest_kiro.sandbox.protocol import SandboxSpec
-from pytest_kiro.settings import read
+from pytest_kiro.settings.table import read
 
 options = {"snapshot": sys.argv[1]}
 settings = read(option=options.get, environ={}, ini=lambda _: None, run_id="0123456789abcdef")

@@ -13,9 +13,9 @@ import pytest
 from daytona_helpers import Make, Waits
 from emulator import Emulator
 
-from pytest_kiro.cli.install import install
-from pytest_kiro.cli.official import build_lines
 from pytest_kiro.errors import SandboxError, SandboxTimeout
+from pytest_kiro.kirocli.install import install
+from pytest_kiro.kirocli.official import build_lines
 from pytest_kiro.sandbox.daytona.client import Client
 from pytest_kiro.sandbox.daytona.provider import DaytonaProvider
 from pytest_kiro.sandbox.daytona.snapshot import Builder

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from emulator import Emulator
 
-from pytest_kiro.cli.official import HOSTS
+from pytest_kiro.kirocli.official import HOSTS
 from pytest_kiro.sandbox.daytona import creation, wanted
 from pytest_kiro.sandbox.protocol import SandboxSpec
 

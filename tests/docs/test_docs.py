@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 import pytest_kiro
-from pytest_kiro import settings
 from pytest_kiro.sandbox import environment
+from pytest_kiro.settings import table as settings
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]

@@ -20,37 +20,33 @@ import pytest_kiro
 
 ROOT = Path(pytest_kiro.__file__).parent
 FILES = sorted(path for path in ROOT.rglob("*.py") if "kiro_cli" not in path.parts)
-STAND_IN = sorted((ROOT / "scripted" / "kiro_cli").rglob("*.py"))
+STAND_IN = sorted((ROOT / "standin" / "kiro_cli").rglob("*.py"))
 
-#: The floor of each room and of each file that stands alone. Files named plugin.py are on the top floor, in any room.
+#: The floor of each room and of each file that stands alone.
 FLOORS = {
     "errors": 0,
-    "parsing": 0,
-    "settings": 0,
-    "redaction": 0,
-    "spellings": 0,
-    "conflicts": 0,
-    "sandbox": 1,
-    "terminal": 2,
-    "cli": 3,
-    "scripted": 3,
-    "agent": 4,
-    "recording": 4,
-    "session": 5,
-    "trials": 5,
-    "report": 5,
-    "commandline": 6,
-    "hookspecs": 6,
-    "plugin": 6,
-    "__main__": 7,
-    "__init__": 7,
+    "secrecy": 0,
+    "turn": 1,
+    "settings": 1,
+    "standin": 1,
+    "sandbox": 2,
+    "records": 2,
+    "terminal": 3,
+    "kirocli": 4,
+    "run": 4,
+    "login": 5,
+    "agent": 6,
+    "report": 7,
+    "commandline": 7,
+    "plugin": 8,
+    "__main__": 8,
+    "__init__": 8,
 }
-TOP = 6
 #: Where what comes from outside may be imported.
 OUTSIDE = {
-    "pytest": lambda path: path.name in ("plugin.py", "hookspecs.py"),
+    "pytest": lambda path: path.parent == ROOT / "plugin",
     "_pytest": lambda _: False,
-    "pluggy": lambda path: path.name in ("plugin.py", "hookspecs.py"),
+    "pluggy": lambda path: path.parent == ROOT / "plugin",
     "daytona": lambda path: path.is_relative_to(ROOT / "sandbox" / "daytona"),
     "pexpect": lambda path: path in (ROOT / "sandbox" / "local_pty.py", ROOT / "terminal" / "expect.py"),
     "ptyprocess": lambda _: False,
@@ -107,7 +103,7 @@ def room_of(module: str) -> str:
 
 
 def floor_of(module: str) -> int:
-    return TOP if module.endswith(".plugin") else FLOORS[room_of(module)]
+    return FLOORS[room_of(module)]
 
 
 def at_run_time(path: Path) -> Iterator[Import]:
@@ -127,12 +123,7 @@ def test_a_file_imports_only_from_lower_floors_or_its_own_room(path: Path) -> No
         where = f"{path}:{imported.line} imports {imported.module}"
         lower = floor_of(imported.module) < floor_of(me)
         same_room = room_of(imported.module) == room_of(me)
-        ground = floor_of(imported.module) == floor_of(me) == 0
-        if same_room and path.name != "plugin.py":
-            assert not imported.module.endswith(".plugin"), f"{where}: pytest's side of a room is its top"
-        # The entry point registers the other rooms' plugins; they stand on one floor.
-        plugins = path.name == "plugin.py" and floor_of(imported.module) == TOP
-        assert lower or same_room or ground or plugins, where
+        assert lower or same_room, where
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -146,7 +137,7 @@ def test_nobody_imports_the_stand_in() -> None:
     """It runs in a sandbox, as another program."""
     for path in FILES:
         for imported in imports(path):
-            assert not imported.module.startswith("pytest_kiro.scripted.kiro_cli"), f"{path}:{imported.line}"
+            assert not imported.module.startswith("pytest_kiro.standin.kiro_cli"), f"{path}:{imported.line}"
 
 
 def test_the_stand_in_imports_nobody() -> None:
@@ -298,10 +289,10 @@ def loaded_by(statement: str) -> set[str]:
 
 def test_the_plugin_loads_nothing_that_only_an_eval_needs() -> None:
     loaded = loaded_by("import pytest_kiro.plugin")
-    assert "pytest_kiro.settings" in loaded
+    assert "pytest_kiro.settings.table" in loaded
     for heavy in ("pexpect", "ptyprocess", "daytona", "asyncio", "sqlite3", "ssl", "tomllib", "aiohttp", "pydantic"):
         assert heavy not in loaded - loaded_by("import pytest"), heavy
-    for room in ("sandbox", "terminal", "cli", "scripted", "report"):
+    for room in ("sandbox", "terminal", "kirocli", "standin", "report"):
         assert not [module for module in loaded if module.startswith(f"pytest_kiro.{room}.")], room
 
 

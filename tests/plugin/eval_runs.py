@@ -23,7 +23,7 @@ import pytest_kiro
 DEADLINE = 180.0
 #: A reply that only a conversation in which "the word is …" was said can give.
 RECALL = r"{recall:word is (\w+)|unknown}"
-STAND_IN = Path(pytest_kiro.__file__).parent / "scripted" / "kiro_cli" / "__main__.py"
+STAND_IN = Path(pytest_kiro.__file__).parent / "standin" / "kiro_cli" / "__main__.py"
 #: Plugins of the outer environment that an inner run is faster or calmer without.
 QUIET = ("-p", "no:randomly", "-p", "no:hypothesispytest", "-W", "error")
 

@@ -9,7 +9,7 @@ import pytest
 from eval_runs import Evals
 from login_runs import Logins
 
-from pytest_kiro.settings import TABLE
+from pytest_kiro.settings.table import TABLE
 
 KEY = "ksk_canary_key_0123456789_last"
 THREE = """
@@ -180,7 +180,7 @@ def test_a_stored_login_goes_before_a_key(logins: Logins, monkeypatch: pytest.Mo
         "conftest.py",
         """
         from login_data import login
-        from pytest_kiro.cli import credentials
+        from pytest_kiro.login import credentials
 
         def pytest_kiro_sandbox_ready(sandbox, settings):
             credentials.put(sandbox, login("stored"))

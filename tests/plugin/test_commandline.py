@@ -14,9 +14,9 @@ from eval_runs import Evals, program, stand_in, toml, wait_until
 from login_data import login
 from plugin.device_runs import CTRL_C, DOWN, ENTER, SELECTOR, Device
 
-from pytest_kiro.cli.saved import Saved
 from pytest_kiro.commandline.ready import for_a_login
 from pytest_kiro.errors import SettingsError
+from pytest_kiro.login.saved import Saved
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import textwrap
 import pytest
 from eval_runs import Evals, program, shell, turn
 
-from pytest_kiro import hookspecs
+from pytest_kiro.plugin import hookspecs
 
 HOOKS = [name for name in vars(hookspecs) if name.startswith("pytest_kiro_")]
 TOY = """

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from eval_runs import Evals, program, shell, stand_in, turn, write
 
-from pytest_kiro.settings import TABLE, Setting
+from pytest_kiro.settings.table import TABLE, Setting
 
 #: Three values of each setting, as they are written and as they are read.
 VALUES: dict[str, list[tuple[str, Any]]] = {

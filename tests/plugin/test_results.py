@@ -13,10 +13,10 @@ import pytest
 from eval_runs import Evals, program, shell, stand_in, turn, write
 from metered import metered
 
-from pytest_kiro.redaction import Secrets
-from pytest_kiro.report.plain import clean
-from pytest_kiro.report.results import SCHEMA, Results, Run
-from pytest_kiro.settings import read
+from pytest_kiro.records.plain import clean
+from pytest_kiro.records.results import SCHEMA, Results, Run
+from pytest_kiro.secrecy.redaction import Secrets
+from pytest_kiro.settings.table import read
 
 SCHEME = jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text()), format_checker=jsonschema.FormatChecker())
 OPTION = "--kiro-results=results.json"

@@ -14,8 +14,8 @@ from eval_runs import Evals
 from login_data import login
 from login_runs import VERSION, Logins
 
-from pytest_kiro.cli.credentials import Credentials
-from pytest_kiro.cli.saved import Saved
+from pytest_kiro.login.credentials import Credentials
+from pytest_kiro.login.saved import Saved
 
 LONG_AGO, SOME_DAY = "2001-01-01T00:00:00.123456789Z", "2999-01-01T00:00:00Z"
 HELLO = """
@@ -82,8 +82,8 @@ def test_a_renewed_one_is_saved(logins: Logins, how: str) -> None:
         "test_it.py",
         f"""
         from login_data import login
-        from pytest_kiro.cli import credentials
-        from pytest_kiro.cli.saved import Saved
+        from pytest_kiro.login import credentials
+        from pytest_kiro.login.saved import Saved
 
         def test_it(kiro):
             kiro.run("Hello.")
@@ -118,7 +118,7 @@ def test_nothing_of_it_is_written(logins: Logins) -> None:
     logins.evals.write(
         "test_it.py",
         """
-        from pytest_kiro.cli import credentials
+        from pytest_kiro.login import credentials
 
         def test_it(kiro, kiro_login, record_property):
             turn = kiro.run("Hello.")
@@ -149,7 +149,7 @@ def test_nothing_of_it_is_written(logins: Logins) -> None:
 ELSEWHERE = """
 import sys
 from login_data import login
-from pytest_kiro.cli.saved import Saved
+from pytest_kiro.login.saved import Saved
 Saved().offer(login(sys.argv[1], who="BuilderId", scripted=False))
 """
 

@@ -12,9 +12,9 @@ from collections.abc import Callable
 
 from login_data import login
 
-from pytest_kiro.cli.credentials import Credentials
-from pytest_kiro.cli.exchange import Exchange
 from pytest_kiro.errors import LoginError, message
+from pytest_kiro.login.credentials import Credentials
+from pytest_kiro.login.exchange import Exchange
 from pytest_kiro.sandbox.runs import folder_of
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from pytest_kiro.agent.budget import Budget
-from pytest_kiro.cli.evidence import Cause
 from pytest_kiro.errors import BudgetExceeded, SetupError
+from pytest_kiro.run.budget import Budget
+from pytest_kiro.turn.causes import Cause
 
 Make = Callable[..., Budget]
 
@@ -148,8 +148,8 @@ def test_it_leaves_nothing_but_what_is_not_its_own(make: Make, folder: Path) -> 
 PROGRAM = """
 import sys
 from pathlib import Path
-from pytest_kiro.agent.budget import Budget
-from pytest_kiro.cli.evidence import Cause
+from pytest_kiro.run.budget import Budget
+from pytest_kiro.turn.causes import Cause
 from pytest_kiro.errors import BudgetExceeded
 budget = Budget(float(sys.argv[2]), Path(sys.argv[1]), sys.argv[3])
 """

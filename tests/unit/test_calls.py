@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from pytest_kiro.agent.calls import Commands, ToolCalls, label, walk
-from pytest_kiro.cli.transcript import ToolCall
+from pytest_kiro.turn.calls import Commands, ToolCalls, label, walk
+from pytest_kiro.turn.transcript import ToolCall
 
 FOLDER = "/home/k/work/0a1b2c3d"
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_kiro.cli import commands
+from pytest_kiro.kirocli import commands
+from pytest_kiro.turn.causes import exit_name
 
 V1, V2, V3 = (commands.ENGINES[name] for name in ("v1", "v2", "v3"))
 
@@ -95,7 +96,7 @@ def test_a_version_line(text: str, read: tuple[str, bool] | None) -> None:
     ],
 )
 def test_an_exit_code_by_name(code: int | None, name: str) -> None:
-    assert commands.exit_name(code) == name
+    assert exit_name(code) == name
 
 
 @pytest.mark.parametrize("prompt", ["x", "/quit", "-rf", "é🍩", "a\tb\x01\x7f\r\n", " x ", "x" * 1_048_576])

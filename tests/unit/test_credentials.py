@@ -18,15 +18,15 @@ from typing import Any
 import pytest
 from login_data import REGISTRATION, TOKEN, database, tokens
 
-import pytest_kiro.scripted
-from pytest_kiro.cli import credentials
-from pytest_kiro.cli.credentials import Credentials
+import pytest_kiro.standin
 from pytest_kiro.errors import LoginError
+from pytest_kiro.login import credentials
+from pytest_kiro.login.credentials import Credentials
 from pytest_kiro.sandbox import leases
 from pytest_kiro.sandbox.local import LocalSandbox
 from pytest_kiro.sandbox.protocol import ExecResult
 
-MAIN = Path(pytest_kiro.scripted.__file__).parent / "kiro_cli" / "__main__.py"
+MAIN = Path(pytest_kiro.standin.__file__).parent / "kiro_cli" / "__main__.py"
 STAND_IN = f"{shlex.quote(sys.executable)} -I -S {shlex.quote(str(MAIN))}"
 CHAT = "chat --no-interactive --trust-all-tools --agent-engine {engine} --wrap never"
 CANARIES = {"access_token": "aoa-canary", "refresh_token": "aor-canary", "client_secret": "oidc-canary"}

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from pytest_kiro.cli.events import Event, EventReader, shown
-from pytest_kiro.cli.transcript import ToolCall, Transcript
+from pytest_kiro.kirocli.events import Event, EventReader, shown
+from pytest_kiro.turn.transcript import ToolCall, Transcript
 
 
 def line(what: str, /, **data: Any) -> bytes:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_kiro.cli.evidence import LOGIN_WITHIN, Cause, Ending, combine, contradict, judge, waits_for_login
-from pytest_kiro.cli.transcript import Transcript
+from pytest_kiro.kirocli.evidence import LOGIN_WITHIN, combine, contradict, judge, waits_for_login
+from pytest_kiro.turn.causes import Cause, Ending
+from pytest_kiro.turn.transcript import Transcript
 
 PROVEN = Transcript("id", prompts=1, turns=1, finished=True, end_reason="UserTurnEnd")
 LOGIN = "Confirm the following code in the browser\nCode: ABCD-EFGH\n\nOpen this URL: https://x\n"

@@ -22,8 +22,8 @@ from filelock import FileLock
 from helpers import wait_until
 from login_data import login
 
-from pytest_kiro.cli.exchange import Exchange
 from pytest_kiro.errors import LoginError
+from pytest_kiro.login.exchange import Exchange
 from pytest_kiro.sandbox import runs
 
 DEADLINE = 120.0
@@ -487,7 +487,7 @@ def test_an_older_one_replaces_no_newer(tmp_path: Path) -> None:
 
 
 def test_who_waits_can_keep_its_own_sandbox_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pytest_kiro.cli.exchange._MINUTE", 0.05)
+    monkeypatch.setattr("pytest_kiro.login.exchange._MINUTE", 0.05)
     exchange, kept = Exchange(tmp_path / "run"), list[int]()
     (tmp_path / "run").mkdir(mode=0o700)
     with FileLock(tmp_path / "run" / "login.asking"), pytest.raises(LoginError, match="has been asking"):

@@ -14,9 +14,9 @@ import pytest
 from helpers import is_alive, wait_until
 
 from pytest_kiro.errors import LaunchError, PtyClosed, SandboxError
-from pytest_kiro.redaction import Secrets
 from pytest_kiro.sandbox.local import LocalSandbox
 from pytest_kiro.sandbox.protocol import Pty
+from pytest_kiro.secrecy.redaction import Secrets
 from pytest_kiro.terminal.attach import attach
 from pytest_kiro.terminal.expect import Terminal, check_size
 from pytest_kiro.terminal.launch import Launch

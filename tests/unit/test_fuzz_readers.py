@@ -18,11 +18,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from json_places import places, replaced
 
-from pytest_kiro.cli import sessions
-from pytest_kiro.cli.events import Event, EventReader, shown
-from pytest_kiro.cli.layout import Layout, credits
-from pytest_kiro.cli.sessions import sqlite
-from pytest_kiro.cli.transcript import Transcript
+from pytest_kiro.kirocli import sessions
+from pytest_kiro.kirocli.events import Event, EventReader, shown
+from pytest_kiro.kirocli.layout import Layout, credits
+from pytest_kiro.kirocli.sessions import sqlite
+from pytest_kiro.turn.transcript import Transcript
 
 EXAMPLES = int(os.environ.get("KIRO_FUZZ", "100"))
 fuzz = settings(

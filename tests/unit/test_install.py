@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from cli_scripts import cli, raw
 
-from pytest_kiro.cli.install import Installation, install
 from pytest_kiro.errors import InstallError
+from pytest_kiro.kirocli.install import Installation, install
 from pytest_kiro.sandbox.local import LocalSandbox
 
 

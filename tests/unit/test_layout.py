@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from pytest_kiro.cli.events import Event
-from pytest_kiro.cli.layout import Layout, credits
+from pytest_kiro.kirocli.events import Event
+from pytest_kiro.kirocli.layout import Layout, credits
 
 V1 = (Path(__file__).parent / "data" / "v1-layout.txt").read_text(encoding="utf-8")
 GUIDE = Path(__file__).parents[2].parent / "shared" / "reference" / "guide.txt"

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from cli_scripts import cli
 
-from pytest_kiro.cli.install import Installation
-from pytest_kiro.cli.login import Identity, Ways, login, whoami
-from pytest_kiro.cli.saved import Saved
 from pytest_kiro.errors import LoginError
-from pytest_kiro.redaction import Secrets
-from pytest_kiro.report.human import AtTheTerminal
+from pytest_kiro.kirocli.install import Installation
+from pytest_kiro.login.box import AtTheTerminal
+from pytest_kiro.login.login import Identity, Ways, login, whoami
+from pytest_kiro.login.saved import Saved
 from pytest_kiro.sandbox.local import LocalSandbox
+from pytest_kiro.secrecy.redaction import Secrets
 
 OUT = """echo '{"account":null}'"""
 IN = """echo '{"accountType":"BuilderId","email":"ada@example.com"}'"""
@@ -143,7 +143,7 @@ def test_a_key_that_the_cli_does_not_take(sandbox: LocalSandbox) -> None:
 
 
 def test_a_key_that_a_stored_login_goes_before(sandbox: LocalSandbox) -> None:
-    with pytest.raises(LoginError, match=r"is logged in as ada@example\.com \(stored login\)\nuse --kiro-login=auto"):
+    with pytest.raises(LoginError, match=r"is logged in as ada@example\.com \(stored login\); use --kiro-login=auto"):
         enter(sandbox, IN, "api-key", "ksk_1")
 
 

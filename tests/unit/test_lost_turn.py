@@ -11,12 +11,13 @@ import pytest
 from helpers import is_alive, wait_until
 from links import Cut, LossySandbox, after, without_script
 
-from pytest_kiro import Cause, Identity, Kiro, SandboxError, Turn, TurnFailed, settings
+from pytest_kiro import Cause, Identity, Kiro, SandboxError, Turn, TurnFailed
 from pytest_kiro.agent import running
 from pytest_kiro.agent.owner import Owner, Owners
-from pytest_kiro.cli import commands
-from pytest_kiro.cli.install import install
 from pytest_kiro.errors import LaunchError
+from pytest_kiro.kirocli import commands
+from pytest_kiro.kirocli.install import install
+from pytest_kiro.settings import table as settings
 from pytest_kiro.terminal import follow
 
 CALLS = [

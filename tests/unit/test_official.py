@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 
-from pytest_kiro.cli import official
-from pytest_kiro.cli.install import Installation, install
 from pytest_kiro.errors import InstallError, SandboxTimeout
+from pytest_kiro.kirocli import official
+from pytest_kiro.kirocli.install import Installation, install
 from pytest_kiro.sandbox.local import LocalSandbox
 from pytest_kiro.sandbox.protocol import ExecResult
 
@@ -172,7 +172,7 @@ def refused(machine: LocalSandbox, version: str | None = None, timeout: float = 
 
 
 def test_the_script_installs(machine: Machine, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "pytest_kiro.cli.official")
+    caplog.set_level(logging.INFO, "pytest_kiro.kirocli.official")
     assert official_cli(machine) == Installation(f"{machine.bin}/kiro-cli", "2.29.0", scripted=False)
     assert machine.fetched == [f"https://{GUIDE}"]
     assert machine.left() == INSTALLED, "and nothing temporary"
@@ -471,7 +471,7 @@ def test_a_home_that_cannot_be_written(machine: Machine) -> None:
 
 
 def test_a_cli_that_is_there_stays(machine: Machine, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "pytest_kiro.cli.official")
+    caplog.set_level(logging.INFO, "pytest_kiro.kirocli.official")
     first = official_cli(machine)
     machine.commands.clear()
     (machine.web / "log").unlink()

@@ -18,8 +18,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_kiro.redaction import SHORTEST, Secrets
-from pytest_kiro.spellings import forms
+from pytest_kiro.secrecy.redaction import SHORTEST, Secrets
+from pytest_kiro.secrecy.spellings import forms
 
 KEY = "ksk_0123456789abcdef"
 AWKWARD = 'ksk_"it\'s"\\ <ü&/+>\t=%'

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from login_data import login
 
-from pytest_kiro.cli import credentials
-from pytest_kiro.cli.credentials import Credentials
-from pytest_kiro.cli.exchange import Exchange
-from pytest_kiro.cli.renewal import Memory, Renewal, Source
-from pytest_kiro.cli.saved import Saved
 from pytest_kiro.errors import SandboxError
+from pytest_kiro.login import credentials
+from pytest_kiro.login.credentials import Credentials
+from pytest_kiro.login.exchange import Exchange
+from pytest_kiro.login.renewal import Memory, Renewal, Source
+from pytest_kiro.login.saved import Saved
 from pytest_kiro.sandbox.local import LocalSandbox
 
 

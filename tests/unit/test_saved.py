@@ -17,9 +17,9 @@ import pytest
 from helpers import run_python
 from login_data import TOKEN, database, login, tokens
 
-from pytest_kiro.cli.credentials import Credentials
-from pytest_kiro.cli.saved import Saved
 from pytest_kiro.errors import LoginError
+from pytest_kiro.login.credentials import Credentials
+from pytest_kiro.login.saved import Saved
 
 SOON, LATER = "2030-01-01T00:00:00Z", "2030-01-01T01:00:00Z"
 #: In front of scripts: what a test knows is theirs as well.
@@ -28,7 +28,7 @@ import os, signal, stat, sys
 from pathlib import Path
 sys.path.insert(0, {str(Path(__file__).parent.parent)!r})
 from login_data import login
-from pytest_kiro.cli.saved import Saved
+from pytest_kiro.login.saved import Saved
 path = Path(sys.argv[1])
 saved = Saved(path)
 """

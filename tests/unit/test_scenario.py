@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from pytest_kiro.errors import SettingsError
-from pytest_kiro.scripted import scenario
-from pytest_kiro.scripted.scenario import Reply, ToolUse, find
+from pytest_kiro.standin import scenario
+from pytest_kiro.standin.scenario import Reply, ToolUse, find
 
 
 def write(folder: Path, text: str) -> Path:

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from json_places import places, replaced
 
-from pytest_kiro.cli import sessions
-from pytest_kiro.cli.transcript import ToolCall, Transcript
+from pytest_kiro.kirocli import sessions
+from pytest_kiro.turn.transcript import ToolCall, Transcript
 
 OURS = Path(__file__).parents[1] / "standin" / "data"
 REAL = Path(__file__).parents[2].parent / "shared" / "data" / "kiro-sessions"

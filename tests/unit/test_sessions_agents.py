@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from pytest_kiro.cli import sessions
-from pytest_kiro.cli.sessions.agents import Child, Parent, fold
-from pytest_kiro.cli.transcript import ToolCall, Transcript
+from pytest_kiro.kirocli import sessions
+from pytest_kiro.kirocli.sessions.agents import Child, Parent, fold
+from pytest_kiro.turn.transcript import ToolCall, Transcript
 
 STORE = "/home/me/.kiro/sessions/cli"
 OK = {"Ok": {"id": "x", "role": "assistant", "content": []}}

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from pytest_kiro.cli import sessions
-from pytest_kiro.cli.sessions import sqlite
-from pytest_kiro.cli.transcript import ToolCall, Transcript
+from pytest_kiro.kirocli import sessions
+from pytest_kiro.kirocli.sessions import sqlite
+from pytest_kiro.turn.transcript import ToolCall, Transcript
 
 DATABASE = "/home/me/.local/share/kiro-cli/data.sqlite3"
 NOW = 1_800_000_000_000
@@ -233,7 +233,7 @@ def test_a_history_that_was_compacted_proves_nothing(tmp_path: Path) -> None:
 
 
 def test_credits_are_of_our_requests() -> None:
-    from pytest_kiro.cli.sessions.v1 import _credits, _Entry
+    from pytest_kiro.kirocli.sessions.v1 import _credits, _Entry
 
     ours = [_Entry("", "Prompt", {}, {}, {"request_id": "r1"})]
     metered = {"usage_info": [{"value": 1}], "requests": [{"request_id": "r0"}]}

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from pytest_kiro.cli import sessions
-from pytest_kiro.cli.transcript import ToolCall, Transcript
+from pytest_kiro.kirocli import sessions
+from pytest_kiro.turn.transcript import ToolCall, Transcript
 
 ROOT = "/home/me/.kiro/sessions/9f3c1d0b7a4e2856"
 STATE = {

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 import pytest
 
-from pytest_kiro import settings as table
 from pytest_kiro.errors import SettingsError
-from pytest_kiro.settings import TABLE, Settings
+from pytest_kiro.settings import table
+from pytest_kiro.settings.table import TABLE, Settings
 
 
 def read(

@@ -9,7 +9,7 @@ import pytest
 
 from pytest_kiro import Condition, on_calls, on_command, on_silence, on_text
 from pytest_kiro.agent.stop import conditions
-from pytest_kiro.cli.transcript import ToolCall
+from pytest_kiro.turn.transcript import ToolCall
 
 
 @dataclass

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pytest_kiro.errors import SandboxError, SandboxTimeout, SettingsError
 from pytest_kiro.sandbox.daytona import faults
-from pytest_kiro.settings import Secret
+from pytest_kiro.settings.table import Secret
 
 if TYPE_CHECKING:
     from daytona import AsyncDaytona

@@ -13,7 +13,7 @@ from pytest_kiro.sandbox.daytona.client import Client
 from pytest_kiro.sandbox.daytona.run import Run
 from pytest_kiro.sandbox.daytona.snapshot import Builder
 from pytest_kiro.sandbox.protocol import SandboxSpec
-from pytest_kiro.settings import Settings
+from pytest_kiro.settings.table import Settings
 
 if TYPE_CHECKING:
     from daytona import AsyncSandbox

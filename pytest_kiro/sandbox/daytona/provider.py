@@ -20,7 +20,7 @@ from pytest_kiro.sandbox.daytona.run import Run
 from pytest_kiro.sandbox.daytona.sandbox import DaytonaSandbox
 from pytest_kiro.sandbox.daytona.snapshot import BUILD_TIMEOUT
 from pytest_kiro.sandbox.protocol import SandboxSpec
-from pytest_kiro.settings import Settings
+from pytest_kiro.settings.table import Settings
 
 _log = logging.getLogger(__name__)
 _JOIN_PAUSE = 0.5

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from pytest_kiro.errors import SettingsError
 from pytest_kiro.sandbox.daytona import labels
 from pytest_kiro.sandbox.protocol import SandboxSpec
-from pytest_kiro.settings import did_you_mean
+from pytest_kiro.settings.table import did_you_mean
 
 #: The platform's default has one GiB, which is tight for node beside an agent.
 RESOURCES: Mapping[str, int] = {"cpu": 2, "memory": 4, "disk": 8}

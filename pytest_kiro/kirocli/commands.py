@@ -1,0 +1,150 @@
+"""The only file that spells kiro-cli's words: arguments, folders, exit codes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+NAME = "kiro-cli"
+
+
+@dataclass(frozen=True)
+class Engine:
+    """One of the three engines in kiro-cli's one binary, named on every call: no default of the CLI is stable
+    across its versions (measured 2.21, documented 3.x).
+
+    `stores` are where it keeps its sessions, relative to HOME; `streams` whether it has `--output-format
+    stream-json`; `by_id` whether it resumes by session id; `scripted` whether the real one takes scripted replies.
+    """
+
+    name: str
+    stores: tuple[str, ...]
+    streams: bool = True
+    by_id: bool = True
+    scripted: bool = True
+
+    def stores_for(self, env: Mapping[str, str], workspace: str) -> tuple[str, ...]:
+        """Return where the sessions are for a process with these variables: V2's move along with KIRO_HOME.
+
+        >>> ENGINES["v2"].stores_for({"KIRO_HOME": "/opt/kiro"}, "/w")
+        ('/opt/kiro/sessions/cli',)
+        """
+        home = env.get("KIRO_HOME") if self.name == "v2" else None
+        return (f"{PurePosixPath(workspace, home)}/sessions/cli",) if home else self.stores
+
+
+# V1 keeps its conversations where the login is as well; its write-ahead log may hold the last turn.
+DATABASE = ".local/share/kiro-cli/data.sqlite3"
+ENGINES: Mapping[str, Engine] = {
+    "v1": Engine("v1", (DATABASE, f"{DATABASE}-wal"), streams=False, by_id=False),
+    "v2": Engine("v2", (".kiro/sessions/cli",)),
+    "v3": Engine("v3", (".kiro/sessions",), scripted=False),
+}
+#: What stands in a version line when the stand-in answers.
+STAND_IN = "stand-in"
+API_KEY = "KIRO_API_KEY"
+#: Given with scripted replies, which no key is needed for, so that the CLI counts itself as logged in.
+PLACEHOLDER_KEY = "ksk_scripted"
+#: Points at the scripted replies; the real CLI reads it too (seen on 2.24.1).
+REPLIES = "KIRO_MOCK_CHAT_RESPONSE"
+MISBEHAVE = "KIRO_STANDIN_MISBEHAVE"
+#: No update in mid-run, no telemetry, no changelog before the answer.
+QUIET = {"KIRO_NO_AUTO_UPDATE": "1", "KIRO_DISABLE_TELEMETRY": "1", "KIRO_NO_REMOTE_CHANGELOG": "1"}
+
+_NAMES_ENGINE = frozenset({"--agent-engine", "--v2", "--v3", "--classic", "--legacy-ui", "--tui"})
+_VERSION = re.compile(r"^kiro-cli(?:-chat)? (\d+\.\d+\.\d+\S*)(.*)$", re.MULTILINE)
+
+
+def version() -> list[str]:
+    return ["--version"]
+
+
+def whoami() -> list[str]:
+    return ["whoami", "--format", "json"]
+
+
+def login(arguments: Sequence[str] = ()) -> list[str]:
+    return ["login", "--use-device-flow", *arguments]
+
+
+def chat(
+    engine: Engine,
+    *,
+    stream: bool = False,
+    resume: str | None = None,
+    agent: str | None = None,
+    model: str | None = None,
+    effort: str | None = None,
+    trust: str = "all",
+) -> list[str]:
+    """Return the arguments of one turn whose prompt comes on standard input.
+
+    >>> " ".join(chat(ENGINES["v2"], resume="5f3e"))
+    'chat --no-interactive --agent-engine v2 --wrap never --trust-all-tools --resume-id 5f3e'
+    """
+    words = ["chat", "--no-interactive", "--agent-engine", engine.name]
+    words += ["--output-format", "stream-json"] if stream else ["--wrap", "never"]
+    if trust == "all":
+        words.append("--trust-all-tools")
+    else:
+        words.append(f"--trust-tools={'' if trust == 'none' else trust}")
+    if resume is not None:
+        words += ["--resume-id", resume] if engine.by_id else ["--resume"]  # the latest of this directory
+    for flag, value in (
+        ("--agent", agent),
+        ("--model", model),
+        ("--effort", effort),
+    ):
+        if value is not None:
+            words += [flag, value]
+    return words
+
+
+def is_chat(words: Sequence[str]) -> bool:
+    """Whether these arguments begin a conversation, which is also what kiro-cli does without any."""
+    return not words or words[0] == "chat"
+
+
+def typed(engine: Engine, words: Sequence[str]) -> list[str]:
+    """Return the arguments that somebody chose, with the engine named where a chat leaves it open.
+
+    >>> typed(ENGINES["v2"], ["chat", "--agent", "reviewer"])
+    ['chat', '--agent-engine', 'v2', '--agent', 'reviewer']
+    >>> typed(ENGINES["v2"], ["chat", "--classic"])
+    ['chat', '--classic']
+    """
+    named = any(word.partition("=")[0] in _NAMES_ENGINE for word in words)
+    if named or not words or words[0] != "chat":
+        return list(words)
+    return ["chat", "--agent-engine", engine.name, *words[1:]]
+
+
+def read_version(text: str) -> tuple[str, bool] | None:
+    """Return (version, whether it is the stand-in) from a version line, None when there is none.
+
+    >>> read_version("kiro-cli 2.29.0")
+    ('2.29.0', False)
+    """
+    found = _VERSION.search(text)
+    return (found[1], STAND_IN in found[2]) if found else None
+
+
+def check_prompt(prompt: object) -> bytes:
+    """Return the prompt's bytes; `TypeError` or `ValueError` for what no CLI could be given.
+
+    >>> check_prompt("hello")
+    b'hello'
+    """
+    if not isinstance(prompt, str):
+        raise TypeError(f"a prompt is a str, not {type(prompt).__name__}")
+    if not prompt.strip():
+        raise ValueError("the prompt is blank; Kiro would have nothing to do")
+    if "\0" in prompt:
+        raise ValueError(f"the prompt has a NUL character at position {prompt.index(chr(0))}; remove it")
+    try:
+        return prompt.encode()
+    except UnicodeEncodeError as error:
+        where = f"{prompt[error.start]!r} at position {error.start}"
+        raise ValueError(f"the prompt has a lone surrogate, {where}, which no UTF-8 can carry") from None

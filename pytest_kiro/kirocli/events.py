@@ -1,0 +1,153 @@
+"""Reads `--output-format stream-json`: one JSON object a line, while Kiro works; pure, wherever the lines are cut.
+
+The objects are those that 2.19.2 to 2.29.0 printed; Kiro publishes no schema of them. Unknown ones are passed on.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pytest_kiro.kirocli.events_turn import StreamedTurn
+from pytest_kiro.kirocli.sessions.values import dig, load, words
+from pytest_kiro.turn.transcript import ToolCall, Transcript
+
+Kind = Literal["text", "thought", "tool_call", "tool_result", "finished", "error", "stray", "other"]
+#: A longer line is none of Kiro's; tool output of that size is cut by the engines themselves.
+LINE_LIMIT = 16 * 1024 * 1024
+#: Of a line that is not JSON, and of all of them, so much is kept.
+_STRAY, _STRAYS = 64 * 1024, 1024
+#: What the terminal shows of a Ctrl-C, wherever the line is then.
+_ECHO = re.compile(rb"\A(?:\^C)+")
+_TYPES = ("runStarted", "metadata", "sessionUpdate", "runFinished", "runError")
+
+
+@dataclass(frozen=True)
+class Event:
+    """One thing that Kiro told while it worked.
+
+    `text` is the chunk, title, message or stray line; `call` belongs to tool_call (unfinished) and tool_result;
+    `data` is the object as it came, of stream-json; `credits` what a text layout's last line says.
+
+    >>> Event("text", "Hello").text
+    'Hello'
+    """
+
+    kind: Kind
+    text: str = ""
+    call: ToolCall | None = None
+    data: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    credits: float | None = None
+
+
+class EventReader:
+    """From bytes to events, and in the end to a transcript.
+
+    >>> reader = EventReader()
+    >>> reader.feed(b'{"type":"runError","data":{"stage":"init","message":"no ')
+    []
+    >>> [event.text for event in reader.feed(b'such session"}}\\n')]
+    ['no such session']
+    >>> reader.transcript().stage
+    'init'
+    """
+
+    def __init__(self, *, limit: int = LINE_LIMIT) -> None:
+        self._limit = limit
+        self._line = bytearray()
+        self._skipping = False
+        self._turn = StreamedTurn()
+        self._stray: list[str] = []
+        self._known = False
+
+    @property
+    def stray(self) -> tuple[str, ...]:
+        """The first lines that are no events of Kiro's: diagnostics, a device login."""
+        return tuple(self._stray)
+
+    @property
+    def engine(self) -> str | None:
+        """The engine that says it runs."""
+        return self._turn.engine
+
+    def feed(self, data: bytes, *, final: bool = False) -> list[Event]:
+        """Return what the lines that are complete by now say; `final` takes the last one as complete."""
+        events: list[Event] = []
+        start = 0
+        while (end := data.find(b"\n", start)) >= 0:
+            self._add(data[start:end], events)
+            self._end(events)
+            start = end + 1
+        self._add(data[start:], events)
+        if final:
+            self._end(events)
+        return events
+
+    def transcript(self) -> Transcript | None:
+        """Return the turn as far as it has been told, None when not one event of Kiro's has come."""
+        return self._turn.transcript() if self._known else None
+
+    # -- lines
+
+    def _add(self, part: bytes, events: list[Event]) -> None:
+        if self._skipping:
+            return
+        room = self._limit - len(self._line)
+        self._line += part[:room]
+        if len(part) > room:  # told at once, so that no memory waits for its end
+            self._skipping = True
+            events.append(self._strayed(bytes(self._line)))
+            self._line.clear()
+
+    def _end(self, events: list[Event]) -> None:
+        line = bytes(self._line).rstrip(b"\r")
+        if line.strip():
+            events += self._read(line)
+        self._line.clear()
+        self._skipping = False
+
+    def _strayed(self, line: bytes) -> Event:
+        text = line[:_STRAY].decode("utf-8", "replace")
+        if len(self._stray) < _STRAYS:
+            self._stray.append(text)
+        return Event("stray", text)
+
+    # -- objects
+
+    def _read(self, line: bytes) -> list[Event]:
+        record = load(_ECHO.sub(b"", line))
+        kind, data = dig(record, "type"), dig(record, "data")
+        if not isinstance(kind, str) or not isinstance(data, dict):
+            return [self._strayed(line)]
+        if kind not in _TYPES:
+            return [Event("other", data=record)]
+        self._known = True
+        if kind == "sessionUpdate":
+            return [Event(*told, data=record) for told in self._turn.update(data)] or [Event("other", data=record)]
+        self._turn.told(kind, data)
+        if kind == "runError":
+            return [Event("error", words(data.get("message")) or "", data=record)]
+        return [Event("finished" if kind == "runFinished" else "other", data=record)]
+
+
+def shown(event: Event) -> str:
+    """Return an event as people read it, in the words of the text layout.
+
+    >>> shown(Event("tool_call", "Running: ls"))
+    '\\n[tool] Running: ls\\n'
+    """
+    if event.kind == "text":
+        return event.text
+    if event.kind == "tool_call":
+        return f"\n[tool] {event.text}\n"
+    if event.kind == "tool_result":
+        status = event.call.status if event.call else event.data.get("status")
+        denied = f"[denied] {event.text.strip().partition(chr(10))[0]}\n" if status == "denied" else ""
+        return f"{denied}[tool] status: {'Completed' if status == 'completed' else 'Failed'}\n"
+    if event.kind == "error":
+        return f"\n{event.text}\n"
+    if event.kind == "stray":
+        return f"{event.text}\n"
+    return "\n" if event.kind == "finished" else ""

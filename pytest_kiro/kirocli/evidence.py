@@ -1,0 +1,138 @@
+"""From what a run left to how it ended: exit 0 proves nothing (contract T1).
+
+kiro-cli exits with 0 after a throttled request, a used-up plan, an invalid key and a denied tool. So a turn
+is completed only when its session store, the event stream's `runFinished` or V1's line of credits says that it ended
+well and none of them says otherwise; every other end gets a cause. docs/outcomes.md has it as a table.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from pytest_kiro.turn.causes import Cause, Ending, exit_name
+from pytest_kiro.turn.transcript import Transcript
+
+#: What kiro-cli prints, on versions 2.0 to 2.29 and its ancestor, when the world was at fault.
+_SAYINGS = (
+    (
+        Cause.THROTTLED,
+        r"request was throttled by the service|Too many requests, please wait|Request quota exceeded",
+    ),
+    (Cause.USAGE_LIMIT, r"monthly (?:usage|request) limit (?:has been )?reached"),
+    (
+        Cause.AUTH,
+        r"Authentication failed\. Your API key|You are not logged in|Not logged in\. Set the KIRO_API_KEY"
+        r"|bearer token included in the request is invalid|Failed to open browser for authentication",
+    ),
+    (
+        Cause.REFUSED,
+        r"Model '[^']*' does not exist|agent \"?[^\n\"]*\"? not found|Session not found"
+        r"|--output-format stream-json is not supported",
+    ),
+    (Cause.CONTEXT, r"context window (?:has |is |would )?overflow\w*|ContextWindowOverflow|Input is too long"),
+    (Cause.CRASH, r"Kiro is having trouble responding|model you've selected is temporarily unavailable"),
+)
+#: How a turn's record ends when it ended well, in V2's word.
+WELL = "UserTurnEnd"
+#: A prompt that begins with one of these is a command of V1's own (ancestor; V2 and V3 were not checked).
+COMMANDS = ("/", "!", "@")
+_BY_EXIT_CODE = {2: Cause.REFUSED, 3: Cause.MCP, 4: Cause.REFUSED}
+_DEVICE_LOGIN = re.compile(r"Confirm the following code in the browser\s+Code: \S+\s+Open this URL:")
+#: A login stands at the start of an output, within so many characters; later on it is an answer that quotes one.
+LOGIN_WITHIN = 4096
+
+
+def waits_for_login(output: str) -> bool:
+    """Whether the CLI, instead of answering, shows a device code and waits for a human."""
+    return bool(_DEVICE_LOGIN.search(output[:LOGIN_WITHIN]))
+
+
+def combine(store: Transcript | None, stream: Transcript | None, credits: float | None = None) -> Transcript | None:
+    """Make one account of a turn from its session store, its event stream and V1's line of credits.
+
+    The store tells the most, so its words are taken where there are any. A turn has ended well when one of them says
+    so and none says otherwise.
+    """
+    if store is None and stream is None:
+        if credits is None:
+            return None
+        return Transcript("", finished=True, end_reason=WELL, proof="credits", credits=credits)
+    told = store if store is not None else replace(stream or Transcript(""), proof="runFinished")
+    if store and not store.finished and credits is not None and store.end_reason is None:
+        told = replace(told, finished=True, end_reason=WELL, proof="credits")
+    if store and stream:
+        told = _with_stream(told, stream)
+    return told if told.credits is not None else replace(told, credits=credits)
+
+
+def _with_stream(told: Transcript, stream: Transcript) -> Transcript:
+    if stream.end_reason is not None and told.end_reason in (None, WELL):
+        told = replace(told, finished=stream.finished, end_reason=stream.end_reason, proof="runFinished")
+    return replace(
+        told,
+        messages=told.messages or stream.messages,
+        tool_calls=told.tool_calls or stream.tool_calls,
+        failure=told.failure or stream.failure,
+        stage=stream.stage,
+        credits=stream.credits if told.credits is None else told.credits,
+        model=told.model or stream.model,
+        warnings=(*told.warnings, *stream.warnings),
+    )
+
+
+def judge(exit_code: int | None, transcript: Transcript | None, output: str, prompt: str = "") -> Ending:
+    """Say how a turn ended that nobody stopped.
+
+    `exit_code` is None when it was lost; `output` is what was printed, of which only the end is looked at,
+    and only without proof: an agent may talk about throttling.
+    """
+    if exit_code is None:
+        return Ending("lost", Cause.CONNECTION, detail="the link to the sandbox was lost and no exit status was kept")
+    if exit_code == 0 and transcript is not None and transcript.finished and transcript.end_reason == WELL:
+        return Ending("completed", proof=transcript.proof)
+    if waits_for_login(output):
+        return Ending("failed", Cause.AUTH, detail="kiro-cli is not logged in and waited for a device login")
+    failure = (transcript.failure if transcript else None) or ""
+    for cause, saying in _SAYINGS:
+        if found := re.search(saying, f"{failure}\n{output[-4096:]}", re.IGNORECASE):
+            return Ending("failed", cause, detail=f"kiro-cli said: {found[0]}")
+    if exit_code != 0:
+        cause, stage = _BY_EXIT_CODE.get(exit_code, Cause.CRASH), transcript.stage if transcript else None
+        said = f", and said at the stage {stage}: {failure}" if stage and failure else ""
+        return Ending("failed", cause, detail=f"kiro-cli exited with {exit_name(exit_code)}{said}")
+    if transcript is None or transcript.end_reason is None:
+        return _without_a_record(prompt)
+    cause = {"Cancelled": Cause.STOPPED, "ToolUseRejected": Cause.GAVE_UP}.get(transcript.end_reason, Cause.CRASH)
+    detail = f"kiro-cli exited with 0, but its session store says {transcript.end_reason} {failure}".rstrip()
+    return Ending("failed", cause, detail=detail)
+
+
+def _without_a_record(prompt: str) -> Ending:
+    if (first := prompt.strip()[:1]) in COMMANDS:
+        detail = (
+            f"kiro-cli took the prompt for a command, since it begins with {first!r}, and asked no model; put a word "
+            "before it"
+        )
+        return Ending("failed", Cause.REFUSED, detail=detail)
+    return Ending("failed", Cause.CRASH, detail="kiro-cli exited with 0, but its session store has no such turn")
+
+
+def contradict(
+    ending: Ending, told: Transcript | None, *, agent: str | None, resumed: str | None, output: str
+) -> Ending:
+    """Return `ending` unless another agent, or another conversation, answered than the one that was asked.
+
+    `resumed` is the session that was to go on, when the one that answered is not its continuation. Builds 2.x warn of
+    a missing agent and let the default one answer, with exit code 0; `--resume` of V1 silently begins anew.
+    """
+    if ending.status != "completed" or told is None:
+        return ending
+    missing = agent is not None and re.search(rf'agent "?{re.escape(agent)}"? not found', output[:LOGIN_WITHIN])
+    if agent is not None and (told.agent not in (None, agent) or (told.agent is None and missing)):
+        detail = f"kiro-cli did not find the agent {agent}, and {told.agent or 'the default one'} answered instead"
+        return Ending("failed", Cause.REFUSED, detail=detail)
+    if resumed is not None:
+        detail = f"kiro-cli was to resume session {resumed}, and answered in another one, {told.session_id}"
+        return Ending("failed", Cause.REFUSED, detail=detail)
+    return ending

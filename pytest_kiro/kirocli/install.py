@@ -1,0 +1,149 @@
+"""Puts kiro-cli into a sandbox, or finds it there, and proves it by its version, by full path."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import secrets
+import shlex
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from pytest_kiro.errors import HIDE_FRAMES, InstallError, SandboxTimeout, message
+from pytest_kiro.kirocli import commands, official
+from pytest_kiro.sandbox.protocol import Sandbox
+from pytest_kiro.turn.causes import exit_name
+
+__tracebackhide__ = HIDE_FRAMES
+
+_STAND_IN = Path(__file__).parents[1] / "standin" / "kiro_cli"
+
+
+@dataclass(frozen=True)
+class Installation:
+    """Which kiro-cli answers: its absolute `path` in the sandbox, its `version`, and whether it is the stand-in.
+
+    >>> Installation("/home/me/.local/bin/kiro-cli", "2.29.0", scripted=False).folder
+    '/home/me/.local/bin'
+    """
+
+    path: str
+    version: str
+    scripted: bool
+
+    @property
+    def folder(self) -> str:
+        """The folder that has to be on PATH, since kiro-cli starts its siblings from there."""
+        return str(PurePosixPath(self.path).parent)
+
+
+def install(sandbox: Sandbox, what: str, *, timeout: float, version: str | None = None) -> Installation:
+    """Provide the CLI and prove it.
+
+    `what` is `scripted`, `official`, or an absolute path; `timeout` (seconds) bounds each step; `version` is the
+    only one that will do, if given. Raises `InstallError` with what was tried and what the version check printed.
+    """
+    if what == "official" and sandbox.isolated:
+        path, read = official.provide(sandbox, version, timeout=timeout)
+        installed = Installation(path, *read)
+    elif what == "official":
+        installed = prove(sandbox, _on_path(), timeout=timeout)
+    elif what == "scripted":
+        installed = prove(sandbox, _scripted(sandbox, timeout), timeout=timeout)
+    elif what.startswith("/"):
+        installed = prove(sandbox, what, timeout=timeout)
+    else:
+        raise InstallError(f"--kiro-cli={what}: use official, scripted, or an absolute path in the sandbox")
+    if version not in (None, installed.version):
+        raise InstallError(
+            f"{installed.path} is version {installed.version}, but --kiro-cli-version asks for {version}; leave it "
+            f"out, ask for {installed.version}, or use --kiro-cli=official, which installs {version} into an isolated "
+            "sandbox"
+        )
+    return installed
+
+
+def prove(sandbox: Sandbox, path: str, *, timeout: float) -> Installation:
+    """Execute `PATH --version` and read it; a program that says no version is none of ours."""
+    folder = shlex.quote(str(PurePosixPath(path).parent))  # its siblings are started by name
+    command = f'PATH={folder}:"$PATH" {shlex.join([path, *commands.version()])} </dev/null'
+    try:
+        result = sandbox.exec(command, env=commands.QUIET, timeout=timeout)
+    except SandboxTimeout as error:
+        what = f"{path} --version did not answer within {timeout:g} s"
+        raise InstallError(message(what, output=error.output, advice="is it kiro-cli?")) from error
+    read = commands.read_version(result.output) if result.ok else None
+    if read is None:
+        what = f"{path} --version exited with {exit_name(result.exit_code)} and printed no kiro-cli version"
+        advice = "--kiro-cli takes official, scripted, or the absolute path of an executable kiro-cli in the sandbox"
+        raise InstallError(message(what, output=result.output, advice=advice))
+    return Installation(path, *read)
+
+
+def _on_path() -> str:
+    found = shutil.which(commands.NAME)
+    if found is None:
+        raise InstallError(
+            "--kiro-cli=official: there is no kiro-cli on your PATH, and nothing is ever downloaded to your machine; "
+            "install it from kiro.dev, or use --kiro-cli=scripted"
+        )
+    return os.path.abspath(found)  # noqa: PTH100 - resolve() would follow the link away from its siblings
+
+
+def _scripted(sandbox: Sandbox, timeout: float) -> str:
+    """Write a launcher for the stand-in: in place on this machine, from one archive elsewhere."""
+    path = f"{sandbox.home}/.local/bin/{commands.NAME}"
+    if sandbox.isolated:
+        _send(sandbox, path, timeout)
+    else:
+        launcher = _launcher(f"{shlex.quote(sys.executable)} -I -S {shlex.quote(str(_STAND_IN / '__main__.py'))}")
+        sandbox.write_file(path, launcher.encode(), mode=0o755)
+    return path
+
+
+def _launcher(command: str) -> str:
+    return f'#!/bin/sh\nexec {command} "$@"\n'
+
+
+def _send(sandbox: Sandbox, path: str, timeout: float) -> None:
+    """Send the stand-in as one archive, named by its content: a worker that comes second finds it.
+
+    Both files come into place by renaming: that worker may be executing them already.
+    """
+    data = _archive()
+    archive = f"{sandbox.home}/.local/share/{commands.NAME}-{hashlib.sha256(data).hexdigest()[:16]}.pyz"
+    mine = f".{secrets.token_hex(8)}"
+    sent, target, launcher = (shlex.quote(name) for name in (archive + mine, archive, path + mine))
+    script = shlex.quote(_launcher(f"python3 -I -S {target}"))
+    command = (
+        f"if [ -f {sent} ]; then mv -f {sent} {target}; fi; [ -f {target} ] || exit 9; "
+        f"{{ mkdir -p {shlex.quote(str(PurePosixPath(path).parent))} && printf %s {script} >{launcher} && "
+        f"chmod 755 {launcher} && mv -f {launcher} {shlex.quote(path)}; }} || {{ rm -f {launcher}; exit 1; }}"
+    )
+    try:
+        result = sandbox.exec(command, timeout=timeout)
+        if result.exit_code == 9:  # nobody sent it yet
+            sandbox.write_file(archive + mine, data)
+            result = sandbox.exec(command, timeout=timeout)
+        failure, output = None if result.ok else f"exit code {result.exit_code}", result.output
+    except SandboxTimeout as error:
+        failure, output = f"it did not end within {timeout:g} s", error.output
+    if failure:
+        what = f"the stand-in could not be written to {path}: {failure}"
+        raise InstallError(message(what, output=output, advice="is the sandbox's home writable, is its disk full?"))
+
+
+def _archive() -> bytes:
+    """Put the stand-in into a zip that python3 executes; its bytes depend on nothing but its files."""
+    import zipfile
+
+    files = {f"kiro_cli/{path.relative_to(_STAND_IN)}": path.read_bytes() for path in sorted(_STAND_IN.rglob("*.py"))}
+    files["__main__.py"] = b"import kiro_cli.app\nkiro_cli.app.main()\n"
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(zipfile.ZipInfo(name), content)  # which has a date of its own, always the same
+    return data.getvalue()

@@ -1,0 +1,227 @@
+"""Reads engine V1's conversations: rows of a SQLite database, each one JSON with the whole history.
+
+The shapes are those of its ancestor's source and of what others read from real databases (2.5 to 2.18).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from pytest_kiro.kirocli.sessions import tools
+from pytest_kiro.kirocli.sessions.sqlite import Row, Unreadable, rows
+from pytest_kiro.kirocli.sessions.values import dig, listed, load, number, total, words
+from pytest_kiro.turn.transcript import ToolCall, Transcript
+
+#: What V1 writes in the assistant's name when a turn is interrupted (its ancestor's source): no answer, so no end.
+_INTERRUPTED = (
+    "Tool uses were interrupted, waiting for the next user prompt",
+    "Response was interrupted by the user",
+)
+#: What it writes in the user's name when a tool is cancelled or denied: no prompt.
+_NO_PROMPTS = (
+    "The user interrupted the tool execution.",
+    "I deny this tool request. Ask a follow up question clarifying the expected action",
+)
+_KINDS = ("Prompt", "ToolUseResults", "CancelledToolUses")
+_DATABASE = "data.sqlite3"
+
+
+class _Entry(NamedTuple):
+    """One request and its answer; `kind` is Prompt, ToolUseResults, CancelledToolUses, or empty."""
+
+    where: str
+    kind: str
+    user: Mapping[str, Any]
+    assistant: Mapping[str, Any]
+    request: Any
+
+    @property
+    def prompt(self) -> str | None:
+        """The prompt that it begins with; tools left over from before a prompt are cancelled along with it."""
+        prompt = self.user.get("prompt")
+        known = self.kind == "Prompt" or (self.kind == "CancelledToolUses" and prompt and prompt not in _NO_PROMPTS)
+        return str(prompt or "") if known else None
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the answer is only said in the assistant's name."""
+        text = dig(self.assistant, "Response", "content")
+        return self.user.get("prompt") == _NO_PROMPTS[0] or (isinstance(text, str) and text.strip() in _INTERRUPTED)
+
+    @property
+    def answered(self) -> bool:
+        """Whether it is an assistant's answer, and not a request for tools."""
+        return isinstance(dig(self.assistant, "Response", "content"), str) and not self.interrupted
+
+
+class _Conversation(NamedTuple):
+    id: str
+    where: str
+    value: Mapping[str, Any]
+    updated: int
+
+
+def read(
+    files: Mapping[str, bytes], *, cwd: str, prompt: str | None, session_id: str | None, prompts: int, turns: int
+) -> Transcript | None:
+    """Return the latest turn; see `sessions.read`."""
+    warnings: list[str] = []
+    found: list[tuple[_Conversation, list[_Entry], list[str]]] = []
+    for conversation in _conversations(files, cwd, session_id, warnings):
+        odd: list[str] = []
+        entries = list(_entries(conversation, odd))
+        last = next((entry.prompt for entry in reversed(entries) if entry.prompt is not None), None)
+        ours = session_id is not None or prompt is None or last is None or last.strip() == prompt.strip()
+        if ours:
+            found.append((conversation, entries, odd))
+    if not found:
+        return Transcript(session_id or "", warnings=tuple(warnings)) if warnings else None
+    conversation, entries, odd = max(found, key=lambda each: each[0].updated)
+    warnings += odd
+    begun = [index for index, entry in enumerate(entries) if entry.prompt is not None]
+    ends = [entries[after - 1].answered for after in [*begun[1:], len(entries)]] if begun else []
+    turn, proven = _turn(conversation, entries, begun, prompt, prompts, warnings)
+    messages, calls = _said(turn, warnings)
+    finished = proven and sum(ends) > turns and bool(turn) and turn[-1].answered
+    cancelled = bool(turn) and turn[-1].interrupted
+    return Transcript(
+        session_id=conversation.id,
+        prompts=len(begun),
+        turns=sum(ends),
+        messages=messages,
+        tool_calls=tuple(calls.values()),
+        finished=finished,
+        end_reason="UserTurnEnd" if finished else "Cancelled" if cancelled else None,
+        credits=_credits(conversation.value, turn),
+        model=_model(conversation.value, turn),
+        duration=_duration(turn),
+        warnings=tuple(warnings),
+    )
+
+
+# -- which conversation
+
+
+def _conversations(
+    files: Mapping[str, bytes], cwd: str, session_id: str | None, warnings: list[str]
+) -> Iterator[_Conversation]:
+    for path in files:
+        if path.rpartition("/")[2] != _DATABASE:
+            continue
+        try:
+            found = rows(files[path], files.get(f"{path}-wal", b""))
+        except Unreadable as error:
+            warnings.append(f"{path}: this database cannot be read: {error}")
+            continue
+        for row in found:
+            if session_id is None and row.key != cwd:
+                continue
+            where = f"{path}: {row.table}, {row.id or row.key}"
+            value = load(row.value)
+            if isinstance(value, dict):
+                name = row.id or words(value.get("conversation_id")) or ""
+                if session_id in (None, name):
+                    yield _Conversation(name, where, value, _age(row))
+            elif session_id in (None, row.id):
+                warnings.append(f"{where}: its value is no JSON object")
+
+
+def _age(row: Row) -> int:
+    return -1 if row.updated is None else row.updated
+
+
+def _entries(conversation: _Conversation, warnings: list[str]) -> Iterator[_Entry]:
+    history = conversation.value.get("history")
+    if not isinstance(history, list):
+        warnings.append(f"{conversation.where}: its history is no list")
+    for count, record in enumerate(listed(history), 1):
+        where = f"{conversation.where}, history {count}"
+        pair = (record.get("user"), record.get("assistant")) if isinstance(record, dict) else tuple(listed(record))
+        user, assistant = pair if len(pair) == 2 else (None, None)
+        content = dig(user, "content")
+        kind = next((kind for kind in _KINDS if isinstance(dig(content, kind), dict)), "")
+        if not kind or not isinstance(assistant, dict):
+            # It stays where it is: were it left out, the entry before it could pass for the end of the turn.
+            warnings.append(f"{where}: not an entry that is known")
+        said = assistant if isinstance(assistant, dict) else {}
+        yield _Entry(where, kind, content[kind] if kind else {}, said, dig(record, "request_metadata"))
+
+
+def _turn(
+    conversation: _Conversation,
+    entries: Sequence[_Entry],
+    begun: Sequence[int],
+    prompt: str | None,
+    prompts: int,
+    warnings: list[str],
+) -> tuple[Sequence[_Entry], bool]:
+    """Return the entries of our turn, and whether it is sure that they are of ours."""
+    if len(begun) > prompts:
+        return entries[begun[-1] :], True
+    last = entries[begun[-1]].prompt if begun else None
+    shrunk = len(begun) < prompts and bool(conversation.value.get("latest_summary"))
+    if not shrunk or prompt is None or last is None or last.strip() != prompt.strip():
+        return [], False
+    # Compaction throws old entries away, so counting no longer tells this turn from one with the same prompt.
+    warnings.append(f"{conversation.where}: its history was compacted; it proves nothing of this turn")
+    return entries[begun[-1] :], False
+
+
+# -- what was said
+
+
+def _said(turn: Sequence[_Entry], warnings: list[str]) -> tuple[tuple[str, ...], dict[str, ToolCall]]:
+    messages: list[str] = []
+    calls: dict[str, ToolCall] = {}
+    for entry in turn:
+        for result in listed(entry.user.get("tool_use_results")):
+            key = str(dig(result, "tool_use_id"))
+            if key in calls:
+                ok = str(dig(result, "status")).lower() == "success"
+                came = tools.parts(dig(result, "content"))
+                cancelled = entry.kind == "CancelledToolUses"
+                calls[key] = tools.ended(calls[key], came, ok=ok, cancelled=cancelled)
+            elif entry is not turn[0]:
+                warnings.append(f"{entry.where}: a result of no tool call of this turn: {key[:80]}")
+        kind = next((kind for kind in ("Response", "ToolUse") if isinstance(entry.assistant.get(kind), dict)), None)
+        if kind is None:
+            if entry.assistant:
+                warnings.append(f"{entry.where}: not an answer that is known")
+            continue
+        answer = entry.assistant[kind]
+        if text := words(answer.get("content")):
+            messages.append(text)
+        for use in listed(answer.get("tool_uses")) if kind == "ToolUse" else ():
+            raw = words(dig(use, "name")) or words(dig(use, "orig_name"))
+            given = dig(use, "args")
+            calls[str(dig(use, "id"))] = tools.begun(raw, dig(use, "orig_args") if given is None else given)
+    return tuple(messages), calls
+
+
+# -- what it took
+
+
+def _credits(value: Mapping[str, Any], turn: Sequence[_Entry]) -> float | None:
+    """Return what the latest turn was charged; the record is of the conversation, so it must name our requests."""
+    used = dig(value, "user_turn_metadata", "usage_info")
+    named = {words(dig(entry, "request_id")) for entry in listed(dig(value, "user_turn_metadata", "requests"))} - {None}
+    # The last request of a turn is missing in that list (seen in real rows), so one of a single request is empty.
+    ours = {words(dig(entry.request, "request_id")) for entry in turn} - {None}
+    if not turn or (named and not named & ours) or (not named and len(listed(used)) > len(turn)):
+        return None
+    return total(listed(used), "value")
+
+
+def _model(value: Mapping[str, Any], turn: Sequence[_Entry]) -> str | None:
+    told = [words(dig(entry.request, "model_id")) for entry in turn]
+    return next((model for model in reversed(told) if model), words(dig(value, "model_info", "model_id")))
+
+
+def _duration(turn: Sequence[_Entry]) -> float | None:
+    """Return the time from the first request to the end of the last answer."""
+    if not turn:
+        return None
+    begin = number(dig(turn[0].request, "request_start_timestamp_ms"))
+    end = number(dig(turn[-1].request, "stream_end_timestamp_ms"))
+    return (end - begin) / 1000 if begin is not None and end is not None and end >= begin else None

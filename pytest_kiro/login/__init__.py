@@ -1,0 +1,1 @@
+"""Logs kiro-cli in, and keeps one login for all workers."""

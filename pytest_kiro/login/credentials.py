@@ -1,0 +1,216 @@
+"""What kiro-cli keeps of a login: taken out of one sandbox, without the conversations beside it, put into another.
+
+It never touches a disk of ours on the way: the database is read and emptied in memory.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pytest_kiro.errors import HIDE_FRAMES, LoginError, message
+from pytest_kiro.kirocli import commands
+from pytest_kiro.kirocli.sessions.sqlite import Unreadable, with_wal
+from pytest_kiro.sandbox.protocol import Sandbox
+
+if TYPE_CHECKING:
+    import sqlite3
+
+__tracebackhide__ = HIDE_FRAMES
+
+_Result = TypeVar("_Result")
+#: What was logged in with. Keys end so: `kirocli:odic:token` (the spelling is theirs), `kirocli:social:token`, …;
+#: registrations stand beside them.
+_TABLE, _TOKEN = "auth_kv", ":token"
+_CONVERSATIONS = frozenset({"conversations", "conversations_v2", "history"})
+#: The chosen profile of an organisation, in another table.
+_STATE, _PROFILE = "state", "api.codewhisperer.profile"
+#: In a token's or a registration's JSON, in small letters without underscores.
+_SECRETS = ("accesstoken", "refreshtoken", "idtoken", "clientsecret")
+#: An agent can write the database: a trigger made to be endless is given up after so many steps, in 100,000s.
+_STEPS = 500
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """A login as kiro-cli stores it: `data` is its database without conversations; it never shows in a repr.
+
+    `version` is the kiro-cli that wrote it, `scripted` whether that was the stand-in; `who` is whom whoami named.
+
+    >>> Credentials(b"", "2.29.0", scripted=True)
+    Credentials(version='2.29.0', scripted=True, who=None)
+    """
+
+    data: bytes = field(repr=False)
+    version: str
+    scripted: bool
+    who: str | None = None
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The tokens in it, which must not be written anywhere."""
+        return tuple(dict.fromkeys(text for _, name, text in _values(self.data) if name in _SECRETS))
+
+    @property
+    def expires(self) -> datetime | None:
+        """When its access token ends, which kiro-cli then renews; None where it does not say."""
+        for key, name, text in _values(self.data):
+            with suppress(ValueError):
+                if key.endswith(_TOKEN) and name == "expiresat":
+                    moment = datetime.fromisoformat(text)
+                    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return None
+
+    def older_than(self, other: Credentials) -> bool:
+        """Whether the other one's token ends later, as far as both say when."""
+        return self.expires is not None and other.expires is not None and self.expires < other.expires
+
+    def same_login(self, other: Credentials | None) -> bool:
+        """Whether both hold the same tokens; a database may differ in much that is no login."""
+        return other is not None and set(self.secrets) == set(other.secrets)
+
+
+def take(sandbox: Sandbox, *, version: str, scripted: bool, who: str | None = None) -> Credentials | None:
+    """Take the login out of a sandbox; None when there is none.
+
+    Raises `LoginError` for a database that cannot be read, and what the sandbox raises.
+    """
+    try:
+        data = _stored(sandbox)
+    except OSError as error:
+        raise _unusable(error) from None
+    return read(data, version=version, scripted=scripted, who=who)
+
+
+def read(
+    data: bytes, *, version: str, scripted: bool, who: str | None = None, name: str = "kiro-cli's data file"
+) -> Credentials | None:
+    """Return the login in a database of kiro-cli's, None when it has none; `LoginError` when it cannot be read.
+
+    `name` is what the error calls it.
+    """
+    if not data:
+        return None
+    try:
+        kept = _opened(data, _emptied)
+        login = any(key.endswith(_TOKEN) for key in _opened(kept, _rows))
+    except Unreadable as error:
+        raise _unusable(error, name) from None
+    return Credentials(kept, version, scripted, who) if login else None
+
+
+def put(sandbox: Sandbox, credentials: Credentials) -> None:
+    """Put a login into a sandbox, readable by its owner only, in the place of the one that was there.
+
+    The conversations that are there stay: V1 keeps them in the same file, and they may be resumed.
+    """
+    data = credentials.data
+    with suppress(OSError, Unreadable):  # what cannot be read goes
+        if there := _stored(sandbox):
+            data = _merged(there, data)
+    path, log = _paths(sandbox)
+    for left in (path, log, f"{path}-shm"):  # who still has it open keeps the old one, and does not write into ours
+        sandbox.remove(left)
+    sandbox.write_file(path, data, mode=0o600)
+
+
+def _unusable(error: Exception, name: str = "kiro-cli's data file") -> LoginError:
+    what = f"{name}, with the login in it, cannot be read: {error}"
+    return LoginError(message(what, advice="log in anew: python -m pytest_kiro login, or --kiro-login=device"))
+
+
+def _paths(sandbox: Sandbox) -> tuple[str, str]:
+    return f"{sandbox.home}/{commands.DATABASE}", f"{sandbox.home}/{commands.DATABASE}-wal"
+
+
+def _stored(sandbox: Sandbox) -> bytes:
+    """Return the database as it is now, empty when there is none."""
+    path, log = _paths(sandbox)
+    wal = b""
+    with suppress(FileNotFoundError):
+        wal = sandbox.read_file(log)  # first: what moves from it into the database meanwhile is then in both
+    try:
+        return with_wal(sandbox.read_file(path), wal)
+    except FileNotFoundError:
+        return b""
+
+
+def _merged(there: bytes, login: bytes) -> bytes:
+    """Return a database with the login of another."""
+    rows = _opened(login, _rows)
+    profile = {key: value for key, value in _opened(login, _state).items() if key == _PROFILE}
+
+    def replace(connection: sqlite3.Connection) -> bytes:
+        for table, fresh, gone in ((_TABLE, rows, "%"), (_STATE, profile, _PROFILE)):
+            connection.execute(f"CREATE TABLE IF NOT EXISTS {table} (key TEXT PRIMARY KEY, value TEXT)")
+            connection.execute(f"DELETE FROM {table} WHERE key LIKE ?", (gone,))
+            connection.executemany(f"INSERT INTO {table} (key, value) VALUES (?, ?)", fresh.items())
+        connection.commit()
+        return connection.serialize()
+
+    return _opened(there, replace)
+
+
+def _emptied(connection: sqlite3.Connection) -> bytes:
+    for table in _tables(connection):
+        if table.lower() in _CONVERSATIONS:
+            connection.execute(f"DELETE FROM {table}")
+    connection.commit()
+    connection.execute("VACUUM")  # or the free pages would keep what was deleted
+    return connection.serialize()
+
+
+def _tables(connection: sqlite3.Connection) -> list[str]:
+    return [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+
+
+def _rows(connection: sqlite3.Connection) -> dict[str, Any]:
+    return _pairs(connection, _TABLE)
+
+
+def _state(connection: sqlite3.Connection) -> dict[str, Any]:
+    return _pairs(connection, _STATE)
+
+
+def _pairs(connection: sqlite3.Connection, table: str) -> dict[str, Any]:
+    if table not in _tables(connection):
+        return {}
+    return {key: value for key, value in connection.execute(f"SELECT key, value FROM {table}") if isinstance(key, str)}
+
+
+def _opened(data: bytes, use: Callable[[sqlite3.Connection], _Result]) -> _Result:
+    """Use a database in memory; `Unreadable` when it is none."""
+    import sqlite3
+
+    try:
+        with closing(sqlite3.connect(":memory:")) as connection:
+            connection.deserialize(data)
+            connection.text_factory = lambda text: text.decode("utf-8", "replace")
+            connection.execute("PRAGMA trusted_schema = OFF")
+            steps = iter(range(_STEPS))
+            connection.set_progress_handler(lambda: next(steps, None) is None, 100_000)
+            return use(connection)
+    except (sqlite3.Error, AttributeError, MemoryError, OverflowError, ValueError) as error:
+        raise Unreadable(str(error) or type(error).__name__) from None
+
+
+def _values(data: bytes) -> Iterator[tuple[str, str, str]]:
+    """Yield the texts in the stored JSON values: the row's key, their name in small letters, themselves."""
+    for key, value in _opened(data, _rows).items():
+        with suppress(ValueError, TypeError, RecursionError):
+            yield from ((key, name, text) for name, text in _texts("", json.loads(value)))
+
+
+def _texts(name: str, value: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(value, str):
+        yield name, value
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _texts(str(key).lower().replace("_", ""), inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _texts(name, inner)

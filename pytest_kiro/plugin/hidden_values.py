@@ -1,0 +1,93 @@
+"""Takes secrets out of what pytest hands round; it knows the shape of these objects, and not pytest."""
+
+from __future__ import annotations
+
+import dataclasses
+import linecache
+import logging
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+from pytest_kiro.secrecy.redaction import Secrets
+
+#: What a report is found by, or is about; a changed one would be another test's.
+_KEPT = frozenset({"nodeid", "_id", "location", "keywords", "node", "result", "when", "outcome"})
+_DEEPEST = 50
+
+
+def hide_in_report(report: Any, hide: Secrets) -> None:
+    """Take them out of a test's or a collector's report: message, traceback, captured output, properties, …"""
+    if not hide.any:
+        return
+    for name, value in list(vars(report).items()):
+        if name not in _KEPT and (fresh := hidden(value, hide)) is not value:
+            setattr(report, name, fresh)
+    traceback = report.longrepr
+    if hasattr(traceback, "toterminal") and not _is_pytests(traceback):
+        # Somebody's own, in which a text may be anywhere: as a text it is what people would have seen of it.
+        shown = report.longreprtext
+        if (fresh := hide.torn(shown)) != shown:
+            report.longrepr = fresh
+
+
+def hidden(value: Any, hide: Secrets, depth: int = 0) -> Any:
+    """Return a value without secrets: texts are replaced, in lists and the like too; a traceback is changed itself."""
+    if isinstance(value, str):
+        return hide.torn(value)
+    if isinstance(value, bytes):
+        return hide.data(value)
+    if depth > _DEEPEST:
+        return value
+    if type(value) in (list, tuple):
+        fresh = [hidden(one, hide, depth + 1) for one in value]
+        return value if all(map(_is, fresh, value)) else type(value)(fresh)
+    if type(value) is dict:
+        pairs = {hidden(key, hide): hidden(inner, hide, depth + 1) for key, inner in value.items()}
+        return value if all(map(_is, [*pairs, *pairs.values()], [*value, *value.values()])) else pairs
+    if _is_pytests(value):
+        for name, inner in _attributes(value):
+            if (fresh := hidden(inner, hide, depth + 1)) is not inner:
+                with suppress(AttributeError, TypeError):
+                    object.__setattr__(value, name, fresh)  # some are frozen
+    return value
+
+
+def hide_in_warning(warning: Any, hide: Secrets) -> None:
+    """Take them out of a recorded warning, and out of the line of source that is shown with it."""
+    text, line = str(warning.message), warning.line or linecache.getline(warning.filename, warning.lineno)
+    if (fresh := hide(text)) != text:
+        warning.message = Warning(fresh)  # its category is told apart
+    if (fresh := hide(line)) != line:
+        warning.line = fresh
+
+
+class HidingFormatter(logging.Formatter):
+    """Takes them out of what another formatter makes of a record, which others may look at."""
+
+    def __init__(self, formatter: logging.Formatter, hide: Secrets) -> None:
+        super().__init__()
+        self._formatter, self._hide = formatter, hide
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line without secrets."""
+        return self._hide(self._formatter.format(record))
+
+
+def _is(new: object, old: object) -> bool:
+    return new is old
+
+
+def _is_pytests(value: object) -> bool:
+    """Whether it is one of the objects that pytest makes of an exception, or of a subtest."""
+    kind = type(value)
+    if not kind.__module__.startswith("_pytest."):
+        return False
+    return hasattr(kind, "toterminal") or (dataclasses.is_dataclass(kind) and "Context" in kind.__name__)
+
+
+def _attributes(value: Any) -> Iterator[tuple[str, Any]]:
+    if dataclasses.is_dataclass(value):
+        names = [field.name for field in dataclasses.fields(value)]
+        yield from ((name, getattr(value, name)) for name in names if hasattr(value, name))
+    yield from list(getattr(value, "__dict__", {}).items())

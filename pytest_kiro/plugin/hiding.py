@@ -1,0 +1,121 @@
+"""Keeps secrets out of what a run of pytest leaves on screen and on disk.
+
+Reports are cleaned when they are made (on the xdist worker, before anything is sent) and once more when they are
+logged, since others add to them: messages, tracebacks with locals, captured output, reasons, properties. The terminal's
+own writer is the last to see what pytest shows, also of what is in no report: test names, headers, summaries, live
+logs, Ctrl-C. The log file is cleaned as it is written, and the JUnit file when it has been.
+
+What stays as it is: the name of a test, which others find it by (parametrise with ids, not with secrets; pytest's cache
+keeps names); what a test itself writes, into files or, with `-s` and `--capture=tee-sys`, past pytest to the terminal;
+and what Kiro has in its sandbox, where it may need the key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_kiro.errors import SettingsError
+from pytest_kiro.plugin.hidden_values import HidingFormatter, hidden, hide_in_report, hide_in_warning
+from pytest_kiro.secrecy.redaction import SHORTEST, Secrets
+
+
+class Hiding:
+    """Registered as the last, so that its `tryfirst` hooks come before everybody's."""
+
+    def __init__(self, config: pytest.Config, secrets: Secrets) -> None:
+        self._config, self._secrets = config, secrets
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionstart(self) -> None:
+        # Historic: a conftest that is found later is asked when it is found, and each only once.
+        asked: Any = self._config.hook.pytest_kiro_secrets
+        asked.call_historic(result_callback=self._take, kwargs={"config": self._config})
+        if self._config.pluginmanager.hasplugin("terminalreporter"):
+            self._hide_on_screen()
+        handler = getattr(self._config.pluginmanager.getplugin("logging-plugin"), "log_file_handler", None)
+        if handler is not None and handler.formatter is not None:
+            handler.setFormatter(HidingFormatter(handler.formatter, self._secrets))
+
+    def _take(self, told: object) -> None:
+        try:
+            for value in _checked(told):
+                self._secrets.add(value, "secret")
+        except SettingsError as error:
+            if hasattr(self._config, "workeroutput"):  # whose own words nobody hears: the controller says it
+                self._config.workeroutput["kiro_usage_error"] = str(error)
+            raise pytest.UsageError(str(error)) from None
+
+    def _hide_on_screen(self) -> None:
+        writer, secrets = self._config.get_terminal_writer(), self._secrets
+        write = writer.write
+
+        def write_hidden(msg: str, **how: bool) -> None:
+            write(secrets.torn(msg), **how)
+
+        writer.write = write_hidden  # type: ignore[method-assign] # no hook sees what it writes
+
+    # -- reports
+
+    @pytest.hookimpl(wrapper=True, trylast=True)  # before a conftest's own wrapper has a look
+    def pytest_runtest_makereport(self) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        report = yield
+        hide_in_report(report, self._secrets)
+        return report
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> Generator[None, None, None]:
+        hide_in_report(report, self._secrets)
+        return (yield)
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_make_collect_report(self) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+        report = yield
+        hide_in_report(report, self._secrets)
+        return report
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collectreport(self, report: pytest.CollectReport) -> Generator[None, None, None]:
+        hide_in_report(report, self._secrets)
+        return (yield)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_warning_recorded(self, warning_message: Any) -> None:
+        hide_in_warning(warning_message, self._secrets)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_internalerror(self, excrepr: object) -> None:
+        hidden(excrepr, self._secrets)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)  # after all others, whatever they raise
+    def pytest_sessionfinish(self) -> Generator[None, None, None]:
+        try:
+            return (yield)
+        finally:
+            for plugin in self._config.pluginmanager.get_plugins():
+                if hasattr(plugin, "add_global_property") and hasattr(plugin, "logfile"):
+                    self._hide_in_file(Path(plugin.logfile))  # pytest's own JUnit plugin, which has no name
+
+    def _hide_in_file(self, file: Path) -> None:
+        if file.is_file() and (fresh := self._secrets.data(data := file.read_bytes())) != data:
+            file.write_bytes(fresh)
+
+
+def _checked(told: object) -> list[str]:
+    """Return what a `pytest_kiro_secrets` told; an error never shows it."""
+    what, advice = "pytest_kiro_secrets returned", "wanted: a list of texts"
+    if isinstance(told, str | bytes) or not isinstance(told, list | tuple | set | frozenset):
+        raise SettingsError(f"{what} a {type(told).__name__}; {advice}")
+    for value in told:
+        if not isinstance(value, str):
+            none = ", such as os.environ.get(name, '')" if value is None else ""
+            raise SettingsError(f"{what} a list with a {type(value).__name__} in it; {advice}{none}")
+        if value and len(value.strip()) < SHORTEST:
+            raise SettingsError(
+                f"{what} a text of {len(value.strip())} characters, which would be found in half of all words; use "
+                f"secrets of {SHORTEST} or more characters, or leave it out"
+            )
+    return list(told)

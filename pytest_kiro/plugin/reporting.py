@@ -1,0 +1,307 @@
+"""What people see of a run: the header, live output, a failing test's turns, the summary."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_kiro.errors import (
+    HIDE_FRAMES,
+    BudgetExceeded,
+    LaunchError,
+    SandboxError,
+    SettingsError,
+    SetupError,
+)
+from pytest_kiro.plugin import junit
+from pytest_kiro.plugin.observer import Notes
+from pytest_kiro.plugin.owners import OWNER, check_marker, owners_of
+from pytest_kiro.plugin.progress import Progress
+from pytest_kiro.plugin.stream import Stream
+from pytest_kiro.report.summary import (
+    budget_line,
+    diff_lines,
+    retried_lines,
+    sandboxes_line,
+    scripted_line,
+    shared_lines,
+    turns_line,
+    turns_lines,
+)
+from pytest_kiro.run.keeper import Tally
+from pytest_kiro.turn.errors import TurnError
+
+if TYPE_CHECKING:
+    from pytest_kiro.plugin.outcomes import Outcomes
+    from pytest_kiro.run.keeper import KiroSession
+    from pytest_kiro.turn.turn import Turn
+
+__tracebackhide__ = HIDE_FRAMES
+_EVAL_FIXTURES = frozenset({"kiro", "kiro_sandbox", "kiro_cli", "kiro_login"})
+
+
+class Report:
+    """Gathers what turns became, on every process, and tells it once, where the terminal is."""
+
+    def __init__(self, config: pytest.Config, session: KiroSession) -> None:
+        self._config, self._session = config, session
+        self._worker = hasattr(config, "workerinput")
+        self._told: str | None = None
+        #: Who was said to be logged in; workers may be so in different ways.
+        self._logins = {""}
+        self._said = False
+        self._died = 0
+        self._turns: list[dict[str, Any]] = []
+        #: Tests that the budget stopped, and what it says was spent.
+        self._refused, self._spent = 0, 0.0
+        #: By the name of an xdist worker, what it said last; a dead one's last word came with a test's report.
+        self._workers: dict[str, Tally] = {}
+        self._nodes: list[Any] = []
+        self.progress = Progress(config, session.settings.worker, session.secrets)
+        self._hide = session.secrets
+        self.notes = Notes(config.hook, full=session.settings.results is not None, hide=self._hide)
+        session.observers += [self.notes, *Stream.wanted(config, session.settings, session.secrets)]
+        self._outcomes: Outcomes | None = None
+
+    # -- before
+
+    @pytest.hookimpl(tryfirst=True)  # before xdist starts its workers
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        file = self._session.settings.results
+        if file is None or self._worker:
+            return
+        from pytest_kiro.plugin.outcomes import Outcomes
+        from pytest_kiro.records.results import Results
+
+        results = Results(session.config.invocation_params.dir / Path(file).expanduser(), self._hide)
+        try:
+            results.check()
+        except SettingsError as error:
+            raise pytest.UsageError(str(error)) from None
+        self._outcomes = Outcomes(results)
+        self._config.pluginmanager.register(self._outcomes, "kiro-outcomes")
+
+    def pytest_collection_modifyitems(self, items: Sequence[pytest.Item]) -> None:
+        try:
+            for item in items:
+                for mark in item.iter_markers("kiro"):
+                    check_marker(item, mark)
+        except pytest.UsageError as error:
+            if self._worker:  # whose own words nobody hears: the controller says it
+                self._config.workeroutput["kiro_usage_error"] = str(error)  # type: ignore[attr-defined] # xdist puts it there
+            raise
+
+    def pytest_report_collectionfinish(self, items: Sequence[pytest.Item]) -> list[str]:
+        if self._config.option.collectonly:
+            return []
+        wanted = any(map(is_eval, items)) or self._config.get_verbosity() > 0
+        return [self._header()] if wanted else []
+
+    def _header(self) -> str:
+        settings, isolated = self._session.settings, self._session.provider.isolated
+        cli = self._session.cli(isolated=isolated)
+        parts = [f"kiro: sandbox {settings.sandbox}"]
+        self._told = cli
+        if cli == "scripted":
+            parts.append("kiro-cli scripted: the stand-in answers, Kiro is not asked")
+        else:
+            where = f" ({shutil.which('kiro-cli')})" if cli == "official" and not isolated else ""
+            parts.append(f"kiro-cli {cli}{where}")
+            if settings.replies == "scenario":
+                self._told = "scripted"
+                parts.append("replies scripted: no model is asked")
+            if not isolated:
+                parts.append("not isolated: Kiro works on this machine")
+        usual = settings.engine == "v2" and settings.output == "text"
+        return ", ".join([*parts, *([] if usual else [f"engine {settings.engine}, {settings.output}"])])
+
+    def _correct(self, turns: Sequence[dict[str, Any]]) -> None:
+        """Say what the header could not know: who is logged in, and who answers, if not whom it announced."""
+        for turn in turns:
+            if turn["login"] not in self._logins:
+                self._logins.add(turn["login"])
+                self._write_line(f"kiro: logged in as {turn['login']}")
+            answers = "scripted" if turn["scripted"] else "official"
+            if (self._told == "scripted") is not turn["scripted"] and self._told != answers:
+                self._told = answers
+                who = "the stand-in answers, Kiro is not asked" if turn["scripted"] else "Kiro answers, no stand-in"
+                self._write_line(f"kiro: kiro-cli {turn['version']}: {who}")
+
+    def _write_line(self, line: str) -> None:
+        if terminal := self._config.pluginmanager.getplugin("terminalreporter"):
+            terminal.ensure_newline()
+            terminal.write_line(line)
+            if self.progress.at is not None and not self._config.pluginmanager.hasplugin("dsession"):
+                terminal.pytest_runtest_logstart(*self.progress.at)  # the dots go on behind their file
+
+    def pytest_runtest_logstart(self, nodeid: str, location: tuple[str, int | None, str]) -> None:
+        self.progress.at = (nodeid, location)
+
+    @pytest.hookimpl(wrapper=True, trylast=True)  # gone before --setup-show says what was set up
+    def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> Generator[None, Any, Any]:
+        if fixturedef.argname not in _EVAL_FIXTURES:
+            return (yield)
+        with self.progress.shown():
+            return (yield)
+
+    # -- each test
+
+    @pytest.hookimpl(tryfirst=True)  # before anything of it can run a turn
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        self.notes.attempts[item.nodeid] = self.notes.attempts.get(item.nodeid, 0) + 1
+
+    def pytest_assertrepr_compare(
+        self, config: pytest.Config, op: str, left: object, right: object
+    ) -> list[str] | None:
+        from pytest_kiro.report.explain import explain
+
+        verbose = hasattr(config.option, "verbose") and config.get_verbosity(pytest.Config.VERBOSITY_ASSERTIONS) > 1
+        return explain(op, left, right, full=verbose)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        report = yield
+        if self.notes.unsent or is_eval(item):
+            # On the report, as plain values, since under xdist it is what reaches the controller.
+            turns = vars(report)["kiro"] = self.notes.take()
+            vars(report)["kiro_tally"] = self._word()
+            vars(report)["kiro_refused"] = call.excinfo is not None and call.excinfo.errisinstance(BudgetExceeded)
+            junit.note((item.user_properties, report.user_properties), turns)
+        if self._session.settings.results is not None:
+            vars(report)["kiro_attempt"] = self.notes.attempts.get(item.nodeid, 1)
+            vars(report)["kiro_infrastructure"] = call.excinfo is not None and is_infrastructure(call.excinfo.value)
+        if report.failed:
+            # Without a terminal there is no such option, and pytest 8.2 cannot be asked for it either.
+            self._explain(item, report, full=getattr(item.config.option, "verbose", 0) > 1)
+        if call.when == "teardown" and OWNER in item.stash:
+            del item.stash[OWNER]  # its turns may be large, and items live until the session ends
+        return report
+
+    def _explain(self, item: pytest.Item, report: pytest.TestReport, *, full: bool) -> None:
+        """Show the turns of a failed test, and, where its failure speaks of changes, what they are."""
+        turns = _turns_of(item)
+        if text := turns_lines(turns, full=full):
+            report.sections.append(("kiro turns", text))
+        if report.when == "call" and "changes" in report.longreprtext.lower():
+            for workspace in dict.fromkeys(turn.workspace for turn in turns):
+                with suppress(SandboxError, OSError):  # nobody can tell any more
+                    if text := diff_lines(workspace.diff(), full=full):
+                        report.sections.append(("kiro changes", text))
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        turns: list[dict[str, Any]] | None = getattr(report, "kiro", None)
+        if turns is None or self._worker:
+            return
+        if self._config.pluginmanager.hasplugin("dsession"):
+            self._session.used = True
+            self._hear(vars(report)["kiro_tally"])
+        self._refused += vars(report)["kiro_refused"]
+        self._turns += turns
+        if not self._told:  # an xdist controller collects nothing, so the first eval's report is its first chance
+            self._write_line(self._header())
+        self._correct(turns)
+
+    # -- after
+
+    @pytest.hookimpl(tryfirst=True)  # before the JUnit file is written
+    def pytest_sessionfinish(self) -> None:
+        """Have the JUnit file say what the whole run cost: tests have their own turns only, and no wide fixture's."""
+        if not self._worker:
+            junit.note_run(self._config.pluginmanager.get_plugins(), self._turns)
+
+    def gather(self) -> None:
+        """Put together what this process knows at the end of its session, before the last is cleared away."""
+        if self._worker:
+            told: dict[str, Any] = self._config.workeroutput  # type: ignore[attr-defined] # xdist puts it there
+            told["kiro_tally"] = self._word()
+            told["kiro_turns"] = self.notes.take()  # of a test that was broken off nobody else tells
+            return
+        self._spent = self._session.budget.spent
+        self._turns += self.notes.take()  # Ctrl-C leaves no report that could have brought them
+        for node in self._nodes:
+            output = getattr(node, "workeroutput", None) or {}
+            self._turns += output.get("kiro_turns", ())
+            if word := output.get("kiro_tally"):
+                self._hear(word)
+            else:  # it may have had a sandbox of which nobody has told us yet
+                self._session.used = True
+
+    def _word(self) -> dict[str, Any]:
+        told: dict[str, Any] = self._hide.within(asdict(self._session.tally))
+        return {"worker": self._session.settings.worker, **told}
+
+    def _hear(self, word: Mapping[str, Any]) -> None:
+        self._workers[word["worker"]] = Tally(**{name: value for name, value in word.items() if name != "worker"})
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        self._nodes.append(node)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any, error: object) -> None:
+        output: dict[str, Any] = getattr(node, "workeroutput", None) or {}
+        if wrong := output.get("kiro_usage_error"):
+            raise pytest.UsageError(wrong)
+        if error:  # it died, perhaps with a sandbox
+            self._session.used = True
+            self._died += 1
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        tally = sum(self._workers.values(), self._session.tally)
+        if self._said or not (self._turns or tally.created or tally.left or (self._died and self._told)):
+            return
+        self._said = True
+        terminalreporter.write_sep("-", "kiro")
+        terminalreporter.write_line(turns_line(self._turns))
+        if line := budget_line(self._session.settings.budget, self._spent, self._refused):
+            terminalreporter.write_line(line, yellow=self._refused > 0)
+        terminalreporter.write_line(sandboxes_line(tally, certain=self._session.certain))
+        kept = [f"kept {name}; {line}" for name, lines in tally.kept.items() for line in lines]
+        for line in filter(None, [*tally.left, self._session.trouble, *kept]):
+            terminalreporter.write_line(line, yellow=True)
+        if self._died:
+            cleared = "; what they left is cleared away" if self._session.certain and not tally.left else ""
+            terminalreporter.write_line(f"workers that died: {self._died}{cleared}")
+        for line in [*retried_lines(self._turns), *shared_lines(self._turns)]:
+            terminalreporter.write_line(line)
+        if line := scripted_line(self._turns):
+            terminalreporter.write_line(line, yellow=True)
+
+    def pytest_unconfigure(self) -> None:
+        """Say it now when pytest had no summary, as after SIGTERM: somebody may have kept a sandbox."""
+        if terminal := self._config.pluginmanager.getplugin("terminalreporter"):
+            self.pytest_terminal_summary(terminal)
+        if self._outcomes is not None:
+            self._outcomes.write(
+                settings=self._session.settings,
+                pytest=pytest.__version__,
+                workers=len(self._nodes),
+                workers_died=self._died,
+                refused=self._refused,
+                turns=self._turns,
+            )
+
+
+def is_eval(item: pytest.Item) -> bool:
+    """Whether a test asks for Kiro."""
+    return not _EVAL_FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
+
+
+def is_infrastructure(error: BaseException) -> bool:
+    """Whether an error says that the world was at fault, so that nothing was learnt about the agent."""
+    if isinstance(error, TurnError):
+        return error.infrastructure
+    return isinstance(error, SetupError | LaunchError)
+
+
+def _turns_of(item: pytest.Item) -> list[Turn]:
+    """Return the turns that a test looked at."""
+    return [turn for owner in owners_of(item) for turn in owner.turns]

@@ -1,0 +1,70 @@
+"""Live output: what Kiro prints, while it prints it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pytest_kiro.agent.conversation import Conversation
+    from pytest_kiro.agent.live import LiveTurn
+    from pytest_kiro.secrecy.redaction import Secrets
+    from pytest_kiro.settings.table import Settings
+    from pytest_kiro.turn.turn import Turn
+
+
+class Stream:
+    """Writes to the terminal, past pytest's capture; under xdist line by line to stderr, each with its test.
+
+    (A worker's stdout belongs to xdist's protocol and reaches nobody.)
+    """
+
+    def __init__(self, config: Any, hide: Secrets, *, prefixed: bool) -> None:
+        self._config, self._hide, self._prefixed = config, hide, prefixed
+        self._pending: dict[str, str] = {}
+
+    @classmethod
+    def wanted(cls, config: Any, settings: Settings, hide: Secrets) -> list[Stream]:
+        """Return the one stream of this process, or none."""
+        on = settings.stream == "on" or (settings.stream == "auto" and config.getoption("capture", "no") == "no")
+        return [cls(config, hide, prefixed=settings.worker != "main")] if on else []
+
+    def started(self, conversation: Conversation, prompt: str) -> None:
+        name = conversation.owner.name.rpartition("::")[2]
+        first, *more = prompt.strip().splitlines()
+        self._write(name, f"\n{name} asks: {first}{' …' if more else ''}\n")
+
+    def printed(self, live: LiveTurn, text: str) -> None:
+        self._write(live.name.rpartition("::")[2], text)
+
+    def finished(self, turn: Turn) -> None:
+        name = turn.conversation.owner.name.rpartition("::")[2]
+        ended = "" if turn.output.endswith("\n") or not turn.output else "\n"
+        self._write(name, f"{ended}{name}: {turn.summary}\n")
+
+    def _write(self, name: str, text: str) -> None:
+        if self._prefixed:
+            lines = (self._pending.pop(name, "") + text).split("\n")
+            self._pending[name] = lines.pop()
+            text = "".join(f"[{name}] {line}\n" for line in lines if line)
+        past_capture(self._config, self._hide(text), stderr=self._prefixed)
+
+
+def past_capture(config: Any, text: str, *, stderr: bool = False) -> None:
+    """Write to the terminal although pytest captures."""
+    with uncaptured(config):
+        file = sys.__stderr__ if stderr else sys.__stdout__
+        if file is not None and text:
+            encoding = file.encoding or "utf-8"
+            file.write(text.encode(encoding, "replace").decode(encoding))
+            file.flush()
+
+
+@contextmanager
+def uncaptured(config: Any) -> Iterator[None]:
+    """Hold pytest's capture off meanwhile."""
+    capture = config.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled() if capture else nullcontext():
+        yield

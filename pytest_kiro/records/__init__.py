@@ -1,0 +1,1 @@
+"""What a run keeps of its turns and tests, as values."""

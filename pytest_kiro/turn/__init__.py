@@ -1,0 +1,1 @@
+"""A turn as a value: what was asked, said, done and changed."""

@@ -1,0 +1,199 @@
+"""The tool calls of a turn as a value that can be asked, and that shows what there was when the answer is none."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any, get_args
+
+from pytest_kiro.turn.changes import Paths
+from pytest_kiro.turn.shown import SHOWN, listed, short
+from pytest_kiro.turn.transcript import ToolCall, ToolStatus
+
+_LONGEST_LABEL = 48
+
+
+class ToolCalls(tuple[ToolCall, ...]):
+    """Tool calls in the order in which they were made; falsy when there is none.
+
+    Those of sub-agents are in the `calls` of the call that started them; `filter`, `used`, `commands` and
+    `files_written` look at all of them. `folder` is the absolute path of the workspace.
+
+    >>> calls = ToolCalls([ToolCall("write", "fs_write", {"path": "/w/a.js"}, "", "completed")], folder="/w")
+    >>> calls.filter("write", path="*.js"), calls.used("shell")
+    (<ToolCalls: write 'a.js'>, <ToolCalls: none of name='shell'; there were: write 'a.js'>)
+    """
+
+    folder: str
+    _among: tuple[ToolCall, ...]
+    _wanted: str
+
+    def __new__(
+        cls,
+        calls: Iterable[ToolCall] = (),
+        *,
+        folder: str = "",
+        among: Iterable[ToolCall] | None = None,
+        wanted: str = "",
+    ) -> ToolCalls:
+        made = super().__new__(cls, calls)
+        made.folder, made._wanted = folder, wanted
+        made._among = made if among is None else tuple(among)
+        return made
+
+    def filter(
+        self,
+        name: str | None = None,
+        *,
+        path: str | None = None,
+        pattern: str | None = None,
+        status: ToolStatus | None = None,
+    ) -> ToolCalls:
+        """Return the calls to which all of these apply, those of sub-agents included.
+
+        `name` is V2's word, such as write; `path` a path or a glob (`src/*.py`, `**/*.py`), relative to the workspace
+        where the call's path lies in it; `pattern` a regular expression that is searched in the command, the paths and
+        the pattern of the call's input; `status` completed, failed, denied or unfinished. Raises `ValueError` for a
+        pattern that is no regular expression, and for another status.
+
+        >>> call = ToolCall("shell", "shell", {"command": "cd app && node x.js"}, "", "completed")
+        >>> len(ToolCalls([call]).filter("shell", pattern=r"node \\S+\\.js"))
+        1
+        """
+        if status is not None and status not in get_args(ToolStatus):
+            raise ValueError(f"status={status!r} is not right; wanted: one of {', '.join(get_args(ToolStatus))}")
+        searched = None if pattern is None else _compiled(pattern)
+        globbed = None if path is None else _glob(_relative(path, self.folder))
+
+        def fits(call: ToolCall) -> bool:
+            paths = paths_of(call, self.folder)
+            return (
+                name in (None, call.name)
+                and status in (None, call.status)
+                and (globbed is None or any(map(globbed.fullmatch, paths)))
+                and (searched is None or any(map(searched.search, _texts(call, paths))))
+            )
+
+        asked = {"name": name, "path": path, "pattern": pattern, "status": status}
+        words = " ".join(f"{word}={value!r}" for word, value in asked.items() if value is not None)
+        return self._picked((call for call in walk(self) if fits(call)), words)
+
+    def used(self, name: str) -> ToolCalls:
+        """Return the calls of the tool `name` that were not denied.
+
+        >>> ToolCalls([ToolCall("write", "write", {"path": "a"}, "", "denied")]).used("write")
+        <ToolCalls: none of name='write'; there were: write 'a' (denied)>
+        """
+        picked = (call for call in walk(self) if call.name == name and call.status != "denied")
+        return self._picked(picked, f"name={name!r}")
+
+    @property
+    def commands(self) -> Commands:
+        """The shell commands, denied ones left out."""
+        shell = [call for call in walk(self) if call.command is not None]
+        denied = [str(call.command) for call in shell if call.status == "denied"]
+        return Commands((str(call.command) for call in shell if call.status != "denied"), denied=denied)
+
+    @property
+    def files_written(self) -> Paths:
+        """The paths, relative to the workspace and in it, of completed write calls."""
+        written = (call for call in walk(self) if call.name == "write" and call.status == "completed")
+        return Paths(path for call in written for path in paths_of(call, self.folder) if _is_inside(path))
+
+    def _picked(self, calls: Iterable[ToolCall], wanted: str) -> ToolCalls:
+        before = f"{self._wanted} " if self._wanted and wanted else self._wanted
+        return ToolCalls(calls, folder=self.folder, among=self._among, wanted=before + wanted)
+
+    def __repr__(self) -> str:
+        """Fit into what pytest shows of a value, so that a failed assert tells the calls that there were."""
+        if self:
+            return f"<ToolCalls: {listed(self._labels(self), SHOWN - 14)}>"
+        if not self._wanted:
+            return "<ToolCalls: none>"
+        wanted = short(self._wanted, 100)
+        there_were = listed(self._labels(walk(self._among)), SHOWN - len(wanted) - 38, none="none at all")
+        return f"<ToolCalls: none of {wanted}; there were: {there_were}>"
+
+    def _labels(self, calls: Iterable[ToolCall]) -> list[str]:
+        return [label(call, self.folder) for call in calls]
+
+
+class Commands(list[str]):
+    """The shell commands that Kiro executed, in order; `denied` are those that it was not allowed.
+
+    >>> commands = Commands(["ls", "node x.js"], denied=["rm -rf /"])
+    >>> "node x.js" in commands, commands.denied
+    (True, ('rm -rf /',))
+    """
+
+    def __init__(self, commands: Iterable[str] = (), *, denied: Iterable[str] = ()) -> None:
+        super().__init__(commands)
+        self.denied = tuple(denied)
+
+
+def walk(calls: Iterable[ToolCall]) -> Iterator[ToolCall]:
+    """Yield calls, each followed by those of its sub-agents, and each only once."""
+    seen: set[int] = set()
+    waiting = list(calls)[::-1]
+    while waiting:
+        call = waiting.pop()
+        if id(call) not in seen:
+            seen.add(id(call))
+            yield call
+            waiting.extend(reversed(call.calls))
+
+
+def label(call: ToolCall, folder: str = "") -> str:
+    """Say in a few words what a call was.
+
+    >>> label(ToolCall("shell", "shell", {"command": "make"}, "", "completed", exit_code=2))
+    "shell 'make' (exit 2)"
+    """
+    what = next(_texts(call, paths_of(call, folder)), "")
+    what = short(what, _LONGEST_LABEL)
+    ending = f" ({call.status})" if call.status != "completed" else ""
+    if not ending and call.exit_code:
+        ending = f" (exit {call.exit_code})"
+    return f"{call.name}{f' {what!r}' if what else ''}{ending}"
+
+
+def paths_of(call: ToolCall, folder: str) -> list[str]:
+    """Return the paths in a call's input, relative to `folder` where they lie in it."""
+    operations = call.input.get("operations")
+    several = operations if isinstance(operations, list | tuple) else []
+    found = [call.input.get("path"), *(one.get("path") for one in several if isinstance(one, dict))]
+    return [_relative(path, folder) for path in found if isinstance(path, str) and path]
+
+
+def _relative(path: str, folder: str) -> str:
+    whole = posixpath.normpath(posixpath.join(folder, path))
+    return whole.removeprefix(f"{folder.rstrip('/')}/") if folder else whole
+
+
+def _is_inside(path: str) -> bool:
+    return not path.startswith(("/", "../", "~")) and path not in ("..", ".")
+
+
+def _texts(call: ToolCall, paths: list[str]) -> Iterator[str]:
+    if call.command is not None:
+        yield call.command
+    yield from paths
+    pattern: Any = call.input.get("pattern")
+    if isinstance(pattern, str):
+        yield pattern
+
+
+def _compiled(pattern: str) -> re.Pattern[str]:
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"pattern={pattern!r} is no regular expression: {error}") from None
+
+
+def _glob(path: str) -> re.Pattern[str]:
+    """Make a glob a pattern: `*` and `?` stay within one folder, `**` does not; brackets are themselves ([id].tsx)."""
+    words = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    parts = re.split(r"(\*\*/|\*\*|\*|\?)", path)
+    start = "" if path.startswith("/") else "(?!/)"  # a relative one is of what lies in the workspace
+    return re.compile(start + "".join(words.get(part, re.escape(part)) for part in parts), re.DOTALL)

@@ -1,0 +1,98 @@
+"""How a turn can end: its status, the cause where it did not complete, and what an exit code is called."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+Status = Literal["completed", "failed", "timed_out", "stopped", "lost"]
+
+
+class Cause(StrEnum):
+    """Why a turn did not complete; `infrastructure` tells the world's fault from the agent's.
+
+    >>> Cause.THROTTLED.infrastructure, Cause.OUT_OF_TIME.infrastructure
+    (True, False)
+    """
+
+    AUTH = "auth"
+    THROTTLED = "throttled"
+    USAGE_LIMIT = "usage limit"
+    CONNECTION = "connection"
+    CRASH = "crash"
+    MCP = "mcp start-up"
+    REFUSED = "refused"
+    NEVER_STARTED = "never started"
+    BUDGET = "budget"
+    CONTEXT = "context overflow"
+    GAVE_UP = "gave up"
+    OUT_OF_TIME = "out of time"
+    STALLED = "stalled"
+    STOPPED = "stopped"
+
+    @property
+    def infrastructure(self) -> bool:
+        """Whether nothing was learnt about the agent."""
+        return self not in (Cause.CONTEXT, Cause.GAVE_UP, Cause.OUT_OF_TIME, Cause.STALLED, Cause.STOPPED)
+
+    @property
+    def passing(self) -> bool:
+        """Whether the same turn, run again, may well complete: what `--kiro-retries` is for."""
+        return self in (Cause.THROTTLED, Cause.CONNECTION, Cause.CRASH, Cause.MCP)
+
+    @property
+    def advice(self) -> str:
+        """What to do about it, empty where only the transcript can tell."""
+        return _ADVICE.get(self, "")
+
+
+_ADVICE = {
+    Cause.AUTH: "log kiro-cli in, or set a valid KIRO_API_KEY",
+    Cause.THROTTLED: "run it again later, or fewer turns at once",
+    Cause.USAGE_LIMIT: "wait for the plan's next month, or use another account",
+    Cause.CONNECTION: "run it again; look at the network, and at whether the sandbox is still there",
+    Cause.REFUSED: "look at the agent, the model and the other options of this turn",
+    Cause.NEVER_STARTED: "look at the shell's start-up files in the sandbox's HOME; give it more time: timeout=...",
+    Cause.BUDGET: "raise --kiro-budget, or run fewer turns",
+    Cause.CONTEXT: "ask for less at once, or begin another kiro.conversation()",
+    Cause.OUT_OF_TIME: "give it more time: kiro.run(..., timeout=...), mark.kiro, or --kiro-timeout",
+    Cause.STALLED: "give it more silence: --kiro-stall-timeout",
+}
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a turn ended: `detail` is the sentence for people, `proof` names what proves a completed one."""
+
+    status: Status
+    cause: Cause | None = None
+    proof: str | None = None
+    detail: str = ""
+
+
+#: The exit code for arguments that it does not know.
+USAGE_ERROR = 2
+#: Exit codes by name: documented for 3.x, 2 from the argument parser of its ancestor.
+EXIT_CODES = {
+    0: "ended",
+    1: "general failure",
+    USAGE_ERROR: "usage error",
+    3: "an MCP server did not start",
+    4: "agent not found",
+    126: "could not be executed",
+    127: "not found",
+    130: "interrupted",
+    137: "killed",
+    139: "segmentation fault",
+    143: "terminated",
+}
+
+
+def exit_name(code: int | None) -> str:
+    """Return an exit code with its name: `4, agent not found`."""
+    if code is None:
+        return "unknown"
+    if code in EXIT_CODES:
+        return f"{code}, {EXIT_CODES[code]}"
+    return f"{code}, signal {code - 128}" if 128 < code < 192 else str(code)

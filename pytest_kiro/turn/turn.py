@@ -1,0 +1,125 @@
+"""A turn: what was asked, what Kiro said and did, and how it ended. A value; nothing in it asks a machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pytest_kiro.errors import HIDE_FRAMES, SandboxError
+from pytest_kiro.turn.calls import Commands, ToolCalls
+from pytest_kiro.turn.causes import Cause, Status, exit_name
+from pytest_kiro.turn.changes import Changes, Paths
+
+if TYPE_CHECKING:
+    from pytest_kiro.agent.conversation import Conversation
+    from pytest_kiro.agent.workspace import Workspace
+
+__tracebackhide__ = HIDE_FRAMES
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Turn:
+    """One prompt and all that came of it.
+
+    - `output`: what a terminal showed, stdout and stderr merged, decoded, without ANSI sequences, CRLF as LF,
+      a lone CR starting its line over. `raw`: the same as bytes. Both keep 16 MiB; beyond that the middle is
+      gone and `truncated` is True, as when the link to the sandbox was lost and the rest was not to be had.
+    - `text`: the last assistant message; `messages`: all of them; `tool_calls`: what Kiro did. These come from
+      the session store, or from the event stream. On engine V2 no tool output is printed, so it is in `tool_calls`,
+      not in `output`.
+    - `diagnostics`: with `--kiro-output=stream-json`, what kiro-cli wrote to stderr (the last 256 KiB), else empty.
+    - `status`: completed, failed, timed_out, stopped or lost. `proof` says what proves a completed turn (`session`,
+      `runFinished`, or V1's line of `credits`), since exit code 0 proves nothing; `cause` and `detail` say why another
+      one is not; docs/outcomes.md has the whole table.
+    - `number` counts from 1 in its `conversation`; `exit_code` is the CLI's, None when it was killed; `engine`,
+      `version`, `model` (None where it is not said) and `session_id` say who answered.
+    - `duration` and `first_output_after` are in seconds, the latter None when nothing was printed; `credits`
+      is None where nothing was metered.
+    - `changes`: what this turn changed in `workspace`, by content.
+    - `warnings`: what a reader should know, such as a record in the session store that could not be read, or that
+      this turn was run again after a failure of the world's (`--kiro-retries`).
+
+    >>> def test_donut(kiro):
+    ...     turn = kiro.run("Write donut.js")
+    ...     assert turn.used("write") and "donut.js" in turn.changes.added
+    """
+
+    prompt: str
+    number: int
+    output: str
+    raw: bytes
+    truncated: bool
+    diagnostics: str
+    exit_code: int | None
+    status: Status
+    cause: Cause | None
+    detail: str
+    proof: str | None
+    duration: float
+    first_output_after: float | None
+    messages: tuple[str, ...]
+    tool_calls: ToolCalls
+    credits: float | None
+    model: str | None
+    engine: str
+    version: str
+    session_id: str | None
+    known_changes: Changes | None
+    workspace: Workspace
+    conversation: Conversation
+    warnings: tuple[str, ...] = field(default=())
+
+    @property
+    def ok(self) -> bool:
+        """Whether it completed, with proof."""
+        return self.status == "completed"
+
+    @property
+    def text(self) -> str:
+        """The last assistant message, empty when there is none."""
+        return self.messages[-1] if self.messages else ""
+
+    @property
+    def changes(self) -> Changes:
+        """What this turn changed in its workspace, by content; `SandboxError` when nobody could tell."""
+        if self.known_changes is None:
+            raise SandboxError(f"what {self.summary} changed is not known: {self.detail}")
+        return self.known_changes
+
+    @property
+    def commands(self) -> Commands:
+        """The shell commands that Kiro and its sub-agents executed, in order; denied ones are not among them."""
+        return self.tool_calls.commands
+
+    @property
+    def files_written(self) -> Paths:
+        """What its write calls wrote, as paths relative to the workspace; what a command wrote is in `changes`."""
+        return self.tool_calls.files_written
+
+    def used(self, name: str) -> ToolCalls:
+        """Return the calls of the tool `name`, falsy when there is none: a denied call was not used, a failed one was.
+
+        The name is V2's word on every engine: read, write, shell, grep, glob, @server/tool.
+        """
+        return self.tool_calls.used(name)
+
+    @property
+    def summary(self) -> str:
+        """One line: how it ended, how long it took, what it used."""
+        ending = self.status if self.kind in ("", self.status) else f"{self.status} ({self.kind})"
+        spent = "" if self.credits is None else f", {self.credits:.2f} credits"
+        used = len(self.tool_calls)
+        calls = f", {used} tool call{'s' * (used > 1)}" if used else ""
+        code = "" if self.exit_code in (0, None) else f", exit code {exit_name(self.exit_code)}"
+        return f"turn {self.number} {ending} in {self.duration:.1f} s{calls}{spent}{code}"
+
+    @property
+    def kind(self) -> str:
+        """The cause, and whether the world was at fault: `throttled: infrastructure`."""
+        if self.cause is None:
+            return ""
+        return f"{self.cause}: infrastructure" if self.cause.infrastructure else str(self.cause)
+
+    def __repr__(self) -> str:
+        prompt = self.prompt if len(self.prompt) <= 60 else f"{self.prompt[:59]}…"
+        return f"<Turn {self.number} {self.status} {prompt!r}>"
