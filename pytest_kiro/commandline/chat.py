@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pytest_kiro.agent.conversation import Conversation
 from pytest_kiro.agent.kiro import Kiro
-from pytest_kiro.agent.owner import Owner
+from pytest_kiro.agent.owner import Owner, Owners
 from pytest_kiro.commandline.output import complain, say
 from pytest_kiro.commandline.ready import read_settings, ready
 from pytest_kiro.errors import ConversationError
@@ -30,8 +30,9 @@ def run(options: Mapping[str, str | None]) -> int:
         if here.cli.scripted and not file.exists():
             owner.answer = Reply(((_STAND_IN,),))
         session = here.session
-        session.owners.push(owner)
-        kiro = Kiro(here.sandbox, here.cli, identity, settings, owners=session.owners, secrets=session.secrets)
+        owners = Owners()
+        owners.push(owner)
+        kiro = Kiro(here.sandbox, here.cli, identity, settings, owners=owners, secrets=session.secrets)
         try:
             say("Agent ready. Press Ctrl+C at any time to exit.")
             _converse(kiro)

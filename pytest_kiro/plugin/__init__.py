@@ -37,6 +37,7 @@ _MARKER = (
 
 
 SESSION = pytest.StashKey[KiroSession]()
+OWNERS = pytest.StashKey[Any]()
 #: Put there by a plugin's `pytest_configure`, it is how long this run waits: our own tests are in a hurry.
 WAITS = pytest.StashKey[Waits]()
 
@@ -59,6 +60,7 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 
 @pytest.hookimpl(trylast=True)  # after the conftests, which may register providers
 def pytest_configure(config: pytest.Config) -> None:
+    from pytest_kiro.agent.owner import Owners
     from pytest_kiro.plugin.hiding import Hiding
     from pytest_kiro.plugin.owners import Ownership
     from pytest_kiro.plugin.reporting import Report
@@ -69,8 +71,8 @@ def pytest_configure(config: pytest.Config) -> None:
         session = KiroSession(settings, _registered(config, settings.sandbox))
     except SettingsError as error:
         raise pytest.UsageError(Secrets.of(os.environ)(str(error))) from None
-    config.stash[SESSION] = session
-    config.pluginmanager.register(Ownership(session.owners), "kiro-ownership")
+    config.stash[SESSION], config.stash[OWNERS] = session, Owners()
+    config.pluginmanager.register(Ownership(config.stash[OWNERS]), "kiro-ownership")
     config.pluginmanager.register(Report(config, session), "kiro-report")
     config.pluginmanager.register(Hiding(config, session.secrets), "kiro-hiding")
 
@@ -243,7 +245,11 @@ def kiro(request: pytest.FixtureRequest) -> Iterator[Kiro]:
     observers = tuple(session.observers)
     _stop_gently(request.config)  # again, for a sandbox of somebody's own
     with _InFewWords(request.config):
-        shared: dict[str, Any] = {"owners": session.owners, "observers": observers, "budget": session.budget}
+        shared: dict[str, Any] = {
+            "owners": request.config.stash[OWNERS],
+            "observers": observers,
+            "budget": session.budget,
+        }
         shared["secrets"] = session.secrets
         kiro = Kiro(kiro_sandbox, kiro_cli, kiro_login, kiro_settings, **shared)
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from pytest_kiro.report.summary import credits_of
+from pytest_kiro.records.turns import credits_of
 
 _CREDITS = "kiro_credits"
 

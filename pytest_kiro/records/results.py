@@ -14,7 +14,7 @@ from typing import Any
 
 from pytest_kiro.errors import SettingsError
 from pytest_kiro.records.plain import clean, cut
-from pytest_kiro.report.summary import credits_of
+from pytest_kiro.records.turns import credits_of
 from pytest_kiro.secrecy.redaction import Secrets
 from pytest_kiro.settings.table import TABLE, Settings
 

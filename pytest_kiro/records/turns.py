@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pytest_kiro.records.plain import clean, cut, cut_values
@@ -121,3 +121,13 @@ def _call(call: ToolCall, hide: Secrets, depth: int) -> dict[str, Any]:
         "calls": inner,
         "calls_left_out": inner_left_out,
     }
+
+
+def credits_of(turns: Sequence[Mapping[str, Any]]) -> float | None:
+    """Add up what turns cost; None where nothing was metered.
+
+    >>> credits_of([{"credits": 0.1}, {"credits": 0.2}, {"credits": None}])
+    0.3
+    """
+    metered = [turn["credits"] for turn in turns if turn.get("credits") is not None]
+    return round(sum(metered), 6) if metered else None

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from pytest_kiro.records.turns import credits_of
 from pytest_kiro.turn.calls import label, walk
 
 if TYPE_CHECKING:
@@ -33,16 +34,6 @@ def turns_line(turns: Sequence[Mapping[str, Any]]) -> str:
     parts += [f"run again {retried}"] if retried else []
     spent = credits_of(turns)
     return ", ".join([*parts, *([] if spent is None else [f"credits {spent:.2f}"])])
-
-
-def credits_of(turns: Sequence[Mapping[str, Any]]) -> float | None:
-    """Add up what turns cost; None where nothing was metered.
-
-    >>> credits_of([{"credits": 0.1}, {"credits": 0.2}, {"credits": None}])
-    0.3
-    """
-    metered = [turn["credits"] for turn in turns if turn.get("credits") is not None]
-    return round(sum(metered), 6) if metered else None
 
 
 def budget_line(cap: float | None, spent: float, refused: int) -> str:

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pytest_kiro.agent.owner import Owners
 from pytest_kiro.errors import HIDE_FRAMES
 from pytest_kiro.secrecy.redaction import Secrets
 from pytest_kiro.settings.table import Secret
@@ -82,7 +81,6 @@ class KiroSession:
 
     settings: Settings
     provider: Registered
-    owners: Owners = field(default_factory=Owners)
     observers: list[Observer] = field(default_factory=list)
     #: What this process must not write.
     secrets: Secrets = field(default_factory=lambda: Secrets.of(os.environ))

@@ -106,7 +106,7 @@ def test_the_inherited_environment_is_named(paper: str) -> None:
 def test_every_misbehaviour_is_described() -> None:
     shown = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", (ROOT / "docs/scenarios.md").read_text(), re.MULTILINE))
     program = "import json; from kiro_cli import misbehave; print(json.dumps(misbehave.KINDS))"
-    folder = Path(pytest_kiro.__file__).parent / "scripted"
+    folder = Path(pytest_kiro.__file__).parent / "standin"
     ran = subprocess.run([sys.executable, "-c", program], cwd=folder, capture_output=True, text=True, check=True)
 
     assert shown == json.loads(ran.stdout)

@@ -59,7 +59,7 @@ def test_the_defaults() -> None:
 
 def test_each_row_is_a_field_and_each_field_has_a_row() -> None:
     fields = [field.name for field in dataclasses.fields(Settings)]
-    assert fields == [*(row.name for row in TABLE), "run_id", "worker", "origins"]
+    assert fields == [*(row.name for row in TABLE), "run_id", "worker", "origins", "waits"]
 
 
 #: Per setting: texts that are right with their values, and texts that are wrong with what is wanted.
