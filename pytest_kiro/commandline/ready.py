@@ -13,10 +13,13 @@ from dataclasses import dataclass
 
 from pytest_kiro.commandline.output import complain
 from pytest_kiro.errors import SettingsError
+from pytest_kiro.kirocli import official
 from pytest_kiro.kirocli.install import Installation, install
 from pytest_kiro.login.box import AtTheTerminal, open_browser
+from pytest_kiro.login.chosen import ways_of
 from pytest_kiro.login.login import Ways
-from pytest_kiro.run.keeper import KiroSession, built_in
+from pytest_kiro.run.keeper import KiroSession
+from pytest_kiro.run.providers import built_in
 from pytest_kiro.sandbox.protocol import Sandbox, SandboxSpec
 from pytest_kiro.secrecy.redaction import Secrets
 from pytest_kiro.settings import conflicts, table
@@ -59,7 +62,7 @@ def for_a_login(options: Mapping[str, str | None]) -> dict[str, str | None]:
 @contextmanager
 def ready(settings: Settings) -> Iterator[Ready]:
     """Have a sandbox with kiro-cli in it; what takes long is said on stderr."""
-    known = built_in()
+    known = built_in(official.snapshot_lines)
     if settings.sandbox not in known:
         raise SettingsError(
             f"--kiro-sandbox={settings.sandbox}: no such provider; known here: {', '.join(known)}; those of plugins "
@@ -74,7 +77,7 @@ def ready(settings: Settings) -> Iterator[Ready]:
         with session.sandbox(SandboxSpec(), failed=lambda: False) as sandbox:
             what = session.cli(isolated=sandbox.isolated)
             cli = install(sandbox, what, timeout=settings.setup_timeout, version=settings.cli_version)
-            yield Ready(session, sandbox, cli, session.ways(_human(settings), os.environ))
+            yield Ready(session, sandbox, cli, ways_of(settings, _human(settings), session.secrets, os.environ))
     finally:
         logger.removeHandler(handler)
         session.close()

@@ -14,11 +14,16 @@ import logging
 import re
 import secrets
 import shlex
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from pytest_kiro.errors import HIDE_FRAMES, InstallError, SandboxError, SandboxTimeout, message
 from pytest_kiro.kirocli import commands
 from pytest_kiro.sandbox.protocol import Sandbox
 from pytest_kiro.turn.causes import exit_name
+
+if TYPE_CHECKING:
+    from pytest_kiro.settings.table import Settings
 
 __tracebackhide__ = HIDE_FRAMES
 _log = logging.getLogger(__name__)
@@ -147,6 +152,11 @@ def build_lines(version: str | None) -> list[str]:
     'PATH="$HOME/.local/bin:$PATH" "$HOME/.local/bin/kiro-cli" --version'
     """
     return [_recipe(version, '"$HOME/.local/bin/.pytest-kiro-$$"'), _PROOF]
+
+
+def snapshot_lines(settings: Settings) -> Sequence[str]:
+    """Return the commands that build a snapshot: what would be installed into each sandbox is in it."""
+    return build_lines(settings.cli_version) if settings.cli in (None, "official") else ()
 
 
 def provide(sandbox: Sandbox, version: str | None, *, timeout: float) -> tuple[str, tuple[str, bool]]:

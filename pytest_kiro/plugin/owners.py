@@ -185,7 +185,7 @@ def _refuse_second_sandbox(item: pytest.Item) -> None:
                     f"{definition.baseid} overrides the fixture {name}, but there is one sandbox for the whole "
                     f"session, so its tests would not use that one; move it to the rootdir's conftest.py or a plugin"
                 )
-            if place and definition.func.__module__ == "pytest_kiro.plugin":
+            if place and definition.func.__module__ == "pytest_kiro.plugin.fixtures":
                 raise SettingsError(
                     f"a plugin overrides the fixture {name}, but was loaded before pytest-kiro, so that its fixture "
                     f"is hidden; load it by pytest_plugins in the rootdir's conftest.py instead of -p"

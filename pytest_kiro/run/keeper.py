@@ -5,54 +5,25 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from pytest_kiro.errors import HIDE_FRAMES
 from pytest_kiro.secrecy.redaction import Secrets
-from pytest_kiro.settings.table import Secret
 
 if TYPE_CHECKING:
     from types import FrameType
 
     from pytest_kiro.agent.live import Observer
-    from pytest_kiro.login.device import Human
-    from pytest_kiro.login.exchange import Exchange
-    from pytest_kiro.login.login import Ways
     from pytest_kiro.run.budget import Budget
+    from pytest_kiro.run.providers import Registered
     from pytest_kiro.sandbox.protocol import Provider, Sandbox, SandboxSpec
     from pytest_kiro.settings.table import Settings
 
 __tracebackhide__ = HIDE_FRAMES
-
-
-class Registered(NamedTuple):
-    """A provider that can be chosen; nothing of it is imported before it makes a sandbox."""
-
-    make: Callable[[Settings], Provider]
-    isolated: bool
-
-
-def built_in() -> dict[str, Registered]:
-    """Return our own providers, by name."""
-
-    def local(settings: Settings) -> Provider:
-        from pytest_kiro.sandbox.local import LocalProvider
-
-        return LocalProvider(settings)
-
-    def daytona(settings: Settings) -> Provider:
-        from pytest_kiro.kirocli.official import build_lines
-        from pytest_kiro.sandbox.daytona.provider import DaytonaProvider
-
-        # A snapshot has in it what would be installed into each sandbox.
-        recipe = build_lines(settings.cli_version) if settings.cli in (None, "official") else ()
-        return DaytonaProvider(settings, recipe=recipe)
-
-    return {"local": Registered(local, isolated=False), "daytona": Registered(daytona, isolated=True)}
 
 
 @dataclass
@@ -111,46 +82,6 @@ class KiroSession:
             return Budget()
         return Budget(self.settings.budget, folder_of(self.settings.run_id), self.settings.worker)
 
-    @cached_property
-    def exchange(self) -> Exchange:
-        """Where the workers of this run share a device login."""
-        from pytest_kiro.login.exchange import Exchange
-        from pytest_kiro.sandbox.runs import folder_of
-
-        return Exchange(folder_of(self.settings.run_id))
-
-    def ways(self, human: Human, environ: Mapping[str, str]) -> Ways:
-        """Return what this process can log in with."""
-        from pytest_kiro.login.login import Ways
-        from pytest_kiro.login.saved import Saved
-
-        settings = self.settings
-        return Ways(
-            environ={name: Secret(environ.get(name, "")) for name in ("KIRO_API_KEY", "CI")},
-            saved=Saved(),
-            human=human,
-            secrets=self.secrets,
-            timeout=settings.setup_timeout,
-            exchange=None if settings.worker == "main" else self.exchange,
-            arguments=settings.login_args or (),
-            patience=settings.login_timeout,
-        )
-
-    def expect_login(self, spec: SandboxSpec, human: Human, environ: Mapping[str, str]) -> None:
-        """Raise `LoginError`, before a sandbox is paid for, when nobody can be logged in a fresh one."""
-        from pytest_kiro.login.login import expect
-
-        settings = self.settings
-        how = settings.login
-        if how == "auto":
-            # An image may have somebody's login in it; and what is not installed by us may be the stand-in.
-            fresh = not (spec.image or spec.snapshot) and settings.snapshot in ("none", "auto")
-            installed = self.provider.isolated and self.cli(isolated=True) == "official"
-            asks = fresh and installed and settings.replies != "scenario"
-            how = "auto" if asks and settings.sandbox in built_in() else "none"
-        if how != "none":
-            expect(how, self.ways(human, environ))
-
     def cli(self, *, isolated: bool) -> str:
         """Which CLI answers: unless told, the stand-in wherever nothing keeps Kiro off this machine."""
         return self.settings.cli or ("official" if isolated else "scripted")
@@ -189,18 +120,12 @@ class KiroSession:
                 self.tally.left.append(f"{sandbox.id} could not be deleted: {one_line(error)}")
             raise
 
-    def leave(self) -> None:
-        """End what this process serves to the others of its run; idempotent."""
-        if "exchange" in vars(self):  # else there is none
-            self.exchange.close()
-
     def close(self) -> None:
         """Remove what this run left on all its workers; idempotent, of no effect where there was no sandbox."""
         if self.settings.budget is not None:
             self.budget.remove()
         if not self.used or self.leaving:
             return
-        self.exchange.remove()
         stops = self.stops
         try:
             told: list[str] | None = self._provider().close()

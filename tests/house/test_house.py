@@ -33,7 +33,7 @@ FLOORS = {
     "records": 2,
     "terminal": 3,
     "kirocli": 4,
-    "run": 5,
+    "run": 4,
     "login": 5,
     "agent": 6,
     "report": 7,
