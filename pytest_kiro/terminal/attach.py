@@ -9,6 +9,7 @@ from contextlib import suppress
 
 from pytest_kiro.errors import LaunchError, PtyClosed, SandboxError, message
 from pytest_kiro.sandbox.protocol import ExecResult, Pty, Sandbox
+from pytest_kiro.sandbox.script import program
 from pytest_kiro.terminal import follow
 from pytest_kiro.terminal.launch import Filter, Launch, Outcome
 from pytest_kiro.terminal.text import Plain, fold
@@ -41,7 +42,7 @@ def attach(
     folder = f"{sandbox.home}/{launch.folder}"
     files = launch.contents()
     if launch.durable:
-        files["link"] = follow.SCRIPT.encode()
+        files["link"] = program(follow.PROGRAM).encode()
     # The usual mode, since another one is a request of its own over a network. There is no secret in them, and whoever
     # may enter this HOME is its owner.
     written = _Meanwhile(

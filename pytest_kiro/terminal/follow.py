@@ -6,12 +6,15 @@ import base64
 import re
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 from pytest_kiro.errors import PtyClosed, SandboxClosed, SandboxError, SandboxTimeout, message
 from pytest_kiro.sandbox.protocol import Sandbox
 from pytest_kiro.terminal.launch import Filter, Launch, Outcome, read_outcome
 
+#: What is asked of the sandbox, a file beside the launch program.
+PROGRAM = Path(__file__).with_name("follow.sh")
 #: Bytes of the log that are asked for at once: as base64 well below what `exec` keeps.
 SLICE = 1024 * 1024
 #: Seconds between two questions to a program that prints nothing; the last one is repeated.
@@ -22,70 +25,6 @@ ATTEMPTS = 20
 _REPORTED = 8 * 1024 * 1024
 _EXEC_TIMEOUT = 20.0
 
-#: What is asked of the sandbox, as a file beside the launch script (contract L6).
-SCRIPT = r"""
-cd "${0%/*}" || exit
-outer=$(cat pid 2>/dev/null) inner=$(cat begun 2>/dev/null)
-case $1 in
-tell)
-  # In this order: of a program that is over, all that it left is there.
-  state=waiting
-  if [ -n "$outer" ]; then
-    state=running
-    # A dead process that nobody has reaped yet is still there, as a zombie.
-    kill -0 "$outer" 2>/dev/null && ! grep -q '^State:.[ZX]' "/proc/$outer/status" 2>/dev/null || state=over
-  fi
-  status=-
-  if [ -f outcome ]; then status=$(cat status); fi
-  size=-
-  if [ -f log ]; then size=$(($(wc -c <log))); fi
-  echo "told $state ${inner:--} $status $size"
-  if [ -f log ]; then tail -c "+$(($2 + 1))" log | head -c "$3" | base64; fi
-  ;;
-report)
-  size= # of which nobody knows without a log
-  if [ -f log ]; then
-    # Its own words before and after the program's are left out.
-    first=$(head -c 4096 log | LC_ALL=C awk -v marker="$4" '
-      { size += length($0) + 1; sub(/\r$/, "") } $0 == marker { print size; exit }')
-    last=$(tail -c 400 log | LC_ALL=C awk '{ line = $0 } END { if (line ~ /^Script done on /) print length(line) + 2 }')
-    size=$(($(wc -c <log) - ${first:-0} - ${last:-0}))
-  fi
-  if ! [ -f outcome ]; then echo none
-  elif [ "$size" != "$3" ]; then echo cut
-  elif [ "$(wc -c <outcome)" -gt "$2" ]; then echo large
-  else echo outcome && base64 <outcome && rm -rf "$PWD"
-  fi
-  ;;
-interrupt)
-  [ -n "$inner" ] || exit 0
-  # As the key does: the group that has the terminal, else that of the launch script, which takes no notice.
-  group=$inner
-  set -- $(sed 's/.*) //' "/proc/$inner/stat" 2>/dev/null)
-  if [ "${6:-0}" -gt 0 ]; then group=$6; fi
-  kill -s INT -- "-$group" 2>/dev/null
-  exit 0
-  ;;
-end)
-  [ -n "$outer" ] || exit 0
-  for round in 1 2 3 4 5 6 7 8 9 10; do # while we look, one may start another
-    pids=$(cat /proc/[0-9]*/stat 2>/dev/null | awk -v roots="$outer $inner" '
-      BEGIN { count = split(roots, root); for (i = 1; i <= count; i++) ours[root[i]] = 1 }
-      { pid = $1; sub(/.*\) /, ""); state[pid] = $1; parent[pid] = $2; session[pid] = $4 }
-      END {
-        do {
-          more = 0
-          for (pid in parent) if (!(pid in ours) && (parent[pid] in ours || session[pid] in ours)) more = ours[pid] = 1
-        } while (more)
-        for (pid in parent) if (pid in ours && state[pid] !~ /[ZX]/) print pid
-      }')
-    [ -n "$pids" ] || break
-    kill -s KILL $pids 2>/dev/null
-  done
-  exit 0
-  ;;
-esac
-"""
 #: What `script` writes when it ends, and how the start of that may look.
 _LAST_WORDS = re.compile(rb"\nScript done on [^\n]*\n\Z")
 _PERHAPS_LAST_WORDS = re.compile(

@@ -16,6 +16,7 @@ from helpers import is_alive, read_all, read_until, wait_until
 from links import Cut, LossySandbox, after, without_script
 
 from pytest_kiro.errors import LaunchError, PtyClosed, SandboxError
+from pytest_kiro.sandbox.script import program
 from pytest_kiro.terminal import follow
 from pytest_kiro.terminal.attach import Attached, attach
 from pytest_kiro.terminal.launch import Launch, read_outcome
@@ -398,7 +399,7 @@ def test_a_log_that_ends_before_the_link_did_is_told(place: Place) -> None:
 
 
 def test_a_dead_process_that_nobody_has_reaped_is_over(tmp_path: Path) -> None:
-    (tmp_path / "link").write_text(follow.SCRIPT)
+    (tmp_path / "link").write_text(program(follow.PROGRAM))
     child = subprocess.Popen(["sh", "-c", "read x"], stdin=subprocess.PIPE)
     (tmp_path / "pid").write_text(f"{child.pid}\n")
 
