@@ -52,7 +52,7 @@ def prepare(
         nonce=nonce,
         stdin=stdin,
         env=env,
-        secrets=kiro.identity.env,
+        hidden_env=kiro.identity.env,
         stores=kiro.engine.stores_for(env, path),
         files=files,
         make=make,

@@ -55,7 +55,7 @@ def open_terminal(
         nonce=nonce,
         stdin=None,
         env={name: value for name, value in variables.items() if name not in hidden},
-        secrets={**kiro.identity.env, **hidden},
+        hidden_env={**kiro.identity.env, **hidden},
         files=files,
     )
     with ExitStack() as undo:

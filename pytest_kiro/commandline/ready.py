@@ -87,12 +87,12 @@ def ready(settings: Settings) -> Iterator[Ready]:
 
 
 class _Progress(logging.Handler):
-    def __init__(self, hide: Secrets) -> None:
+    def __init__(self, secrets: Secrets) -> None:
         super().__init__()
-        self._hide = hide
+        self._secrets = secrets
 
     def emit(self, record: logging.LogRecord) -> None:
-        complain(f"kiro: {self._hide(' '.join(record.getMessage().split()))}")
+        complain(f"kiro: {self._secrets(' '.join(record.getMessage().split()))}")
 
 
 def _human(settings: Settings) -> AtTheTerminal:

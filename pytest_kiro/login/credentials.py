@@ -51,7 +51,7 @@ class Credentials:
     who: str | None = None
 
     @property
-    def secrets(self) -> tuple[str, ...]:
+    def tokens(self) -> tuple[str, ...]:
         """The tokens in it, which must not be written anywhere."""
         return tuple(dict.fromkeys(text for _, name, text in _values(self.data) if name in _SECRETS))
 
@@ -71,7 +71,7 @@ class Credentials:
 
     def same_login(self, other: Credentials | None) -> bool:
         """Whether both hold the same tokens; a database may differ in much that is no login."""
-        return other is not None and set(self.secrets) == set(other.secrets)
+        return other is not None and set(self.tokens) == set(other.tokens)
 
 
 def take(sandbox: Sandbox, *, version: str, scripted: bool, who: str | None = None) -> Credentials | None:

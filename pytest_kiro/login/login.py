@@ -108,7 +108,7 @@ class Ways:
 
     def hide(self, login: Credentials) -> None:
         """Keep the tokens of a login out of all that is written."""
-        for token in login.secrets:
+        for token in login.tokens:
             self.secrets.add(token, "login token")
 
 

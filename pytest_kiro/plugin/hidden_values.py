@@ -16,62 +16,62 @@ _KEPT = frozenset({"nodeid", "_id", "location", "keywords", "node", "result", "w
 _DEEPEST = 50
 
 
-def hide_in_report(report: Any, hide: Secrets) -> None:
+def hide_in_report(report: Any, secrets: Secrets) -> None:
     """Take them out of a test's or a collector's report: message, traceback, captured output, properties, …"""
-    if not hide.any:
+    if not secrets.any:
         return
     for name, value in list(vars(report).items()):
-        if name not in _KEPT and (fresh := hidden(value, hide)) is not value:
+        if name not in _KEPT and (fresh := hidden(value, secrets)) is not value:
             setattr(report, name, fresh)
     traceback = report.longrepr
     if hasattr(traceback, "toterminal") and not _is_pytests(traceback):
         # Somebody's own, in which a text may be anywhere: as a text it is what people would have seen of it.
         shown = report.longreprtext
-        if (fresh := hide.torn(shown)) != shown:
+        if (fresh := secrets.torn(shown)) != shown:
             report.longrepr = fresh
 
 
-def hidden(value: Any, hide: Secrets, depth: int = 0) -> Any:
+def hidden(value: Any, secrets: Secrets, depth: int = 0) -> Any:
     """Return a value without secrets: texts are replaced, in lists and the like too; a traceback is changed itself."""
     if isinstance(value, str):
-        return hide.torn(value)
+        return secrets.torn(value)
     if isinstance(value, bytes):
-        return hide.data(value)
+        return secrets.data(value)
     if depth > _DEEPEST:
         return value
     if type(value) in (list, tuple):
-        fresh = [hidden(one, hide, depth + 1) for one in value]
+        fresh = [hidden(one, secrets, depth + 1) for one in value]
         return value if all(map(_is, fresh, value)) else type(value)(fresh)
     if type(value) is dict:
-        pairs = {hidden(key, hide): hidden(inner, hide, depth + 1) for key, inner in value.items()}
+        pairs = {hidden(key, secrets): hidden(inner, secrets, depth + 1) for key, inner in value.items()}
         return value if all(map(_is, [*pairs, *pairs.values()], [*value, *value.values()])) else pairs
     if _is_pytests(value):
         for name, inner in _attributes(value):
-            if (fresh := hidden(inner, hide, depth + 1)) is not inner:
+            if (fresh := hidden(inner, secrets, depth + 1)) is not inner:
                 with suppress(AttributeError, TypeError):
                     object.__setattr__(value, name, fresh)  # some are frozen
     return value
 
 
-def hide_in_warning(warning: Any, hide: Secrets) -> None:
+def hide_in_warning(warning: Any, secrets: Secrets) -> None:
     """Take them out of a recorded warning, and out of the line of source that is shown with it."""
     text, line = str(warning.message), warning.line or linecache.getline(warning.filename, warning.lineno)
-    if (fresh := hide(text)) != text:
+    if (fresh := secrets(text)) != text:
         warning.message = Warning(fresh)  # its category is told apart
-    if (fresh := hide(line)) != line:
+    if (fresh := secrets(line)) != line:
         warning.line = fresh
 
 
 class HidingFormatter(logging.Formatter):
     """Takes them out of what another formatter makes of a record, which others may look at."""
 
-    def __init__(self, formatter: logging.Formatter, hide: Secrets) -> None:
+    def __init__(self, formatter: logging.Formatter, secrets: Secrets) -> None:
         super().__init__()
-        self._formatter, self._hide = formatter, hide
+        self._formatter, self._secrets = formatter, secrets
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line without secrets."""
-        return self._hide(self._formatter.format(record))
+        return self._secrets(self._formatter.format(record))
 
 
 def _is(new: object, old: object) -> bool:

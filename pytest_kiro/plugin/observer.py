@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 class Notes:
     """Records of turns that no report has taken along yet; `hook` is pytest's, `full` keeps all of each turn.
 
-    `hide` takes out what nobody shall read.
+    `secrets` takes out what nobody shall read.
     """
 
-    def __init__(self, hook: Any, *, full: bool, hide: Secrets) -> None:
-        self._hook, self._full, self._hide = hook, full, hide
+    def __init__(self, hook: Any, *, full: bool, secrets: Secrets) -> None:
+        self._hook, self._full, self._secrets = hook, full, secrets
         self.unsent: list[dict[str, Any]] = []
         #: By the name of a test, which attempt at it runs.
         self.attempts: dict[str, int] = {}
@@ -45,7 +45,7 @@ class Notes:
             self._latest[conversation]["retried"] = True
         attempt = self.attempts.get(owner.name, 1)
         number = self._owners[owner]
-        record = begun(conversation, prompt, owner=number, attempt=attempt, full=self._full, hide=self._hide)
+        record = begun(conversation, prompt, owner=number, attempt=attempt, full=self._full, hide=self._secrets)
         self._latest[conversation] = record
         self.unsent.append(record)
         self._hook.pytest_kiro_turn_started(kiro=conversation.kiro, prompt=prompt)
@@ -54,5 +54,5 @@ class Notes:
         pass
 
     def finished(self, turn: Turn) -> None:
-        ended(self._latest[turn.conversation], turn, self._hide)
+        ended(self._latest[turn.conversation], turn, self._secrets)
         self._hook.pytest_kiro_turn_finished(kiro=turn.conversation.kiro, turn=turn)

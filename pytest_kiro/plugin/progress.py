@@ -23,9 +23,9 @@ class Progress(logging.Handler):
     would have a whole build in it.
     """
 
-    def __init__(self, config: Any, worker: str, hide: Secrets) -> None:
+    def __init__(self, config: Any, worker: str, secrets: Secrets) -> None:
         super().__init__(logging.INFO)
-        self._config, self._worker, self._hide = config, worker, hide
+        self._config, self._worker, self._secrets = config, worker, secrets
         #: The test that runs, as pytest's terminal announces it.
         self.at: tuple[str, Any] | None = None
         self._depth = 0
@@ -82,7 +82,7 @@ class Progress(logging.Handler):
         if self._logged_from and record.levelno >= self._logged_from:
             logging.getLogger().handle(record)
         try:
-            self._show(f"kiro: {' '.join(self._hide(record.getMessage()).split())}")
+            self._show(f"kiro: {' '.join(self._secrets(record.getMessage()).split())}")
         except Exception:
             self.handleError(record)
 

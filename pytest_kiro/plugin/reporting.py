@@ -64,8 +64,8 @@ class Report:
         self._workers: dict[str, Tally] = {}
         self._nodes: list[Any] = []
         self.progress = Progress(config, session.settings.worker, session.secrets)
-        self._hide = session.secrets
-        self.notes = Notes(config.hook, full=session.settings.results is not None, hide=self._hide)
+        self._secrets = session.secrets
+        self.notes = Notes(config.hook, full=session.settings.results is not None, secrets=self._secrets)
         session.observers += [self.notes, *Stream.wanted(config, session.settings, session.secrets)]
         self._outcomes: Outcomes | None = None
 
@@ -79,7 +79,7 @@ class Report:
         from pytest_kiro.plugin.outcomes import Outcomes
         from pytest_kiro.records.results import Results
 
-        results = Results(session.config.invocation_params.dir / Path(file).expanduser(), self._hide)
+        results = Results(session.config.invocation_params.dir / Path(file).expanduser(), self._secrets)
         try:
             results.check()
         except SettingsError as error:
@@ -235,7 +235,7 @@ class Report:
                 self._session.used = True
 
     def _word(self) -> dict[str, Any]:
-        told: dict[str, Any] = self._hide.within(asdict(self._session.tally))
+        told: dict[str, Any] = self._secrets.within(asdict(self._session.tally))
         return {"worker": self._session.settings.worker, **told}
 
     def _hear(self, word: Mapping[str, Any]) -> None:

@@ -21,15 +21,15 @@ class Stream:
     (A worker's stdout belongs to xdist's protocol and reaches nobody.)
     """
 
-    def __init__(self, config: Any, hide: Secrets, *, prefixed: bool) -> None:
-        self._config, self._hide, self._prefixed = config, hide, prefixed
+    def __init__(self, config: Any, secrets: Secrets, *, prefixed: bool) -> None:
+        self._config, self._secrets, self._prefixed = config, secrets, prefixed
         self._pending: dict[str, str] = {}
 
     @classmethod
-    def wanted(cls, config: Any, settings: Settings, hide: Secrets) -> list[Stream]:
+    def wanted(cls, config: Any, settings: Settings, secrets: Secrets) -> list[Stream]:
         """Return the one stream of this process, or none."""
         on = settings.stream == "on" or (settings.stream == "auto" and config.getoption("capture", "no") == "no")
-        return [cls(config, hide, prefixed=settings.worker != "main")] if on else []
+        return [cls(config, secrets, prefixed=settings.worker != "main")] if on else []
 
     def started(self, conversation: Conversation, prompt: str) -> None:
         name = conversation.owner.name.rpartition("::")[2]
@@ -49,7 +49,7 @@ class Stream:
             lines = (self._pending.pop(name, "") + text).split("\n")
             self._pending[name] = lines.pop()
             text = "".join(f"[{name}] {line}\n" for line in lines if line)
-        past_capture(self._config, self._hide(text), stderr=self._prefixed)
+        past_capture(self._config, self._secrets(text), stderr=self._prefixed)
 
 
 def past_capture(config: Any, text: str, *, stderr: bool = False) -> None:

@@ -51,7 +51,7 @@ def attach(
     )
     # The typed line is harmless, yet a history file in HOME is something that the agent would see.
     try:
-        pty = sandbox.open_pty(env={"HISTFILE": "/dev/null", **launch.secrets}, size=size)
+        pty = sandbox.open_pty(env={"HISTFILE": "/dev/null", **launch.hidden_env}, size=size)
     except Exception:
         with suppress(
             Exception

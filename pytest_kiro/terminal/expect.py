@@ -68,8 +68,8 @@ class Terminal(SpawnBase):  # type: ignore[misc] # pexpect tells no types
     ) -> None:
         self.command, self.args = argv[0], list(argv)
         self._pty, self._size, self._note, self._release = pty, size, note, release
-        self._hide = secrets or Secrets()
-        self._hidden = self._hide.stream()
+        self._secrets = secrets or Secrets()
+        self._hidden = self._secrets.stream()
         self._rest = self._last = ""
         self._over = self._lost = False
         super().__init__(timeout=timeout, maxread=_READ_AT_ONCE, encoding="utf-8", codec_errors="replace")
@@ -80,7 +80,7 @@ class Terminal(SpawnBase):  # type: ignore[misc] # pexpect tells no types
         self.linesep = "\r"
 
     def __repr__(self) -> str:
-        return f"<Terminal {self._hide(shlex.join(self.args))}>"
+        return f"<Terminal {self._secrets(shlex.join(self.args))}>"
 
     def __str__(self) -> str:
         if self._lost:
@@ -93,7 +93,7 @@ class Terminal(SpawnBase):  # type: ignore[misc] # pexpect tells no types
             state = "it has closed its terminal, and runs on" if self.flag_eof else "it runs"
         printed = fold(Plain().feed(self._last.encode("utf-8", "replace"), final=True))
         what = f"{self!r}: {state}; {'it printed last:' if printed.strip() else 'it printed nothing'}"
-        return message(what, output=self._hide(printed), advice=self._note)
+        return message(what, output=self._secrets(printed), advice=self._note)
 
     # -- waiting for what it prints
 
@@ -176,7 +176,7 @@ class Terminal(SpawnBase):  # type: ignore[misc] # pexpect tells no types
         while not getattr(self._pty, "started", True) and not self.flag_eof:
             with suppress(EOF, TIMEOUT):
                 self._keep(self.read_nonblocking(_READ_AT_ONCE, 0.02))
-        self._log(self._hide(text), "send")
+        self._log(self._secrets(text), "send")
         self._pty.write(data)
         return len(data)
 

@@ -26,8 +26,8 @@ _PROGRAM = Path(__file__).with_name("launch.sh")
 class Launch:
     """One program to start.
 
-    `env` is exported by the script, which is a file; `secrets` are given to the terminal instead, so that they
-    are on no disk. `folder` is where our files for it live, relative to HOME and never inside the workspace;
+    `env` is exported by the script, which is a file; `hidden_env` is given to the terminal instead, so that it
+    is on no disk. `folder` is where our files for it live, relative to HOME and never inside the workspace;
     `stores` are files (relative to HOME, or absolute) that are brought back, and folders whose files are when the
     program touched them. `stdin` is what the program reads, None what is typed in
     its terminal. `make` has the workspace made first; `durable` has the output kept in a log there, for a link that
@@ -40,7 +40,7 @@ class Launch:
     nonce: str
     stdin: bytes | None = b""
     env: Mapping[str, str] = field(default_factory=dict)
-    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    hidden_env: Mapping[str, str] = field(default_factory=dict, repr=False)
     stores: tuple[str, ...] = ()
     files: Mapping[str, bytes] = field(default_factory=dict)
     make: bool = False

@@ -74,7 +74,7 @@ def test_a_renewed_one_is_saved(logins: Logins, how: str) -> None:
     """After the turn where its end was known, at the end of the run in any case."""
     if how == "renewed since it ended":
         save(expires=LONG_AGO)
-        then = "assert 'one-access' not in Saved().newest().secrets"
+        then = "assert 'one-access' not in Saved().newest().tokens"
     else:
         save(expires=SOME_DAY)
         then = "credentials.put(kiro.sandbox, login('two', expires='2999-01-01T01:00:00Z'))"
@@ -92,7 +92,7 @@ def test_a_renewed_one_is_saved(logins: Logins, how: str) -> None:
     )
     logins.evals.run(logins.cli, "--kiro-login=saved").assert_outcomes(passed=1)
     found = newest()
-    assert not set(found.secrets) & {"one-access", "one-refresh"}
+    assert not set(found.tokens) & {"one-access", "one-refresh"}
     assert found.expires is not None
     assert found.expires.year > 2001
     assert (found.version, found.scripted, found.who) == ("2.29.0", False, "BuilderId")
@@ -123,7 +123,7 @@ def test_nothing_of_it_is_written(logins: Logins) -> None:
         def test_it(kiro, kiro_login, record_property):
             turn = kiro.run("Hello.")
             found = credentials.take(kiro.sandbox, version="1", scripted=False)
-            tokens = found.secrets
+            tokens = found.tokens
             print(tokens, kiro_login)
             record_property("found", tokens[0])
             assert False, (tokens, turn, kiro_login, kiro_login.renewal, found)
@@ -138,7 +138,7 @@ def test_nothing_of_it_is_written(logins: Logins) -> None:
     saved = newest()
     Saved().forget()
     shown = result.stdout.str() + result.stderr.str()
-    for token in ("canary-access", "canary-refresh", *saved.secrets):
+    for token in ("canary-access", "canary-refresh", *saved.tokens):
         assert token not in shown
         assert logins.written(token) == []
     assert json.loads((logins.path / "r.json").read_text())["tests"]

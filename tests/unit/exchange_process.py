@@ -48,7 +48,7 @@ def asks(how: str, name: str) -> Callable[[], Credentials]:
 
 
 def shown(found: Credentials | None) -> str:
-    return "nothing" if found is None else f"{found.who} {found.version} {found.scripted} {' '.join(found.secrets)}"
+    return "nothing" if found is None else f"{found.who} {found.version} {found.scripted} {' '.join(found.tokens)}"
 
 
 def main() -> None:

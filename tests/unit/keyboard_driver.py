@@ -87,7 +87,7 @@ class Driver:
         """A program whose shell waits at a gate before it starts it."""
         sandbox.write_file("rc", b"mkfifo ~/gate; : <~/gate")
         argv, shell = (sys.executable, str(PROGRAM), self.told["program"]), {"ENV": f"{sandbox.home}/rc"}
-        return attach(sandbox, Launch(argv, sandbox.home, ".l", "0123", stdin=None, secrets=shell))
+        return attach(sandbox, Launch(argv, sandbox.home, ".l", "0123", stdin=None, hidden_env=shell))
 
     def lend(self, pty: Pty) -> str:
         if not self.told.get("thread"):

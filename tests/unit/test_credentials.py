@@ -137,7 +137,7 @@ def test_what_replaces_a_login_replaces_it_whole(sandbox: LocalSandbox, other: L
         data_file(other, suffix).write_bytes(b"of the old file")
     credentials.put(other, taken(sandbox))
     assert "Logged in with Google" in kiro(other, "whoami").check().output
-    assert set(taken(other).secrets) == {"social-canary-access", "social-canary-refresh"}
+    assert set(taken(other).tokens) == {"social-canary-access", "social-canary-refresh"}
     assert stat.S_IMODE(data_file(other).stat().st_mode) == 0o600
 
 
@@ -170,7 +170,7 @@ def test_a_login_that_comes_in_mid_run_ends_no_conversation(sandbox: LocalSandbo
     chat(other, f"The word is {SAID} of course.", "v1")
     credentials.put(other, taken(sandbox))
     assert f"Heard: {SAID}." in chat(other, "And?", "v1", "--resume")
-    assert sorted(taken(other).secrets) == sorted(CANARIES.values())
+    assert sorted(taken(other).tokens) == sorted(CANARIES.values())
 
 
 def test_nothing_is_left_of_them_in_any_page(sandbox: LocalSandbox) -> None:
@@ -200,7 +200,7 @@ def test_nothing_is_left_of_them_in_any_page(sandbox: LocalSandbox) -> None:
     data_file(sandbox).write_bytes(data)
     found = taken(sandbox)
     assert SAID.encode() not in found.data
-    assert "one-access" in found.secrets
+    assert "one-access" in found.tokens
     with opened(found.data) as connection:  # the tables stay: kiro-cli has migrated them
         for name in tables:
             assert connection.execute(f"SELECT count(*) FROM {name}").fetchone() == (0,)
@@ -227,7 +227,7 @@ def test_the_last_commit_may_stand_in_the_log_only(sandbox: LocalSandbox) -> Non
     assert b"second-access" in data_file(sandbox, "-wal").read_bytes()
 
     found = taken(sandbox)
-    assert set(found.secrets) == {"second-access", "second-refresh"}
+    assert set(found.tokens) == {"second-access", "second-refresh"}
     credentials.put(sandbox, found)
     assert not data_file(sandbox, "-wal").exists()
     assert "Logged in" in kiro(sandbox, "whoami").check().output
@@ -239,7 +239,7 @@ def test_the_last_commit_may_stand_in_the_log_only(sandbox: LocalSandbox) -> Non
 def test_the_secrets_are_what_must_not_be_written(sandbox: LocalSandbox) -> None:
     log_in(sandbox)
     found = taken(sandbox)
-    assert sorted(found.secrets) == sorted(CANARIES.values())
+    assert sorted(found.tokens) == sorted(CANARIES.values())
     for shown in (repr(found), str(found), f"{found}", repr([found])):
         assert "canary" not in shown
         assert shown.strip("[]") == "Credentials(version='2.29.0', scripted=True, who='ada')"
@@ -251,7 +251,7 @@ def test_the_secrets_are_what_must_not_be_written(sandbox: LocalSandbox) -> None
 )
 def test_secrets_are_found_however_they_are_spelt(spelling: str) -> None:
     deep = {"outer": [{"inner": {spelling: "canary"}}], "region": "us-east-1"}
-    assert read(database({TOKEN: tokens(), REGISTRATION: deep})).secrets[-1:] == ("canary",)
+    assert read(database({TOKEN: tokens(), REGISTRATION: deep})).tokens[-1:] == ("canary",)
 
 
 @pytest.mark.parametrize(
@@ -354,7 +354,7 @@ def test_what_cannot_be_read_is_told(sandbox: LocalSandbox, what: str) -> None:
 def test_a_log_that_is_none_is_no_news(sandbox: LocalSandbox, log: bytes) -> None:
     data_file(sandbox).write_bytes(GOOD)
     data_file(sandbox, "-wal").write_bytes(log)
-    assert "one-access" in taken(sandbox).secrets
+    assert "one-access" in taken(sandbox).tokens
 
 
 def test_rows_that_kiro_cli_does_not_write_are_passed_over() -> None:
@@ -375,5 +375,5 @@ def test_rows_that_kiro_cli_does_not_write_are_passed_over() -> None:
         connection.commit()
 
     found = read(database({}, then=fill))
-    assert sorted(found.secrets) == ["canary-of-bytes", "one-access", "one-refresh"]
+    assert sorted(found.tokens) == ["canary-of-bytes", "one-access", "one-refresh"]
     assert found.expires is None

@@ -382,7 +382,7 @@ def test_many_ask_at_the_same_moment(run: Run) -> None:
         thread.start()
     for thread in threads:
         thread.join(DEADLINE)
-    assert [found is not None and found.secrets for found in heard] == [("one-access", "one-refresh")] * 40
+    assert [found is not None and found.tokens for found in heard] == [("one-access", "one-refresh")] * 40
 
 
 # -- and nothing is left

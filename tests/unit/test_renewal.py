@@ -39,7 +39,7 @@ class Machine:
         self.sandbox, self.hidden = sandbox, list[str]()
         held = held or login("one")
         credentials.put(sandbox, held)
-        self.renewal = Renewal(sandbox, source, held, lambda found: self.hidden.extend(found.secrets))
+        self.renewal = Renewal(sandbox, source, held, lambda found: self.hidden.extend(found.tokens))
 
     def renews(self, name: str) -> None:
         """As kiro-cli does it in a turn."""
@@ -52,7 +52,7 @@ class Machine:
 
 
 def _name(found: Credentials | None) -> str:
-    return "nothing" if found is None else found.secrets[0].removesuffix("-access")
+    return "nothing" if found is None else found.tokens[0].removesuffix("-access")
 
 
 @pytest.fixture

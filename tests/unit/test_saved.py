@@ -127,7 +127,7 @@ def test_one_that_others_can_reach_is_refused(saved: Saved, others: int) -> None
         saved.newest()
     saved.offer(login("two"))
     assert mode(saved.path) == 0o600
-    assert "two-access" in newest(saved).secrets
+    assert "two-access" in newest(saved).tokens
 
 
 def test_nothing_of_it_is_shown(saved: Saved) -> None:
@@ -159,7 +159,7 @@ def test_nothing_of_it_is_shown(saved: Saved) -> None:
 def test_the_newer_one_wins(saved: Saved, there: dict[str, Any], offered: dict[str, Any], wins: str) -> None:
     saved.offer(login("there", **there))
     saved.offer(login("offered", **offered))
-    assert f"{wins}-access" in newest(saved).secrets
+    assert f"{wins}-access" in newest(saved).tokens
 
 
 def test_two_writers_at_once(saved: Saved) -> None:
@@ -180,7 +180,7 @@ for minute in map(int, sys.argv[2:]):
     moments = [moment for moment in seen if moment is not None]
     assert moments == sorted(moments)
     assert len(moments) == len(seen)
-    assert "at-40-access" in newest(saved).secrets
+    assert "at-40-access" in newest(saved).tokens
     assert not saved.path.with_suffix(".part").exists()
 
 
@@ -197,10 +197,10 @@ saved.offer(login("killed"))
     part = saved.path.with_suffix(".part")
     assert part.exists()
     assert mode(part) == 0o600
-    assert "one-access" in newest(saved).secrets
+    assert "one-access" in newest(saved).tokens
     if then == "offer":
         saved.offer(login("two"))
-        assert "two-access" in newest(saved).secrets
+        assert "two-access" in newest(saved).tokens
     else:
         assert saved.forget() is True
     assert not part.exists()
@@ -266,7 +266,7 @@ def test_one_that_cannot_be_used_is_replaced_and_forgotten(saved: Saved, what: s
     broke, _ = BROKEN[what]
     broke(saved)
     saved.offer(login("two"))
-    assert "two-access" in newest(saved).secrets
+    assert "two-access" in newest(saved).tokens
     broke(saved)
     saved.forget()
     assert saved.newest() is None
@@ -294,7 +294,7 @@ def test_the_token_is_of_another_kind(saved: Saved) -> None:
     """A further field in the file, of a later version with the same format, is none of ours."""
     saved.offer(login())
     edit(saved, note="hello", data=base64.b64encode(database({TOKEN: {"accessToken": "canary"}})).decode())
-    assert newest(saved).secrets == ("canary",)
+    assert newest(saved).tokens == ("canary",)
 
 
 def test_a_login_that_was_removed_is_not_brought_back(tmp_path: Path) -> None:
