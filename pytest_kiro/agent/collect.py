@@ -16,7 +16,7 @@ from pytest_kiro.kirocli.commands import Engine
 from pytest_kiro.kirocli.evidence import combine, contradict, judge
 from pytest_kiro.sandbox.protocol import Sandbox
 from pytest_kiro.terminal.attach import Attached
-from pytest_kiro.terminal.launch import Launch, Outcome, read_outcome
+from pytest_kiro.terminal.launch import Launch, LaunchRecord, read_launch_record
 from pytest_kiro.terminal.text import Plain, fold
 from pytest_kiro.turn.causes import Cause, Ending
 from pytest_kiro.turn.transcript import Transcript
@@ -34,7 +34,7 @@ _COLLECT_TIMEOUT = 60.0
 class Left:
     """What was left: the outcome, or None and why it could not be read."""
 
-    outcome: Outcome | None
+    outcome: LaunchRecord | None
     trouble: str = ""
     #: What kiro-cli wrote to a stderr that was kept apart, as text.
     diagnostics: str = ""
@@ -51,9 +51,9 @@ class Account:
 
 def collect(sandbox: Sandbox, pty: Attached, launch: Launch, hide: Secrets) -> Left:
     """Return what the launch script wrote down; when Kiro was killed first, let it be written now."""
-    name = f"{sandbox.home}/{launch.folder}/outcome"
-    if pty.outcome is not None:
-        return _left(pty.outcome, hide)
+    name = f"{sandbox.home}/{launch.folder}/record"
+    if pty.launch_record is not None:
+        return _left(pty.launch_record, hide)
     if not pty.started:
         return Left(None, "it was ended before it began")
     try:
@@ -62,12 +62,12 @@ def collect(sandbox: Sandbox, pty: Attached, launch: Launch, hide: Secrets) -> L
         except FileNotFoundError:
             sandbox.exec(f'sh "$HOME"/{launch.folder}/launch collect', timeout=_COLLECT_TIMEOUT)
             data = sandbox.read_file(name)
-        return _left(read_outcome(data, launch.nonce), hide)
+        return _left(read_launch_record(data, launch.nonce), hide)
     except (SandboxError, OSError, ValueError) as error:
         return Left(None, f"what it left could not be read: {error}")
 
 
-def _left(outcome: Outcome, hide: Secrets) -> Left:
+def _left(outcome: LaunchRecord, hide: Secrets) -> Left:
     diagnostics = fold(Plain().feed(hide.data(outcome.diagnostics), final=True))
     return Left(outcome, diagnostics=hide(diagnostics))  # once more, as colours may have stood in the middle of one
 

@@ -235,7 +235,7 @@ class Conversation:
             return turn
         finally:
             self._spend(spending, turn)
-            if pty.outcome is None:  # else they are gone already
+            if pty.launch_record is None:  # else they are gone already
                 clear(self._kiro.sandbox, launch)
             self._live = None
 

@@ -12,7 +12,7 @@ def program(file: Path, **values: str | int) -> str:
 
     A text stands in its variable as it is, a number in digits, True as 1 and False as nothing; several words come
     quoted in one text, for an `eval "set -- $words"` of the program. Lines of comments are left out: an agent can read
-    what runs in its sandbox, and a program that is part of an image is to be another one only when it does other things.
+    what runs in its sandbox, and an image is built anew for a program that does other things, not for another comment.
     """
     return "".join(f"{name}={shlex.quote(_text(value))}\n" for name, value in values.items()) + _code(file)
 

@@ -11,7 +11,7 @@ from pytest_kiro.errors import LaunchError, PtyClosed, SandboxError, message
 from pytest_kiro.sandbox.protocol import ExecResult, Pty, Sandbox
 from pytest_kiro.sandbox.script import program
 from pytest_kiro.terminal import follow
-from pytest_kiro.terminal.launch import Filter, Launch, Outcome
+from pytest_kiro.terminal.launch import Filter, Launch, LaunchRecord
 from pytest_kiro.terminal.text import Plain, fold
 
 #: Seconds that a shell may take from its first byte to the marker; rc files can be slow.
@@ -106,7 +106,7 @@ class Attached:
         self._rest: follow.Follow | None = None
         self._said = ""
         #: What the launch script wrote down, where it could be had in passing; our files are gone then.
-        self.outcome: Outcome | None = None
+        self.launch_record: LaunchRecord | None = None
 
     @property
     def started(self) -> bool:
@@ -192,10 +192,10 @@ class Attached:
 
     def _reported(self) -> bool:
         """Whether the sandbox says that the program has ended and that all it printed is here; a link may be wrong."""
-        if self.outcome is None and self._filter.opened:
+        if self.launch_record is None and self._filter.opened:
             with suppress(SandboxError, ValueError):
-                self._said, self.outcome = follow.report(self._sandbox, self._launch, self._given)
-        return self.outcome is not None
+                self._said, self.launch_record = follow.report(self._sandbox, self._launch, self._given)
+        return self.launch_record is not None
 
     def _is_lost(self, timeout: float) -> bool:
         try:
@@ -236,8 +236,8 @@ class Attached:
             self._pty.resize(size)
 
     def wait(self, timeout: float) -> int | None:
-        if self.outcome is not None:
-            return self.outcome.status
+        if self.launch_record is not None:
+            return self.launch_record.status
         if self._rest is None:
             try:
                 status = self._pty.wait(timeout)
@@ -279,7 +279,7 @@ class Attached:
                 raise
 
     def _has_ended(self) -> bool:
-        if self.outcome is not None:
+        if self.launch_record is not None:
             return True
         if self._rest is not None:
             return self._rest.ended

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from pytest_kiro.errors import PtyClosed, SandboxClosed, SandboxError, SandboxTimeout, message
 from pytest_kiro.sandbox.protocol import Sandbox
-from pytest_kiro.terminal.launch import Filter, Launch, Outcome, read_outcome
+from pytest_kiro.terminal.launch import Filter, Launch, LaunchRecord, read_launch_record
 
 #: What is asked of the sandbox, a file beside the launch program.
 PROGRAM = Path(__file__).with_name("follow.sh")
@@ -21,7 +21,7 @@ SLICE = 1024 * 1024
 PAUSES = (0.2, 0.4, 0.8, 1.4, 2.0)
 #: Questions in a row without an answer, about 35 s apart from their own time, until the sandbox is given up.
 ATTEMPTS = 20
-#: Bytes of an outcome that come back with an answer, as base64 below what `exec` keeps.
+#: Bytes of a record that come back with an answer, as base64 below what `exec` keeps.
 _REPORTED = 8 * 1024 * 1024
 _EXEC_TIMEOUT = 20.0
 
@@ -47,15 +47,15 @@ def ask(sandbox: Sandbox, launch: Launch, *words: object) -> str:
     return answer.output
 
 
-def report(sandbox: Sandbox, launch: Launch, given: int) -> tuple[str, Outcome | None]:
-    """Return a word and, with `outcome`, what the launch script wrote down; our files are removed in the same request.
+def report(sandbox: Sandbox, launch: Launch, given: int) -> tuple[str, LaunchRecord | None]:
+    """Return a word and, with `record`, what the launch script wrote down; our files are removed in the same request.
 
     `none`: it is not there (yet); `cut`: the program is over and had more to say than `given` bytes; `large`: what it
     left is to be read as a file.
     """
     what, _, encoded = ask(sandbox, launch, "report", _REPORTED, given, launch.marker).partition("\n")
     what = what.strip()
-    return what, read_outcome(base64.b64decode(encoded), launch.nonce) if what == "outcome" else None
+    return what, read_launch_record(base64.b64decode(encoded), launch.nonce) if what == "record" else None
 
 
 class _Told(NamedTuple):

@@ -2,8 +2,8 @@
 # Answers what became of a program whose terminal's link is lost; it lies beside the launch program (contract L6).
 #
 # tell OFFSET SIZE           a line on the program (waiting, running, over), then so much of its log, as base64
-# report SIZE GIVEN MARKER   one word: `none`, the outcome is not there (yet); `cut`, the program had more to say than
-#                            the GIVEN bytes; `large`, the outcome has more than SIZE bytes; else `outcome` and itself,
+# report SIZE GIVEN MARKER   one word: `none`, the record is not there (yet); `cut`, the program had more to say than
+#                            the GIVEN bytes; `large`, the record has more than SIZE bytes; else `record` and itself,
 #                            as base64, and the files of the launch are removed
 # interrupt                  press Ctrl-C
 # end                        kill the program and all that it started
@@ -19,7 +19,7 @@ tell)
     kill -0 "$outer" 2>/dev/null && ! grep -q '^State:.[ZX]' "/proc/$outer/status" 2>/dev/null || state=over
   fi
   status=-
-  if [ -f outcome ]; then status=$(cat status); fi
+  if [ -f record ]; then status=$(cat status); fi
   size=-
   if [ -f log ]; then size=$(($(wc -c <log))); fi
   echo "told $state ${inner:--} $status $size"
@@ -34,10 +34,10 @@ report)
     last=$(tail -c 400 log | LC_ALL=C awk '{ line = $0 } END { if (line ~ /^Script done on /) print length(line) + 2 }')
     size=$(($(wc -c <log) - ${first:-0} - ${last:-0}))
   fi
-  if ! [ -f outcome ]; then echo none
+  if ! [ -f record ]; then echo none
   elif [ "$size" != "$3" ]; then echo cut
-  elif [ "$(wc -c <outcome)" -gt "$2" ]; then echo large
-  else echo outcome && base64 <outcome && rm -rf "$PWD"
+  elif [ "$(wc -c <record)" -gt "$2" ]; then echo large
+  else echo record && base64 <record && rm -rf "$PWD"
   fi
   ;;
 interrupt)

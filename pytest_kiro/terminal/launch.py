@@ -110,7 +110,7 @@ class Filter:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class LaunchRecord:
     """What the script wrote down.
 
     `status` is the program's exit status, None when it was killed before it could end; `before` and `after`
@@ -125,16 +125,16 @@ class Outcome:
     diagnostics: bytes = b""
 
 
-def read_outcome(data: bytes, nonce: str) -> Outcome:
-    """Take an outcome file apart; `ValueError` when it is not whole."""
+def read_launch_record(data: bytes, nonce: str) -> LaunchRecord:
+    """Take a launch record apart; `ValueError` when it is not whole."""
     frames: dict[str, bytes] = {}
     for part in data.split(b"\n" + nonce.encode() + b" ")[1:]:
         name, _, content = part.partition(b"\n")
         frames.setdefault(name.decode("utf-8", "surrogateescape"), content)  # a later one stands in a store's file
     if "end" not in frames:
-        raise ValueError("the outcome file ends too early")
+        raise ValueError("the launch record ends too early")
     status = frames["status"].decode()
-    return Outcome(
+    return LaunchRecord(
         status=int(status) if status.isdigit() else None,
         before=_manifest(frames, "before"),
         after=_manifest(frames, "after"),

@@ -3,7 +3,7 @@
 #
 # launch_folder     where the files of this launch are, relative to HOME; this program is `launch` in it
 # launch_workspace  the folder in which the program runs
-# launch_nonce      what the lines between the parts of the outcome begin with
+# launch_nonce      what the lines between the parts of the record begin with
 # launch_marker     what is printed on a line of its own, just before the program begins
 # launch_program    the commands that become the program; what they export is for it alone
 # launch_stores     quoted words: files to bring back, and folders whose files are when the program touched them
@@ -12,7 +12,7 @@
 # launch_make       whether the workspace is made first
 # launch_durable    whether the output is kept in the file `log` as well, for a link that may be lost
 #
-# Words: none to start it, `inside` to start it within `script`; `collect` to write the outcome of a program that was
+# Words: none to start it, `inside` to start it within `script`; `collect` to write the record of a program that was
 # killed; `terminate` to end it by SIGTERM; `idle` to say how many seconds ago the stores were written to.
 #
 # Its own names are long, since a variable of the sandbox with the same name would be overwritten for the program; what
@@ -56,9 +56,9 @@ collect() {
         done' "$launch_nonce" "$launch_folder/before" {} +
     done
     frame end
-  } >"$launch_folder/outcome.part" 2>/dev/null
+  } >"$launch_folder/record.part" 2>/dev/null
   printf '%s' "$launch_status" >"$launch_folder/status"
-  mv "$launch_folder/outcome.part" "$launch_folder/outcome"
+  mv "$launch_folder/record.part" "$launch_folder/record"
 }
 case ${1-} in
 collect) collect killed; exit ;;

@@ -20,7 +20,7 @@ from pytest_kiro.sandbox import leases
 from pytest_kiro.sandbox.local import LocalSandbox
 from pytest_kiro.sandbox.protocol import Pty, Sandbox
 from pytest_kiro.terminal.attach import Attached, attach
-from pytest_kiro.terminal.launch import Launch, Outcome, read_outcome
+from pytest_kiro.terminal.launch import Launch, LaunchRecord, read_launch_record
 
 SHELLS = {
     "bash": ("bash",),
@@ -72,7 +72,7 @@ class Shell:
         )
         return launch, attach(self.sandbox, launch)
 
-    def run(self, script: str, stdin: bytes = b"", **options: object) -> tuple[bytes, Outcome]:
+    def run(self, script: str, stdin: bytes = b"", **options: object) -> tuple[bytes, LaunchRecord]:
         """Launch, read to the end and return what was shown and what was left."""
         launch, pty = self.launch(script, stdin, **options)
         try:
@@ -80,14 +80,14 @@ class Shell:
             status = pty.wait(30)
         finally:
             pty.close()
-        outcome = self.outcome(launch, pty)
+        outcome = self.record(launch, pty)
         assert outcome.status == status
         return shown, outcome
 
-    def outcome(self, launch: Launch, pty: Attached) -> Outcome:
-        if pty.outcome is not None:  # where a link may be lost, it came with the end, and the files are gone
-            return pty.outcome
-        return read_outcome(self.sandbox.read_file(f"{launch.folder}/outcome"), launch.nonce)
+    def record(self, launch: Launch, pty: Attached) -> LaunchRecord:
+        if pty.launch_record is not None:  # where a link may be lost, it came with the end, and the files are gone
+            return pty.launch_record
+        return read_launch_record(self.sandbox.read_file(f"{launch.folder}/record"), launch.nonce)
 
 
 def open_shell(name: str, *, durable: bool = False) -> Shell:
@@ -207,14 +207,14 @@ def l6_a_child_that_keeps_the_terminal_does_not_keep_it_open(shell: Shell) -> No
     assert time.monotonic() - started < 20
     pty.close()
     assert not is_alive(pid)
-    assert shell.outcome(launch, pty).status == 3
+    assert shell.record(launch, pty).status == 3
 
 
 def l6_the_log_has_what_was_shown(shell: Shell) -> None:
     shell.rc(NOISY)
     launch, pty = shell.launch("printf 'one\\ntwo'; exit 3")
     shown = read_until(pty, b"two")
-    wait_until(lambda: f"{launch.folder}/outcome" in shell.sandbox.list_files(""))
+    wait_until(lambda: f"{launch.folder}/record" in shell.sandbox.list_files(""))
     if not shell.durable:
         assert not [name for name in shell.sandbox.list_files(launch.folder) if name in ("log", "link", "pid")]
         return
@@ -249,7 +249,7 @@ def l6_ctrl_c_interrupts_the_program_and_the_status_is_still_written(shell: Shel
         read_all(pty)
         assert pty.wait(30) == status
         pty.close()
-        outcome = shell.outcome(launch, pty)
+        outcome = shell.record(launch, pty)
         assert outcome.status == status
         assert "made" in outcome.after
 
@@ -264,7 +264,7 @@ def l6_a_late_ctrl_c_does_not_cut_the_list_of_files_short(shell: Shell) -> None:
     read_all(pty)
     assert pty.wait(30) == 130
     pty.close()
-    outcome = shell.outcome(launch, pty)
+    outcome = shell.record(launch, pty)
     assert len(outcome.before) == len(outcome.after) == 400
 
 
@@ -277,9 +277,9 @@ def l6_hanging_up_ends_the_program_too(shell: Shell) -> None:
         assert pty.wait(30) == 128 + number
         pty.close()
         with pytest.raises(FileNotFoundError):
-            shell.outcome(launch, pty)
+            shell.record(launch, pty)
         shell.sandbox.exec(f'sh "$HOME"/{launch.folder}/launch collect').check()
-        outcome = shell.outcome(launch, pty)
+        outcome = shell.record(launch, pty)
         assert (outcome.status, list(outcome.after)) == (None, ["made"])
 
 
@@ -289,9 +289,9 @@ def l6_a_closed_terminal_ends_the_program_and_what_ended_before_is_kept(shell: S
     pty.close()
     assert wait_until(lambda: not is_alive(program))
     launch, pty = shell.launch("exit 9")
-    wait_until(lambda: f"{launch.folder}/outcome" in shell.sandbox.list_files(""))
+    wait_until(lambda: f"{launch.folder}/record" in shell.sandbox.list_files(""))
     pty.close()
-    assert shell.outcome(launch, pty).status == 9
+    assert shell.record(launch, pty).status == 9
 
 
 def l6_what_the_program_did_is_told(shell: Shell) -> None:

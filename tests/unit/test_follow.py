@@ -19,7 +19,7 @@ from pytest_kiro.errors import LaunchError, PtyClosed, SandboxError
 from pytest_kiro.sandbox.script import program
 from pytest_kiro.terminal import follow
 from pytest_kiro.terminal.attach import Attached, attach
-from pytest_kiro.terminal.launch import Launch, read_outcome
+from pytest_kiro.terminal.launch import Launch, read_launch_record
 
 pytestmark = pytest.mark.skipif(not shutil.which("script"), reason="util-linux' script is not installed")
 #: What a program of ours prints, with all that could be cut badly.
@@ -114,9 +114,9 @@ def test_every_cut_gives_exactly_the_rest(place: Place, cut: int, raises: bool) 
     lost_after = f"the link to its terminal was lost after {max(0, cut)} bytes of output; "
     # When all had come, nothing may be missing already at the first question.
     told = (f"{lost_after}the rest came from the log in the sandbox",)
-    assert pty.warnings == told or (cut == len(SHOWN) and pty.outcome and not pty.warnings)
+    assert pty.warnings == told or (cut == len(SHOWN) and pty.launch_record and not pty.warnings)
     pty.close()
-    outcome = pty.outcome or read_outcome(sandbox.read_file(f"{launch.folder}/outcome"), launch.nonce)
+    outcome = pty.launch_record or read_launch_record(sandbox.read_file(f"{launch.folder}/record"), launch.nonce)
     assert outcome.status == 3
 
 
@@ -127,8 +127,8 @@ def test_without_a_loss_one_question_brings_what_was_left_and_nothing_is_said(pl
     pty.close()
     assert (pty.warnings, pty.cut) == ((), False)
     assert sandbox.calls[2:] == ["write", "exec", "close"]
-    assert pty.outcome is not None
-    assert pty.outcome.status == 3
+    assert pty.launch_record is not None
+    assert pty.launch_record.status == 3
 
 
 def test_a_link_that_ends_politely_before_the_last_byte_is_found_out(place: Place) -> None:
@@ -215,7 +215,7 @@ def test_questions_get_rarer_while_nothing_is_printed(place: Place) -> None:
 def test_a_program_that_ended_while_nobody_looked(place: Place) -> None:
     _, pty, sandbox = place.start("echo one; echo two; exit 6", after(b"one\r\n"))
     read_until(pty, b"one\r\n")
-    wait_until(lambda: any(name.endswith("/outcome") for name in sandbox.list_files(".cache")))
+    wait_until(lambda: any(name.endswith("/record") for name in sandbox.list_files(".cache")))
     assert read_all(pty) == b"two\r\n"
     assert pty.wait(0) == 6
 
@@ -228,7 +228,7 @@ def test_ctrl_c_reaches_the_program(place: Place) -> None:
         assert read_all(pty) == (b"asked\r\n" if status == 5 else b"")
         assert pty.wait(30) == status
         pty.close()
-        outcome = read_outcome(sandbox.read_file(f"{launch.folder}/outcome"), launch.nonce)
+        outcome = read_launch_record(sandbox.read_file(f"{launch.folder}/record"), launch.nonce)
         assert (outcome.status, list(outcome.after)) == (status, ["made"])
 
 
@@ -352,7 +352,7 @@ def test_without_script_the_output_ends_where_the_link_ended(place: Place) -> No
         "the link to its terminal was lost after 5 bytes of output; "
         "no log of the rest is in the sandbox, which needs util-linux' `script` for one",
     )
-    assert list(read_outcome(sandbox.read_file(f"{launch.folder}/outcome"), launch.nonce).after) == ["made"]
+    assert list(read_launch_record(sandbox.read_file(f"{launch.folder}/record"), launch.nonce).after) == ["made"]
 
 
 def test_without_script_a_link_that_is_lost_before_the_beginning(place: Place) -> None:

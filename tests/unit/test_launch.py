@@ -17,7 +17,7 @@ from helpers import run_python
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pytest_kiro.terminal.launch import Filter, Launch, Outcome, read_outcome
+from pytest_kiro.terminal.launch import Filter, Launch, LaunchRecord, read_launch_record
 
 NONCE = "0123456789abcdef"
 MARKER = f"ready-{NONCE}"
@@ -127,7 +127,7 @@ def home(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(home: Path, *argv: str, **options: object) -> tuple[bytes, Outcome]:
+def run(home: Path, *argv: str, **options: object) -> tuple[bytes, LaunchRecord]:
     """Run the script as its line would, without a terminal; return what follows the marker, and the outcome."""
     launch = make(*argv, workspace=str(home / "w"), **options)
     folder = home / launch.folder
@@ -138,7 +138,7 @@ def run(home: Path, *argv: str, **options: object) -> tuple[bytes, Outcome]:
     done = subprocess.run(
         ["sh", str(folder / "launch")], env=env, cwd=home, capture_output=True, timeout=60, check=False
     )
-    outcome = read_outcome((folder / "outcome").read_bytes(), NONCE)
+    outcome = read_launch_record((folder / "record").read_bytes(), NONCE)
     assert outcome.status == done.returncode, done.stderr
     return fed([done.stdout]), outcome
 
@@ -337,7 +337,7 @@ def test_a_program_is_asked_to_end_and_its_status_is_kept(home: Path) -> None:
             pass
         ask(home, "terminate")
         assert running.wait(60) == 143
-    assert read_outcome((folder / "outcome").read_bytes(), NONCE).status == 143
+    assert read_launch_record((folder / "record").read_bytes(), NONCE).status == 143
 
 
 @pytest.mark.parametrize("other", [False, True], ids=["GNU", "BSD"])
@@ -378,22 +378,22 @@ def test_the_status_is_the_programs(home: Path, status: int) -> None:
 def test_an_outcome_that_is_not_whole_is_refused(home: Path) -> None:
     (home / "w" / "file").write_text("x")
     run(home, "true")
-    whole = (home / ".cache" / NONCE / "outcome").read_bytes()
-    assert read_outcome(whole, NONCE).status == 0
+    whole = (home / ".cache" / NONCE / "record").read_bytes()
+    assert read_launch_record(whole, NONCE).status == 0
     for end in range(len(whole) - 1):
         with pytest.raises(ValueError, match="ends too early"):
-            read_outcome(whole[:end], NONCE)
+            read_launch_record(whole[:end], NONCE)
     with pytest.raises(ValueError, match="ends too early"):
-        read_outcome(whole, "another nonce")
+        read_launch_record(whole, "another nonce")
 
 
 def test_a_killed_programs_outcome_can_be_collected_later(home: Path) -> None:
     (home / "w" / "made").write_text("x")
     run(home, "true")
     folder = home / ".cache" / NONCE
-    (folder / "outcome").unlink()
+    (folder / "record").unlink()
     subprocess.run(["sh", str(folder / "launch"), "collect"], env={**os.environ, "HOME": str(home)}, check=True)
-    outcome = read_outcome((folder / "outcome").read_bytes(), NONCE)
+    outcome = read_launch_record((folder / "record").read_bytes(), NONCE)
     assert (outcome.status, list(outcome.after)) == (None, ["made"])
 
 
@@ -401,7 +401,7 @@ WITHOUT_ROOT = """
 import os, subprocess, sys, tempfile, shutil, json
 sys.path.insert(0, sys.argv[1])
 from helpers import drop_root
-from pytest_kiro.terminal.launch import Launch, read_outcome
+from pytest_kiro.terminal.launch import Launch, read_launch_record
 if os.getuid() == 0:
     drop_root()
 with tempfile.TemporaryDirectory(dir="/tmp") as home:
@@ -416,7 +416,7 @@ with tempfile.TemporaryDirectory(dir="/tmp") as home:
         open(f"{home}/.cache/n/{name}", "wb").write(data)
     env = {"HOME": home, "PATH": "/usr/bin:/bin"}
     done = subprocess.run(["sh", home + "/.cache/n/launch"], env=env, cwd=home, stdout=subprocess.DEVNULL)
-    outcome = read_outcome(open(home + "/.cache/n/outcome", "rb").read(), "n" * 16)
+    outcome = read_launch_record(open(home + "/.cache/n/record", "rb").read(), "n" * 16)
     os.chmod(home + "/w/closed", 0o700)
     print(done.returncode, sorted(outcome.after), outcome.after["secret"])
 """

@@ -147,7 +147,7 @@ def test_a_sandbox_that_answers_only_at_the_end_tells_what_it_can(bench: Bench) 
     def fail(command: str) -> None:
         if " tell " in command:
             # By the time that we give up, it has long ended.
-            wait_until(lambda: list(Path(bench.sandbox.home).glob(".local/state/*/outcome")))
+            wait_until(lambda: list(Path(bench.sandbox.home).glob(".local/state/*/record")))
             raise SandboxError("no route to host")
 
     bench.sandbox.on_exec = fail
