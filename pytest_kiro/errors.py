@@ -32,11 +32,11 @@ class KiroError(Exception):
     """The root of every error that pytest-kiro raises.
 
     `what` happened, with which values; `advice` is what to do next; `output` is what was printed, of which the last
-    lines are shown.
+    `lines` are shown.
     """
 
-    def __init__(self, what: str, *, advice: str = "", output: str = "") -> None:
-        super().__init__(message(what, output=output, advice=advice))
+    def __init__(self, what: str, *, advice: str = "", output: str = "", lines: int = 10) -> None:
+        super().__init__(message(what, output=output, advice=advice, lines=lines))
 
 
 #: Put into a module as `__tracebackhide__`: our errors end in advice, and our frames above them say nothing more.

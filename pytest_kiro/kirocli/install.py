@@ -12,7 +12,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from pytest_kiro.errors import HIDE_FRAMES, InstallError, SandboxTimeout, message
+from pytest_kiro.errors import HIDE_FRAMES, InstallError, SandboxTimeout
 from pytest_kiro.kirocli import commands, official
 from pytest_kiro.sandbox.protocol import Sandbox
 from pytest_kiro.turn.causes import exit_name
@@ -59,9 +59,9 @@ def install(sandbox: Sandbox, what: str, *, timeout: float, version: str | None 
         raise InstallError(f"--kiro-cli={what}: use official, scripted, or an absolute path in the sandbox")
     if version not in (None, installed.version):
         raise InstallError(
-            f"{installed.path} is version {installed.version}, but --kiro-cli-version asks for {version}; leave it "
-            f"out, ask for {installed.version}, or use --kiro-cli=official, which installs {version} into an isolated "
-            "sandbox"
+            f"{installed.path} is version {installed.version}, but --kiro-cli-version asks for {version}",
+            advice=f"leave it out, ask for {installed.version}, or use --kiro-cli=official, which installs {version} "
+            "into an isolated sandbox",
         )
     return installed
 
@@ -74,12 +74,12 @@ def prove(sandbox: Sandbox, path: str, *, timeout: float) -> Installation:
         result = sandbox.exec(command, env=commands.QUIET, timeout=timeout)
     except SandboxTimeout as error:
         what = f"{path} --version did not answer within {timeout:g} s"
-        raise InstallError(message(what, output=error.output, advice="is it kiro-cli?")) from error
+        raise InstallError(what, advice="is it kiro-cli?", output=error.output) from error
     read = commands.read_version(result.output) if result.ok else None
     if read is None:
         what = f"{path} --version exited with {exit_name(result.exit_code)} and printed no kiro-cli version"
         advice = "--kiro-cli takes official, scripted, or the absolute path of an executable kiro-cli in the sandbox"
-        raise InstallError(message(what, output=result.output, advice=advice))
+        raise InstallError(what, advice=advice, output=result.output)
     return Installation(path, *read)
 
 
@@ -87,8 +87,8 @@ def _on_path() -> str:
     found = shutil.which(commands.NAME)
     if found is None:
         raise InstallError(
-            "--kiro-cli=official: there is no kiro-cli on your PATH, and nothing is ever downloaded to your machine; "
-            "install it from kiro.dev, or use --kiro-cli=scripted"
+            "--kiro-cli=official: there is no kiro-cli on your PATH, and nothing is ever downloaded to your machine",
+            advice="install it from kiro.dev, or use --kiro-cli=scripted",
         )
     return os.path.abspath(found)  # noqa: PTH100 - resolve() would follow the link away from its siblings
 
@@ -133,7 +133,7 @@ def _send(sandbox: Sandbox, path: str, timeout: float) -> None:
         failure, output = f"it did not end within {timeout:g} s", error.output
     if failure:
         what = f"the stand-in could not be written to {path}: {failure}"
-        raise InstallError(message(what, output=output, advice="is the sandbox's home writable, is its disk full?"))
+        raise InstallError(what, advice="is the sandbox's home writable, is its disk full?", output=output)
 
 
 def _archive() -> bytes:
