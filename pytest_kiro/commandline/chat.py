@@ -29,10 +29,9 @@ def run(options: Mapping[str, str | None]) -> int:
         file = Path.cwd() / settings.scenarios / "chat.toml"
         if here.cli.scripted and not file.exists():
             owner.answer = Reply(((_STAND_IN,),))
-        session = here.session
         owners = Owners()
         owners.push(owner)
-        kiro = Kiro(here.sandbox, here.cli, identity, settings, owners=owners, secrets=session.secrets)
+        kiro = Kiro(here.sandbox, here.cli, identity, settings, owners=owners, secrets=here.secrets)
         try:
             say("Agent ready. Press Ctrl+C at any time to exit.")
             _converse(kiro)

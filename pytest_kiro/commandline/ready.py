@@ -8,7 +8,7 @@ import shutil
 import signal
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from pytest_kiro.commandline.output import complain
@@ -18,8 +18,9 @@ from pytest_kiro.kirocli.install import Installation, install
 from pytest_kiro.login.box import AtTheTerminal, open_browser
 from pytest_kiro.login.chosen import ways_of
 from pytest_kiro.login.login import Ways
-from pytest_kiro.run.keeper import KiroSession
+from pytest_kiro.run.keeper import Keeper
 from pytest_kiro.run.providers import built_in
+from pytest_kiro.run.stops import Stops
 from pytest_kiro.sandbox.protocol import Sandbox, SandboxSpec
 from pytest_kiro.secrecy.redaction import Secrets
 from pytest_kiro.settings import conflicts, table
@@ -30,10 +31,10 @@ from pytest_kiro.settings.table import Settings
 class Ready:
     """What a command works with."""
 
-    session: KiroSession
     sandbox: Sandbox
     cli: Installation
     ways: Ways
+    secrets: Secrets
 
 
 def read_settings(options: Mapping[str, str | None]) -> Settings:
@@ -54,8 +55,9 @@ def for_a_login(options: Mapping[str, str | None]) -> dict[str, str | None]:
     if shutil.which("kiro-cli"):
         return {**chosen, "cli": "official"}
     raise SettingsError(
-        "nothing is here to log in with: set DAYTONA_API_KEY, or install kiro-cli and have it on your PATH; "
-        "--kiro-cli=scripted tries it with the stand-in"
+        "nothing is here to log in with",
+        advice="set DAYTONA_API_KEY, or install kiro-cli and have it on your PATH; --kiro-cli=scripted tries it with "
+        "the stand-in",
     )
 
 
@@ -64,26 +66,36 @@ def ready(settings: Settings) -> Iterator[Ready]:
     """Have a sandbox with kiro-cli in it; what takes long is said on stderr."""
     known = built_in(official.snapshot_lines)
     if settings.sandbox not in known:
-        raise SettingsError(
-            f"--kiro-sandbox={settings.sandbox}: no such provider; known here: {', '.join(known)}; those of plugins "
-            "and conftests are pytest's only"
-        )
-    session = KiroSession(settings, known[settings.sandbox])
-    undo = session.stop_gently(_end)
-    logger, handler = logging.getLogger("pytest_kiro"), _Progress(session.secrets)
+        advice = f"known here: {', '.join(known)}; those of plugins and conftests are pytest's only"
+        raise SettingsError(f"--kiro-sandbox={settings.sandbox}: no such provider", advice=advice)
+    stops, secrets = Stops(), Secrets.of(os.environ)
+    keeper = Keeper(settings, known[settings.sandbox], stops)
+    with ExitStack() as undo:
+        undo.callback(_complain_of_leaks, keeper)
+        undo.callback(stops.listen(_end))
+        undo.callback(keeper.close)
+        undo.enter_context(_progress(secrets))
+        sandbox = undo.enter_context(keeper.sandbox(SandboxSpec(), failed=lambda: False))
+        what = keeper.cli(isolated=sandbox.isolated)
+        cli = install(sandbox, what, timeout=settings.setup_timeout, version=settings.cli_version)
+        yield Ready(sandbox, cli, ways_of(settings, _human(settings), secrets, os.environ), secrets)
+
+
+def _complain_of_leaks(keeper: Keeper) -> None:
+    for line in filter(None, [*keeper.tally.leaked, keeper.trouble]):
+        complain(line)
+
+
+@contextmanager
+def _progress(secrets: Secrets) -> Iterator[None]:
+    """Say on stderr what the package logs meanwhile."""
+    logger, handler = logging.getLogger("pytest_kiro"), _Progress(secrets)
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     try:
-        with session.sandbox(SandboxSpec(), failed=lambda: False) as sandbox:
-            what = session.cli(isolated=sandbox.isolated)
-            cli = install(sandbox, what, timeout=settings.setup_timeout, version=settings.cli_version)
-            yield Ready(session, sandbox, cli, ways_of(settings, _human(settings), session.secrets, os.environ))
+        yield
     finally:
         logger.removeHandler(handler)
-        session.close()
-        undo()
-        for line in filter(None, [*session.tally.left, session.trouble]):
-            complain(line)
 
 
 class _Progress(logging.Handler):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_kiro.errors import HIDE_FRAMES, KiroError, SettingsError, SetupError
-from pytest_kiro.plugin.state import OWNERS, SESSION, exchange_of, stop_gently
+from pytest_kiro.plugin.state import STATE, State
 from pytest_kiro.settings import table
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ __tracebackhide__ = HIDE_FRAMES
 @pytest.fixture(scope="session")
 def kiro_settings(pytestconfig: pytest.Config) -> Settings:
     """The settings of this run, read only."""
-    return pytestconfig.stash[SESSION].settings
+    return pytestconfig.stash[STATE].settings
 
 
 @pytest.fixture(scope="session")
@@ -56,19 +56,18 @@ def kiro_sandbox(
     """The sandbox of this process; override it at the rootdir to bring your own."""
     if sys.platform not in ("linux", "darwin"):
         raise SetupError(f"pytest-kiro runs on Linux and macOS; this is {sys.platform}; use WSL there")
-    session, spec = pytestconfig.stash[SESSION], _specification(kiro_sandbox_args)
-    stop_gently(pytestconfig)
+    state, spec = pytestconfig.stash[STATE], _specification(kiro_sandbox_args)
+    state.stop_gently()
     if not {"kiro", "kiro_login"}.isdisjoint(request.fixturenames):
         from pytest_kiro.login.chosen import expect_login
 
-        installed = session.provider.isolated and session.cli(isolated=True) == "official"
         with _InFewWords(pytestconfig):
-            expect_login(kiro_settings, spec, _ways(pytestconfig), installed=installed)
+            expect_login(kiro_settings, spec, _ways(state), installed=state.keeper.installs)
     with (
         _InFewWords(pytestconfig),
-        session.sandbox(spec, failed=lambda: bool(request.session.testsfailed)) as sandbox,
+        state.keeper.sandbox(spec, failed=lambda: bool(request.session.testsfailed)) as sandbox,
     ):
-        _check_isolation(kiro_settings.sandbox, session.provider.isolated, sandbox.isolated)
+        _check_isolation(kiro_settings.sandbox, state.keeper.provider.isolated, sandbox.isolated)
         pytestconfig.hook.pytest_kiro_sandbox_ready(sandbox=sandbox, settings=kiro_settings)
         yield sandbox
 
@@ -78,7 +77,7 @@ def kiro_cli(pytestconfig: pytest.Config, kiro_settings: Settings, kiro_sandbox:
     """The kiro-cli in the sandbox: where, which version, scripted or not."""
     from pytest_kiro.kirocli.install import install
 
-    what = pytestconfig.stash[SESSION].cli(isolated=kiro_sandbox.isolated)
+    what = pytestconfig.stash[STATE].keeper.cli(isolated=kiro_sandbox.isolated)
     with _InFewWords(pytestconfig):
         return install(kiro_sandbox, what, timeout=kiro_settings.setup_timeout, version=kiro_settings.cli_version)
 
@@ -90,10 +89,10 @@ def kiro_login(
     """Who is logged in, and how."""
     from pytest_kiro.login.login import login
 
-    settings, ways = kiro_settings, _ways(pytestconfig)
-    stop_gently(pytestconfig)
+    state, scripted = pytestconfig.stash[STATE], kiro_settings.replies == "scenario"
+    state.stop_gently()
     with _InFewWords(pytestconfig):
-        return login(kiro_sandbox, kiro_cli, settings.login, ways, scripted=settings.replies == "scenario")
+        return login(kiro_sandbox, kiro_cli, kiro_settings.login, _ways(state), scripted=scripted)
 
 
 @pytest.fixture(scope="session")
@@ -107,30 +106,32 @@ def kiro(request: pytest.FixtureRequest) -> Iterator[Kiro]:
     kiro_sandbox: Sandbox = request.getfixturevalue("kiro_sandbox")
     kiro_cli: Installation = request.getfixturevalue("kiro_cli")
     kiro_login: Identity = request.getfixturevalue("kiro_login")
-    session = request.config.stash[SESSION]
-    observers = tuple(session.observers)
-    stop_gently(request.config)  # again, for a sandbox of somebody's own
+    state = request.config.stash[STATE]
+    state.stop_gently()  # again, for a sandbox of somebody's own
     with _InFewWords(request.config):
-        shared: dict[str, Any] = {
-            "owners": request.config.stash[OWNERS],
-            "observers": observers,
-            "budget": session.budget,
-        }
-        shared["secrets"] = session.secrets
-        kiro = Kiro(kiro_sandbox, kiro_cli, kiro_login, kiro_settings, **shared)
+        kiro = Kiro(
+            kiro_sandbox,
+            kiro_cli,
+            kiro_login,
+            kiro_settings,
+            owners=state.owners,
+            observers=tuple(state.observers),
+            budget=state.budget,
+            secrets=state.secrets,
+        )
     try:
         yield kiro
     finally:
         kiro.close()
 
 
-def _human(config: pytest.Config) -> AtTheTerminal:
+def _human(state: State) -> AtTheTerminal:
     from pytest_kiro.login.box import AtTheTerminal
 
     def tell(url: str, code: str) -> None:
-        config.hook.pytest_kiro_device_code(config=config, url=url, code=code)
+        state.config.hook.pytest_kiro_device_code(config=state.config, url=url, code=code)
 
-    return AtTheTerminal(tell=tell, lent=config.pluginmanager.getplugin("kiro-report").progress.lent)
+    return AtTheTerminal(tell=tell, lent=state.progress.lent)
 
 
 def _check_isolation(name: str, registered: bool, found: bool) -> None:
@@ -172,9 +173,8 @@ class _InFewWords:
             error.__cause__ = error.__traceback__ = None
 
 
-def _ways(config: pytest.Config) -> Ways:
+def _ways(state: State) -> Ways:
     from pytest_kiro.login.chosen import ways_of
 
-    session = config.stash[SESSION]
-    exchange = None if session.settings.worker == "main" else exchange_of(config)
-    return ways_of(session.settings, _human(config), session.secrets, os.environ, exchange)
+    exchange = state.exchange if state.is_worker else None
+    return ways_of(state.settings, _human(state), state.secrets, os.environ, exchange)

@@ -20,6 +20,7 @@ import pytest
 
 from pytest_kiro.errors import SettingsError
 from pytest_kiro.plugin.hidden_values import HidingFormatter, hidden, hide_in_report, hide_in_warning
+from pytest_kiro.plugin.xdist import tell_controller
 from pytest_kiro.secrecy.redaction import SHORTEST, Secrets
 
 
@@ -45,8 +46,7 @@ class Hiding:
             for value in _checked(told):
                 self._secrets.add(value, "secret")
         except SettingsError as error:
-            if hasattr(self._config, "workeroutput"):  # whose own words nobody hears: the controller says it
-                self._config.workeroutput["kiro_usage_error"] = str(error)
+            tell_controller(self._config, "kiro_usage_error", str(error))
             raise pytest.UsageError(str(error)) from None
 
     def _hide_on_screen(self) -> None:

@@ -22,8 +22,8 @@ from pytest_kiro.errors import (
 from pytest_kiro.plugin import junit
 from pytest_kiro.plugin.observer import Notes
 from pytest_kiro.plugin.owners import OWNER, check_marker, owners_of
-from pytest_kiro.plugin.progress import Progress
 from pytest_kiro.plugin.stream import Stream
+from pytest_kiro.plugin.xdist import is_controller, tell_controller, worker_output
 from pytest_kiro.report.summary import (
     budget_line,
     diff_lines,
@@ -39,7 +39,8 @@ from pytest_kiro.turn.errors import TurnError
 
 if TYPE_CHECKING:
     from pytest_kiro.plugin.outcomes import Outcomes
-    from pytest_kiro.run.keeper import KiroSession
+    from pytest_kiro.plugin.state import State
+    from pytest_kiro.plugin.xdist import Node
     from pytest_kiro.turn.turn import Turn
 
 __tracebackhide__ = HIDE_FRAMES
@@ -49,9 +50,10 @@ _EVAL_FIXTURES = frozenset({"kiro", "kiro_sandbox", "kiro_cli", "kiro_login"})
 class Report:
     """Gathers what turns became, on every process, and tells it once, where the terminal is."""
 
-    def __init__(self, config: pytest.Config, session: KiroSession) -> None:
-        self._config, self._session = config, session
-        self._worker = hasattr(config, "workerinput")
+    def __init__(self, state: State) -> None:
+        config = self._config = state.config
+        self._state, self._settings, self._keeper = state, state.settings, state.keeper
+        self._worker = state.is_worker
         self._told: str | None = None
         #: Who was said to be logged in; workers may be so in different ways.
         self._logins = {""}
@@ -62,18 +64,17 @@ class Report:
         self._refused, self._spent = 0, 0.0
         #: By the name of an xdist worker, what it said last; a dead one's last word came with a test's report.
         self._workers: dict[str, Tally] = {}
-        self._nodes: list[Any] = []
-        self.progress = Progress(config, session.settings.worker, session.secrets)
-        self._secrets = session.secrets
-        self.notes = Notes(config.hook, full=session.settings.results is not None, secrets=self._secrets)
-        session.observers += [self.notes, *Stream.wanted(config, session.settings, session.secrets)]
+        self._nodes: list[Node] = []
+        self.progress, self._secrets = state.progress, state.secrets
+        self.notes = Notes(config.hook, full=self._settings.results is not None, secrets=self._secrets)
+        state.observers += [self.notes, *Stream.wanted(config, self._settings, self._secrets)]
         self._outcomes: Outcomes | None = None
 
     # -- before
 
     @pytest.hookimpl(tryfirst=True)  # before xdist starts its workers
     def pytest_sessionstart(self, session: pytest.Session) -> None:
-        file = self._session.settings.results
+        file = self._settings.results
         if file is None or self._worker:
             return
         from pytest_kiro.plugin.outcomes import Outcomes
@@ -94,7 +95,7 @@ class Report:
                     check_marker(item, mark)
         except pytest.UsageError as error:
             if self._worker:  # whose own words nobody hears: the controller says it
-                self._config.workeroutput["kiro_usage_error"] = str(error)  # type: ignore[attr-defined] # xdist puts it there
+                tell_controller(self._config, "kiro_usage_error", str(error))
             raise
 
     def pytest_report_collectionfinish(self, items: Sequence[pytest.Item]) -> list[str]:
@@ -104,8 +105,8 @@ class Report:
         return [self._header()] if wanted else []
 
     def _header(self) -> str:
-        settings, isolated = self._session.settings, self._session.provider.isolated
-        cli = self._session.cli(isolated=isolated)
+        settings, isolated = self._settings, self._keeper.provider.isolated
+        cli = self._keeper.cli(isolated=isolated)
         parts = [f"kiro: sandbox {settings.sandbox}"]
         self._told = cli
         if cli == "scripted":
@@ -137,7 +138,7 @@ class Report:
         if terminal := self._config.pluginmanager.getplugin("terminalreporter"):
             terminal.ensure_newline()
             terminal.write_line(line)
-            if self.progress.at is not None and not self._config.pluginmanager.hasplugin("dsession"):
+            if self.progress.at is not None and not is_controller(self._config):
                 terminal.pytest_runtest_logstart(*self.progress.at)  # the dots go on behind their file
 
     def pytest_runtest_logstart(self, nodeid: str, location: tuple[str, int | None, str]) -> None:
@@ -175,7 +176,7 @@ class Report:
             vars(report)["kiro_tally"] = self._word()
             vars(report)["kiro_refused"] = call.excinfo is not None and call.excinfo.errisinstance(BudgetExceeded)
             junit.note((item.user_properties, report.user_properties), turns)
-        if self._session.settings.results is not None:
+        if self._settings.results is not None:
             vars(report)["kiro_attempt"] = self.notes.attempts.get(item.nodeid, 1)
             vars(report)["kiro_infrastructure"] = call.excinfo is not None and is_infrastructure(call.excinfo.value)
         if report.failed:
@@ -200,8 +201,8 @@ class Report:
         turns: list[dict[str, Any]] | None = getattr(report, "kiro", None)
         if turns is None or self._worker:
             return
-        if self._config.pluginmanager.hasplugin("dsession"):
-            self._session.used = True
+        if is_controller(self._config):
+            self._keeper.used = True
             self._hear(vars(report)["kiro_tally"])
         self._refused += vars(report)["kiro_refused"]
         self._turns += turns
@@ -220,55 +221,58 @@ class Report:
     def gather(self) -> None:
         """Put together what this process knows at the end of its session, before the last is cleared away."""
         if self._worker:
-            told: dict[str, Any] = self._config.workeroutput  # type: ignore[attr-defined] # xdist puts it there
-            told["kiro_tally"] = self._word()
-            told["kiro_turns"] = self.notes.take()  # of a test that was broken off nobody else tells
+            tell_controller(self._config, "kiro_tally", self._word())
+            # Of a test that was broken off nothing else tells.
+            tell_controller(self._config, "kiro_turns", self.notes.take())
             return
-        self._spent = self._session.budget.spent
+        self._spent = self._state.budget.spent
         self._turns += self.notes.take()  # Ctrl-C leaves no report that could have brought them
         for node in self._nodes:
-            output = getattr(node, "workeroutput", None) or {}
+            output = worker_output(node)
             self._turns += output.get("kiro_turns", ())
             if word := output.get("kiro_tally"):
                 self._hear(word)
             else:  # it may have had a sandbox of which nobody has told us yet
-                self._session.used = True
+                self._keeper.used = True
 
     def _word(self) -> dict[str, Any]:
-        told: dict[str, Any] = self._secrets.within(asdict(self._session.tally))
-        return {"worker": self._session.settings.worker, **told}
+        told: dict[str, Any] = self._secrets.within(asdict(self._keeper.tally))
+        return {"worker": self._settings.worker, **told}
 
     def _hear(self, word: Mapping[str, Any]) -> None:
         self._workers[word["worker"]] = Tally(**{name: value for name, value in word.items() if name != "worker"})
 
     @pytest.hookimpl(optionalhook=True)
-    def pytest_configure_node(self, node: Any) -> None:
+    def pytest_configure_node(self, node: Node) -> None:
+        """Tell a worker which run it belongs to: the controller clears away what a dead one leaves."""
+        node.workerinput["kiro_run_id"] = self._state.run_id
         self._nodes.append(node)
+        self._state.stop_gently()  # from the first worker on there may be sandboxes
 
     @pytest.hookimpl(optionalhook=True)
-    def pytest_testnodedown(self, node: Any, error: object) -> None:
-        output: dict[str, Any] = getattr(node, "workeroutput", None) or {}
+    def pytest_testnodedown(self, node: Node, error: object) -> None:
+        output = worker_output(node)
         if wrong := output.get("kiro_usage_error"):
             raise pytest.UsageError(wrong)
         if error:  # it died, perhaps with a sandbox
-            self._session.used = True
+            self._keeper.used = True
             self._died += 1
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        tally = sum(self._workers.values(), self._session.tally)
-        if self._said or not (self._turns or tally.created or tally.left or (self._died and self._told)):
+        tally = sum(self._workers.values(), self._keeper.tally)
+        if self._said or not (self._turns or tally.created or tally.leaked or (self._died and self._told)):
             return
         self._said = True
         terminalreporter.write_sep("-", "kiro")
         terminalreporter.write_line(turns_line(self._turns))
-        if line := budget_line(self._session.settings.budget, self._spent, self._refused):
+        if line := budget_line(self._settings.budget, self._spent, self._refused):
             terminalreporter.write_line(line, yellow=self._refused > 0)
-        terminalreporter.write_line(sandboxes_line(tally, certain=self._session.certain))
+        terminalreporter.write_line(sandboxes_line(tally, certain=self._keeper.certain))
         kept = [f"kept {name}; {line}" for name, lines in tally.kept.items() for line in lines]
-        for line in filter(None, [*tally.left, self._session.trouble, *kept]):
+        for line in filter(None, [*tally.leaked, self._keeper.trouble, *kept]):
             terminalreporter.write_line(line, yellow=True)
         if self._died:
-            cleared = "; what they left is cleared away" if self._session.certain and not tally.left else ""
+            cleared = "; what they left is cleared away" if self._keeper.certain and not tally.leaked else ""
             terminalreporter.write_line(f"workers that died: {self._died}{cleared}")
         for line in [*retried_lines(self._turns), *shared_lines(self._turns)]:
             terminalreporter.write_line(line)
@@ -281,7 +285,7 @@ class Report:
             self.pytest_terminal_summary(terminal)
         if self._outcomes is not None:
             self._outcomes.write(
-                settings=self._session.settings,
+                settings=self._settings,
                 pytest=pytest.__version__,
                 workers=len(self._nodes),
                 workers_died=self._died,

@@ -1,35 +1,124 @@
-"""What our hooks and fixtures share in one pytest process."""
+"""What our hooks and fixtures share in one pytest process; each part is made when it is first asked for."""
 
 from __future__ import annotations
 
+import os
 import signal
-from typing import TYPE_CHECKING, Any
+import uuid
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_kiro.run.keeper import KiroSession
+from pytest_kiro.plugin.xdist import worker_input
 
 if TYPE_CHECKING:
+    from pytest_kiro.agent.live import Observer
+    from pytest_kiro.agent.owner import Owners
     from pytest_kiro.login.exchange import Exchange
-
-SESSION = pytest.StashKey[KiroSession]()
-EXCHANGE = pytest.StashKey["Exchange"]()
-OWNERS = pytest.StashKey[Any]()
-
-
-def exchange_of(config: pytest.Config) -> Exchange:
-    """Return where the workers of this run share a device login."""
-    from pytest_kiro.login.exchange import Exchange
-    from pytest_kiro.sandbox.runs import folder_of
-
-    folder = folder_of(config.stash[SESSION].settings.run_id)
-    return config.stash.setdefault(EXCHANGE, Exchange(folder))
+    from pytest_kiro.plugin.progress import Progress
+    from pytest_kiro.run.budget import Budget
+    from pytest_kiro.run.keeper import Keeper
+    from pytest_kiro.run.stops import Stops
+    from pytest_kiro.secrecy.redaction import Secrets
+    from pytest_kiro.settings.table import Settings
+    from pytest_kiro.settings.waits import Waits
 
 
-def stop_gently(config: pytest.Config) -> None:
-    """From now on, let SIGTERM, and SIGHUP of a closed terminal, end the run as Ctrl-C does: the sandbox is closed."""
+class State:
+    """What one pytest process knows of its run."""
 
-    def end(number: signal.Signals) -> None:
-        pytest.exit(f"terminated by {number.name}; sandboxes are closed", returncode=128 + number)
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.is_worker = (worker := worker_input(config)) is not None
+        worker = worker or {}
+        self.worker: str = worker.get("workerid", "main")
+        self.run_id: str = worker.get("kiro_run_id") or uuid.uuid4().hex
+        #: Who is told of turns.
+        self.observers: list[Observer] = []
 
-    config.add_cleanup(config.stash[SESSION].stop_gently(end))
+    @cached_property
+    def settings(self) -> Settings:
+        """What was asked for; `SettingsError` when that is wrong."""
+        from pytest_kiro.plugin.configuration import read_settings
+
+        return read_settings(self.config, self.run_id, self.worker, self.config.stash.get(WAITS, None))
+
+    @cached_property
+    def keeper(self) -> Keeper:
+        """What keeps the sandboxes; `SettingsError` when there is no such provider."""
+        from pytest_kiro.plugin.configuration import chosen_provider
+        from pytest_kiro.run.keeper import Keeper
+
+        return Keeper(self.settings, chosen_provider(self.config, self.settings.sandbox), self.stops)
+
+    @cached_property
+    def stops(self) -> Stops:
+        """How often the run was told to stop."""
+        from pytest_kiro.run.stops import Stops
+
+        return Stops()
+
+    @cached_property
+    def secrets(self) -> Secrets:
+        """What this process must not write."""
+        from pytest_kiro.secrecy.redaction import Secrets
+
+        return Secrets.of(os.environ)
+
+    @cached_property
+    def owners(self) -> Owners:
+        """Whose turn it is."""
+        from pytest_kiro.agent.owner import Owners
+
+        return Owners()
+
+    @cached_property
+    def progress(self) -> Progress:
+        """What says what takes long."""
+        from pytest_kiro.plugin.progress import Progress
+
+        return Progress(self.config, self.worker, self.secrets)
+
+    @cached_property
+    def budget(self) -> Budget:
+        """What the turns of this run may cost, on all its workers."""
+        from pytest_kiro.run.budget import budget_of
+
+        return budget_of(self.settings)
+
+    @cached_property
+    def exchange(self) -> Exchange:
+        """Where the workers of this run share a device login."""
+        from pytest_kiro.login.exchange import Exchange
+        from pytest_kiro.sandbox.runs import folder_of
+
+        return Exchange(folder_of(self.run_id))
+
+    def stop_gently(self) -> None:
+        """Let SIGTERM, and SIGHUP of a closed terminal, end the run from now on as Ctrl-C does."""
+
+        def end(number: signal.Signals) -> None:
+            pytest.exit(f"terminated by {number.name}; sandboxes are closed", returncode=128 + number)
+
+        self.config.add_cleanup(self.stops.listen(end))
+
+    def close(self) -> None:
+        """Remove what this run left on all its workers; idempotent. A worker leaves that to its controller."""
+        if self.is_worker:
+            return
+        if self.settings.budget is not None:
+            self.budget.remove()
+        if self.keeper.used and not self.stops.leaving:
+            self.exchange.remove()
+        self.keeper.close()
+
+    def leave(self) -> None:
+        """End what this process serves to the others of its run; idempotent."""
+        if "exchange" in vars(self):  # else there is none
+            self.exchange.close()
+
+
+STATE = pytest.StashKey[State]()
+#: Put there by a plugin's `pytest_configure`, it is how long this run waits: our own tests are in a hurry.
+WAITS: pytest.StashKey[Waits] = pytest.StashKey()

@@ -66,7 +66,7 @@ def sandboxes_line(tally: Tally, *, certain: bool) -> str:
     >>> sandboxes_line(Tally(created=4, closed=4), certain=True)
     'sandboxes: created 4, deleted 4, leaked 0'
     """
-    kept, leaked = len(tally.kept), len(tally.left)
+    kept, leaked = len(tally.kept), len(tally.leaked)
     if not certain:
         leaked = max(leaked, tally.created - tally.closed)
     created = max(tally.created, kept + leaked)  # of a worker that died nobody may have heard

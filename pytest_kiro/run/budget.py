@@ -6,10 +6,13 @@ import math
 import secrets
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_kiro.errors import HIDE_FRAMES, BudgetExceeded
-from pytest_kiro.sandbox.runs import Life, is_alive, transaction
+from pytest_kiro.sandbox.runs import Life, folder_of, is_alive, transaction
+
+if TYPE_CHECKING:
+    from pytest_kiro.settings.table import Settings
 
 __tracebackhide__ = HIDE_FRAMES
 #: Credits that a turn is taken to cost before any has told what it did.
@@ -51,7 +54,8 @@ class Budget:
             guess, spent, flying = _guess(state), state["spent"], state["flying"]
             # Rounded, since ten times 0.1 is less than 1 where numbers are binary.
             if round(spent + guess * len(flying), 6) >= self.cap:
-                raise BudgetExceeded(_refusal(name, state, self.cap), spent=spent, cap=self.cap)
+                advice = "raise --kiro-budget, or run fewer turns"
+                raise BudgetExceeded(_refusal(name, state, self.cap), spent=spent, cap=self.cap, advice=advice)
             flying[reservation.key] = {"worker": self._worker, "name": name}
         return reservation
 
@@ -99,6 +103,13 @@ class Budget:
         return self._folder / f"{worker}.budget.alive"
 
 
+def budget_of(settings: Settings) -> Budget:
+    """Return the budget of a run, which its processes share; one without a cap where none is set."""
+    if settings.budget is None:
+        return Budget()
+    return Budget(settings.budget, folder_of(settings.run_id), settings.worker)
+
+
 def _guess(state: dict[str, Any]) -> float:
     return _FIRST_GUESS if state["dearest"] is None else float(state["dearest"])
 
@@ -115,7 +126,4 @@ def _refusal(name: str, state: dict[str, Any], cap: float) -> str:
         spent += f" ({guessed} turn{'s' * (guessed > 1)} ended without telling the cost, which is guessed)"
     if flying:
         spent += f", {flying} turn{'s' * (flying > 1)} in flight, counted as {guess:.2f} each"
-    return (
-        f"{name}: the budget of this run is used up, so this turn was not begun: {spent}, "
-        f"--kiro-budget={cap:g}; raise --kiro-budget, or run fewer turns"
-    )
+    return f"{name}: the budget of this run is used up, so this turn was not begun: {spent}, --kiro-budget={cap:g}"

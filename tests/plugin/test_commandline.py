@@ -172,7 +172,7 @@ def test_a_wrong_command_line(evals: Evals, words: tuple[str, ...], said: str) -
     ("words", "said"),
     [
         (("--kiro-login-timeout=0",), "--kiro-login-timeout: '0' is not right; wanted: a number of seconds above 0"),
-        (("--kiro-sandbox=moon",), "--kiro-sandbox=moon: no such provider; known here: local, daytona"),
+        (("--kiro-sandbox=moon",), "--kiro-sandbox=moon: no such provider\nknown here: local, daytona"),
         (("--kiro-login-args='",), '--kiro-login-args: "\'" is not right'),
     ],
 )

@@ -125,7 +125,7 @@ def test_providers_that_cannot_be_chosen(evals: Evals) -> None:
     result = evals.run("--kiro-sandbox=tony")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(
-        ["ERROR: --kiro-sandbox=tony: no such provider, did you mean toy?; known: daytona, local, toy; *"]
+        ["ERROR: --kiro-sandbox=tony: no such provider, did you mean toy?", "known: daytona, local, toy; *"]
     )
     evals.write("conftest.py", register.format("local"))
     result = evals.run()

@@ -172,7 +172,7 @@ UNKNOWN = {
         ["--kiro-sandbox=locl"],
         {},
         [],
-        ["ERROR: --kiro-sandbox=locl: no such provider, did you mean local?; known: daytona, local; others come *"],
+        ["ERROR: --kiro-sandbox=locl: no such provider, did you mean local?", "known: daytona, local; others come *"],
     ),
 }
 

@@ -1,0 +1,53 @@
+"""Reads the settings of a run and chooses its provider, as pytest has been told them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from pytest_kiro.errors import SettingsError
+from pytest_kiro.run.providers import Registered
+from pytest_kiro.settings import conflicts, table
+
+if TYPE_CHECKING:
+    import pytest
+
+    from pytest_kiro.sandbox.protocol import Provider
+    from pytest_kiro.settings.table import Settings
+    from pytest_kiro.settings.waits import Waits
+
+
+def read_settings(config: pytest.Config, run_id: str, worker: str, waits: Waits | None) -> Settings:
+    """Read all settings; `SettingsError` when one is wrong, unknown, or contradicts another."""
+    # pytest only warns of an unknown key, and has no public way to ask for them.
+    table.refuse_unknown_ini(getattr(config, "_get_unknown_ini_keys", list)())
+    settings = table.read(
+        option=lambda name: config.getoption(f"kiro_{name}"),
+        environ=os.environ,
+        ini=config.getini,
+        run_id=run_id,
+        worker=worker,
+        waits=waits,
+    )
+    conflicts.check(settings)
+    return settings
+
+
+def chosen_provider(config: pytest.Config, name: str) -> Registered:
+    """Return the provider of that name; `SettingsError` when none is registered, or two are."""
+    known: dict[str, Registered] = {}
+
+    def register(name: str, make: Callable[[Settings], Provider], *, isolated: bool = True) -> None:
+        if name in known:
+            raise SettingsError(f"two plugins register a sandbox provider named {name!r}", advice="rename one of them")
+        known[name] = Registered(make, isolated)
+
+    config.hook.pytest_kiro_register_providers(register=register)
+    if name not in known:
+        names = f"known: {', '.join(sorted(known))}"
+        raise SettingsError(
+            f"--kiro-sandbox={name}: no such provider{table.did_you_mean(name, list(known))}",
+            advice=f"{names}; others come from plugins and the rootdir's conftest.py",
+        )
+    return known[name]

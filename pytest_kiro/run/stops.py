@@ -1,0 +1,52 @@
+"""Counts how often a run is told to stop, by Ctrl-C or a signal."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    Handler = Callable[[int, FrameType | None], Any] | int | None
+
+
+class Stops:
+    """How often the run was told to stop: once ends it gently, twice at once."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    @property
+    def leaving(self) -> bool:
+        """Whether it was told twice: then nothing is cleared away any more."""
+        return self.count > 1
+
+    def listen(self, end: Callable[[signal.Signals], None]) -> Callable[[], None]:
+        """Count Ctrl-C from now on, and have `end` raise at SIGTERM and SIGHUP; return what undoes that.
+
+        A signal that has another handler keeps it. A second SIGTERM or SIGHUP ends the process at once.
+        """
+
+        def stop(number: int, frame: FrameType | None) -> None:
+            __tracebackhide__ = True
+            self.count += 1
+            if number == signal.SIGINT:
+                signal.default_int_handler(number, frame)
+            signal.signal(number, signal.SIG_DFL)
+            end(signal.Signals(number))
+
+        usual: dict[signal.Signals, Handler] = dict.fromkeys((signal.SIGTERM, signal.SIGHUP), signal.SIG_DFL)
+        usual[signal.SIGINT] = signal.default_int_handler
+        is_main = threading.current_thread() is threading.main_thread()
+        taken = [number for number, handler in usual.items() if is_main and signal.getsignal(number) is handler]
+        for number in taken:
+            signal.signal(number, stop)
+
+        def undo() -> None:
+            for number in taken:
+                signal.signal(number, usual[number])
+
+        return undo
