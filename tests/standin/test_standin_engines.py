@@ -157,6 +157,17 @@ def test_v3_logs_a_subagent_beside_its_parent(standin: Standin) -> None:
     assert [p["content"] for p in inside if p["type"] == "assistant"] == ["Looking.", "I found it."]
 
 
+def test_v3_logs_the_subagent_of_a_subagent_beside_both(standin: Standin) -> None:
+    inner = {"name": "subagent", "args": {"prompt": "Deeper.", "requests": [["Deepest."]]}}
+
+    assert run(standin, "v3", [[tool("subagent", prompt="x", requests=[[inner], ["Deep."]])], ["Done."]], "-a") == 0
+
+    (folder,) = standin.v3_sessions()
+    logs = [path.read_text() for path in (folder / "sub-executions").glob("*.jsonl")]
+    assert sorted("Deepest." in log and "sub_agent_complete" not in log for log in logs) == [False, True]
+    assert standin.v3_payloads("sub_agent_complete")[0]["response"] == "Deep."
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_subagent_is_not_run_untrusted_nor_with_wrong_replies(standin: Standin, engine: str) -> None:
     wrong = tool("subagent", 2, prompt="x", requests=[[7]])

@@ -169,6 +169,6 @@ def test_a_turn_with_a_key_loads_nothing_of_all_this(standin: Standin) -> None:
     standin.command[1:1] = ["-S", "-X", "importtime"]  # without what measures coverage, which has a database
     loaded = standin.run(*HEADLESS, "hello", replies=[["hi"]]).err
 
-    assert "kiro_cli.login" in loaded
-    for module in ("sqlite3", "datetime", "termios", *(f"kiro_cli.{name}" for name in STEPS)):
+    assert "kiro_cli.chat" in loaded
+    for module in ("sqlite3", "datetime", "termios", "kiro_cli.login", *(f"kiro_cli.{name}" for name in STEPS)):
         assert module not in loaded

@@ -1,11 +1,12 @@
-"""Agent files, and which tool calls they and the flags allow."""
+"""Agent files, and the tool calls that they and the flags allow."""
 
 from __future__ import annotations
 
 import os
 
-from . import screen, text_json
+from . import formats, out
 from .failures import Failure
+from .places import kiro_home
 from .tools import NAMES, Call
 
 TYPE_CHECKING = False
@@ -17,19 +18,18 @@ _ALL = ("*", "@builtin")
 
 
 def find(name: str | None, *, falls_back: bool = False) -> dict[str, Any]:
-    """The agent of that name: the directory's own agents win over those of the home.
+    """Find the agent of that name: the directory's own agents win over those of the home.
 
     V1, and every engine of the 2.x, warn about a missing one and go on with the default agent.
     """
     if name is None or name == DEFAULT:
         return {"name": DEFAULT}
-    kiro_home = os.environ.get("KIRO_HOME") or os.path.join(os.path.expanduser("~"), ".kiro")
-    for folder in (os.path.join(".kiro", "agents"), os.path.join(kiro_home, "agents")):
+    for folder in (os.path.join(".kiro", "agents"), os.path.join(kiro_home(), "agents")):
         for agent in _agents(folder):
             if agent.get("name") == name:
                 return agent
     if falls_back:
-        screen.write(2, f'WARNING: agent "{name}" not found, using the default agent {DEFAULT}\n')
+        out.write(2, f'WARNING: agent "{name}" not found, using the default agent {DEFAULT}\n')
         return {"name": DEFAULT}
     raise Failure(f'error: agent "{name}" not found', 4)
 
@@ -39,22 +39,22 @@ def _agents(folder: str) -> list[dict[str, Any]]:
         names = sorted(name for name in os.listdir(folder) if name.endswith(".json"))
     except OSError:
         return []
-    found = []
+    agents = []
     for name in names:
         path = os.path.join(folder, name)
         try:
             with open(path, encoding="utf-8") as file:
-                agent = text_json.loads(file.read())
+                agent = formats.loads(file.read())
         except (OSError, ValueError) as error:
-            screen.write(2, f"WARNING: agent file {path} could not be read: {error}\n")
+            out.write(2, f"WARNING: agent file {path} could not be read: {error}\n")
             continue
         if isinstance(agent, dict):
-            found.append(agent)
-    return found
+            agents.append(agent)
+    return agents
 
 
 def _matches(patterns: list[str], call: Call) -> bool:
-    """Whether a list of an agent file or of --trust-tools names this call's tool, by whatever name."""
+    """Tell whether a list of an agent file or of --trust-tools names this call's tool."""
     for pattern in patterns:
         if pattern in _ALL or pattern == call.name or NAMES.get(pattern, "") == call.tool:
             return True
@@ -67,7 +67,7 @@ def _matches(patterns: list[str], call: Call) -> bool:
 
 
 class Trust:
-    """Who may run; the trust of a sub-agent is that of its parent."""
+    """Decides which tool calls may run; a sub-agent has its parent's trust."""
 
     asks = False
 
@@ -90,7 +90,7 @@ class Trust:
         self.allowed = agent.get("allowedTools", [])
 
     def warn(self) -> None:
-        """An unknown name changes nothing but is mentioned."""
+        """Warn of unknown names, which change nothing."""
         known = set(NAMES)
         if self.engine == "v3":
             from .names import V3_NAMES
@@ -99,25 +99,25 @@ class Trust:
         for name in self.named:
             if name not in known and name not in _ALL and not name.startswith("@"):
                 what = f"WARNING: --trust-tools arg for custom tool {name} needs to be prepended with"
-                screen.write(2, f"{what} @{{MCPSERVERNAME}}/\n")
+                out.write(2, f"{what} @{{MCPSERVERNAME}}/\n")
 
     def offers(self, call: Call) -> bool:
-        """Whether the agent has this tool at all."""
+        """Tell whether the agent has this tool at all."""
         return _matches(self.available, call) and not _matches(self.refused, call)
 
     def permits(self, call: Call) -> bool:
-        """Whether a call may run; here nobody can be asked."""
+        """Tell whether a call may run, without asking."""
         if not self.offers(call):
             return False
         return self.all or self._is_named(call) or _matches(self.allowed, call) or call.stays_inside
 
     def trusts(self, tool: str) -> bool:
-        """Whether every call of a tool may run, by V2's word for it."""
+        """Tell whether every call of a tool may run, by V2's word for it."""
         named = [*self.named, *self.allowed]
         return self.all or any(name in _ALL or NAMES.get(name) == tool for name in named)
 
     def _is_named(self, call: Call) -> bool:
-        """Whether --trust-tools has it; V3 takes nothing but its own names there."""
+        """Tell whether --trust-tools has it; V3 takes nothing but its own names there."""
         if self.engine != "v3":
             return _matches(self.named, call)
         from .names import v3_name

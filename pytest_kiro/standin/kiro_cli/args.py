@@ -1,4 +1,4 @@
-"""The flags of `kiro-cli chat`, parsed by hand: argparse alone costs more than a whole turn."""
+"""Parses the flags of `kiro-cli chat`, by hand: argparse alone costs more than a turn."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ _VALUES = {
 
 
 class Options:
-    """What the command line asked for."""
+    """The options of the command line."""
 
     no_interactive = trust_all = resume = list_sessions = list_models = require_mcp = verbose = help = False
     engine = "v2"

@@ -1,47 +1,30 @@
-"""`kiro-cli chat`: its flags, and one turn of it; the chat in a terminal is in interactive.py."""
+"""Begins conversations on an engine, and runs one turn of `kiro-cli chat`.
+
+The chat in a terminal is in interactive.py.
+"""
 
 from __future__ import annotations
 
 import os
 
-from . import agents, args, login, models, replies, screen
+from . import agents, models, replies
 from .failures import Failure, Refused
+from .places import api_key_only
+from .screen import ScreenV2
 from .turn import Turn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from .args import Options
+    from .protocols import Screen, Session, Store
 
-def main(argv: list[str]) -> int:
-    """Run `chat` with these arguments and return its exit code."""
-    options = args.parse(argv)
-    if options.help:
-        screen.write(1, args.HELP)
-        return 0
-    if options.list_models:
-        screen.write(1, models.listing(options.format))
-        return 0
-    if options.list_sessions:
-        screen.write(2, store_of(options.engine).listing())
-        return 0
-    if options.delete_session is not None:
-        store_of(options.engine).delete(options.delete_session)
-        screen.write(2, f"Deleted session {options.delete_session}\n")
-        return 0
-    streams = options.output_format == "stream-json"
-    if streams and options.engine == "v1":
-        from . import stream
 
-        stream.error(None, "engine", stream.NOT_ON_V1)
-        return 1
-    kinds = _misbehaviour()
-    if not options.no_interactive and not streams:
-        from . import interactive
-
-        return interactive.main(options, kinds)
+def main(options: Options, kinds: dict[str, Any]) -> int:
+    """Run one turn without a terminal; the exit code."""
     prompt = _prompt(options)
-    kinds = {**kinds, **login.require()}
+    kinds = {**kinds, **refusals()}
     if options.engine == "v1":
         from . import slash
 
@@ -51,19 +34,32 @@ def main(argv: list[str]) -> int:
     return _turn(options, kinds, prompt)
 
 
-def store_of(engine: str) -> Any:
-    """The module with this engine's sessions: they have the same functions."""
+def refusals() -> dict[str, Any]:
+    """Find what the service has against the login, as misbehaviours; without a login a turn fails."""
+    if api_key_only():
+        return {}
+    from . import login
+
+    return login.require()
+
+
+def store_of(engine: str) -> Store:
+    """Load this engine's sessions."""
     if engine == "v1":
-        from . import store_v1 as module
-    elif engine == "v3":
-        from . import store_v3 as module  # type: ignore[no-redef] # one of three, loaded when used
-    else:
-        from . import store as module  # type: ignore[no-redef] # one of three, loaded when used
-    return module
+        from . import store_v1
+
+        return store_v1
+    if engine == "v3":
+        from . import store_v3
+
+        return store_v3
+    from . import store
+
+    return store
 
 
-def screen_of(options: args.Options, kinds: dict[str, Any], *, says_trust: bool = True) -> screen.Nothing:
-    """Where the turn is shown, in this engine's layout."""
+def screen_of(options: Options, kinds: dict[str, Any], *, says_trust: bool = True) -> Screen:
+    """Make the screen that has this engine's layout."""
     if options.output_format == "stream-json":
         from . import stream
 
@@ -71,24 +67,16 @@ def screen_of(options: args.Options, kinds: dict[str, Any], *, says_trust: bool 
     if options.engine == "v1":
         from . import screen_v1
 
-        return screen_v1.Screen(kinds, trusts_all=options.trust_all and says_trust)
+        return screen_v1.ScreenV1(kinds, trusts_all=options.trust_all and says_trust)
     if options.engine == "v3":
         from . import names
 
-        return screen.Screen(kinds, names.v3_title)
-    return screen.Screen(kinds)
+        return ScreenV2(kinds, names.v3_title)
+    return ScreenV2(kinds)
 
 
-def _misbehaviour() -> dict[str, Any]:
-    if not os.environ.get("KIRO_STANDIN_MISBEHAVE"):
-        return {}
-    from . import misbehave
-
-    return misbehave.load()
-
-
-def _prompt(options: args.Options) -> str:
-    """The prompt, as it is: positional, else all of stdin."""
+def _prompt(options: Options) -> str:
+    """Read the prompt, as it is: positional, else all of stdin."""
     prompt = options.prompt
     if prompt is None and not os.isatty(0):
         chunks = []
@@ -106,7 +94,7 @@ def _prompt(options: args.Options) -> str:
     return prompt
 
 
-def _turn(options: args.Options, kinds: dict[str, Any], prompt: str) -> int:
+def _turn(options: Options, kinds: dict[str, Any], prompt: str) -> int:
     """Run the turn, show how it ended, and return the exit code."""
     shown, turn, code = screen_of(options, kinds), None, 0
     try:
@@ -137,8 +125,8 @@ def _turn(options: args.Options, kinds: dict[str, Any], prompt: str) -> int:
     return int(misbehave.number(kinds.get("exit"), 1 if "exit" in kinds else code))
 
 
-def _begin(options: args.Options, kinds: dict[str, Any], prompt: str, shown: screen.Nothing) -> Turn:
-    """The turn, on the session that it continues or on a new one."""
+def _begin(options: Options, kinds: dict[str, Any], prompt: str, shown: Screen) -> Turn:
+    """Make the turn, on the session that it continues or on a new one."""
     scripted = [] if "answers_nothing" in kinds else replies.load()
     session, agent = begin(options, kinds, prompt)
     trust = trust_of(options, kinds, agent)
@@ -147,15 +135,15 @@ def _begin(options: args.Options, kinds: dict[str, Any], prompt: str, shown: scr
 
 
 def trust_of(
-    options: args.Options, kinds: dict[str, Any], agent: dict[str, Any], kind: type[agents.Trust] = agents.Trust
+    options: Options, kinds: dict[str, Any], agent: dict[str, Any], kind: type[agents.Trust] = agents.Trust
 ) -> agents.Trust:
-    """Who may run, by the flags and the agent."""
+    """Decide by the flags and the agent which calls may run."""
     denied = kinds.get("denied")
     return kind(agent, everything=options.trust_all, named=options.trust, denied=denied, engine=options.engine)
 
 
-def begin(options: args.Options, kinds: dict[str, Any], prompt: str) -> tuple[Any, dict[str, Any]]:
-    """The session, with the agent and the model that answer in it from now on; and the agent."""
+def begin(options: Options, kinds: dict[str, Any], prompt: str) -> tuple[Session, dict[str, Any]]:
+    """Open the session, with the agent and the model that answer in it from now on; and the agent."""
     session, resumed = _session(options, prompt, kinds)
     falls_back = options.engine == "v1" or "agent_fallback" in kinds
     agent = agents.find(options.agent or (session.agent_name if resumed else None), falls_back=falls_back)
@@ -164,8 +152,8 @@ def begin(options: args.Options, kinds: dict[str, Any], prompt: str) -> tuple[An
     return session, agent
 
 
-def _session(options: args.Options, prompt: str, kinds: dict[str, Any]) -> tuple[Any, bool]:
-    """The session to continue, or a new one; and which of the two it is."""
+def _session(options: Options, prompt: str, kinds: dict[str, Any]) -> tuple[Session, bool]:
+    """Open the session to continue, or a new one; True when it is continued."""
     store, kept = store_of(options.engine), "no_session" not in kinds
     if "forgets" not in kinds:
         if options.resume_id is not None:

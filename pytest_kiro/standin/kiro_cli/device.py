@@ -1,4 +1,4 @@
-"""`kiro-cli login --use-device-flow`: choose who you are, show a code, and wait until a human has approved it.
+"""Runs `kiro-cli login --use-device-flow`: shows a code, and waits until it is approved.
 
 There is no service: the file of steering.py says what it would answer, by default a yes after two seconds.
 """
@@ -8,10 +8,12 @@ from __future__ import annotations
 import os
 import re
 import time
+from secrets import choice, token_urlsafe
 
-from . import keys, screen, steering, vault
+from . import keys, out, steering, vault
 from .failures import Failure, UsageError
-from .login import NO_BROWSER, START_URL, database
+from .login import NO_BROWSER, START_URL
+from .places import database
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,7 +55,7 @@ _LETTERS = "BCDFGHJKLMNPQRSTVWXZ"
 
 
 class Options:
-    """What the command line asked for."""
+    """The options of the command line."""
 
     device_flow = help = False
     license: str | None = None
@@ -93,7 +95,7 @@ def main(argv: list[str]) -> int:
     """Run `login`."""
     options = _parse(argv)
     if options.help:
-        screen.write(1, HELP)
+        out.write(1, HELP)
         return 0
     steering.load()
     if _stored():
@@ -103,7 +105,7 @@ def main(argv: list[str]) -> int:
     try:
         _login(options)
     except KeyboardInterrupt:
-        screen.write(2, "\n")
+        out.write(2, "\n")
         return 1
     return 0
 
@@ -130,11 +132,11 @@ def _login(options: Options) -> None:
         start_url, region = _organization(options)
     steered = _authorized(start_url)
     if steered.get("pretend"):
-        screen.write(1, "Logged in successfully\n")
+        out.write(1, "Logged in successfully\n")
         return
     token = _token(steered, method, start_url, region)
-    secret = steered.get("client_secret") or _secret()
-    registration = {"client_id": _secret(), "client_secret": secret, "region": region}
+    secret = steered.get("client_secret") or token_urlsafe(32)
+    registration = {"client_id": token_urlsafe(32), "client_secret": secret, "region": region}
     registration.update(oauth_flow="DeviceCode", scopes=vault.SCOPES)
     try:
         if method in ("google", "github"):
@@ -145,11 +147,11 @@ def _login(options: Options) -> None:
             vault.choose_profile(_profile())
     except vault.Error as error:
         raise _unusable(error) from None
-    screen.write(1, "Logged in successfully\n")
+    out.write(1, "Logged in successfully\n")
 
 
 def _method(options: Options) -> str:
-    """Who logs in: by the flags, else by the selector."""
+    """Choose the login method: by the flags, else by the selector."""
     if options.social:
         return options.social
     if options.license:
@@ -161,7 +163,7 @@ def _method(options: Options) -> str:
 
 
 def _organization(options: Options) -> tuple[str, str]:
-    """Both are asked for, also when the flags have told them."""
+    """Ask for start URL and region, also where the flags have them."""
     start_url = keys.ask("Enter Start URL", options.start_url or "")
     region = None if start_url is None else keys.ask("Enter Region", options.region or "")
     if start_url is None or region is None:
@@ -181,47 +183,39 @@ def _organization(options: Options) -> tuple[str, str]:
     return start_url, region
 
 
-def _secret() -> str:
-    import secrets
-
-    return secrets.token_urlsafe(32)
-
-
 def _new_code() -> str:
-    import secrets
-
-    letters = "".join(secrets.choice(_LETTERS) for _ in range(8))
+    letters = "".join(choice(_LETTERS) for _ in range(8))
     return f"{letters[:4]}-{letters[4:]}"
 
 
 def _authorized(start_url: str) -> dict[str, Any]:
-    """Show a code, and wait until it is approved; what the service was told then."""
+    """Show a code, and wait until it is approved; returns the service's settings then."""
     code = steering.load().get("code") or _new_code()
-    screen.write(1, f"\nConfirm the following code in the browser\nCode: {code}\n\n")
-    screen.write(1, f"Open this URL: {start_url}/#/device?user_code={code}\n")
+    out.write(1, f"\nConfirm the following code in the browser\nCode: {code}\n\n")
+    out.write(1, f"Open this URL: {start_url}/#/device?user_code={code}\n")
     started = time.monotonic()
     draws = os.isatty(1)
     frame = 0
     if draws:
-        screen.write(1, keys.HIDE)
+        out.write(1, keys.HIDE)
     try:
         while True:
             steered = _answer(time.monotonic() - started)
             if steered is not None:
                 break
             if draws:
-                screen.write(1, f"\r{_FRAMES[frame % len(_FRAMES)]} Logging in...")
+                out.write(1, f"\r{_FRAMES[frame % len(_FRAMES)]} Logging in...")
             frame += 1
             time.sleep(POLL_SECONDS)
     finally:
         if draws:
-            screen.write(1, f"\r\x1b[2K{keys.SHOW}")
-    screen.write(1, "Device authorized\n")
+            out.write(1, f"\r\x1b[2K{keys.SHOW}")
+    out.write(1, "Device authorized\n")
     return steered
 
 
 def _answer(waited: float) -> dict[str, Any] | None:
-    """What the service says to one poll: not yet (None), yes, or no by a failure."""
+    """Answer one poll as the service: not yet (None), yes, or no by a failure."""
     steered = steering.load()
     if waited >= steered.get("cut_after", waited + 1):
         raise Failure(
@@ -255,11 +249,11 @@ def _token(steered: dict[str, Any], method: str, start_url: str, region: str) ->
 
 
 def _profile() -> dict[str, str]:
-    """An organisation has profiles, of which one is used."""
+    """Choose one of an organisation's profiles."""
     rows = [f"{name} (arn: {arn})" for name, arn in PROFILES.items()]
     chosen = keys.choose("Select an IAM Identity Center profile", rows)
     if chosen is None:
         raise Failure("error: No profile selected. Run kiro-cli logout, then kiro-cli login again.")
-    screen.write(2, "Profile set\n")
+    out.write(2, "Profile set\n")
     name, arn = list(PROFILES.items())[chosen]
     return {"arn": arn, "profile_name": name}

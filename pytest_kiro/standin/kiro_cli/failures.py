@@ -1,4 +1,4 @@
-"""How a command says that it failed; `app` turns it into text and an exit code."""
+"""Failures of a command; `app` turns them into text and an exit code."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Failure(Exception):
 
 
 class Refused(Exception):
-    """The service did not answer a request: `kind` is its name for the reason, where one is recorded."""
+    """The service refused a request: `kind` is its name for the reason, where one is recorded."""
 
     def __init__(self, text: str, code: int = 0, kind: str | None = None) -> None:
         super().__init__(text)

@@ -1,8 +1,9 @@
-"""The tools `write` and `read`."""
+"""Runs the tools `write` and `read`."""
 
 from __future__ import annotations
 
 import os
+import stat
 import time
 
 from .toolargs import ToolError, absolute, field
@@ -16,7 +17,7 @@ IGNORED = ("node_modules", "bin", "build", "dist", "out", ".cache", ".git")
 
 
 def parse(tool: str, args: dict[str, Any]) -> dict[str, Any]:
-    """The call as the session records it."""
+    """Read the call as the session records it."""
     if tool == "read":
         return {"FileRead": {"operations": [_operation(op) for op in field(args, "operations", list)]}}
     command, path = field(args, "command", str), field(args, "path", str)
@@ -50,12 +51,12 @@ def _operation(value: Any) -> dict[str, Any]:
 
 
 def paths(kind: dict[str, Any]) -> list[str]:
-    """What a read looks at."""
+    """List what a read looks at."""
     return [operation["path"] for operation in kind["FileRead"]["operations"]]
 
 
 def title(tool: str, kind: dict[str, Any]) -> str:
-    """What the screen calls it: base names only."""
+    """Word the call for the screen, by base names."""
     if tool == "write":
         write = kind["FileWrite"]
         return f"{'Creating' if write['command'] == 'create' else 'Editing'} {os.path.basename(write['path'])}"
@@ -190,7 +191,6 @@ def _directory(operation: dict[str, Any]) -> str:
         raise ToolError(f"The tool arguments failed validation: Directory not found: {path}")
     if not os.path.isdir(path):
         raise ToolError(f"The tool arguments failed validation: Path is not a directory: {path}")
-    import stat
 
     lines, queue = [f"User id: {os.geteuid()}"], [(path, 0)]
     while queue:

@@ -1,4 +1,4 @@
-"""`kiro-cli chat` in a terminal: a prompt, turns of one conversation, slash commands, permissions asked for.
+"""Runs `kiro-cli chat` in a terminal: prompts, slash commands, questions for permission.
 
 Lines are read with the terminal as it is: it echoes and edits them, and what is typed during a turn waits.
 """
@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import os
 
-from . import agents, chat, login, models, names, replies, screen, slash
+from . import agents, chat, models, names, out, replies, slash
 from .failures import Failure, Refused
 from .turn import Turn
+from .waiting import until_readable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from .args import Options
+    from .protocols import Session
     from .tools import Call
 
 BANNER = """\
@@ -32,24 +34,24 @@ INTERRUPTED = 130
 
 
 def main(options: Options, kinds: dict[str, Any]) -> int:
-    """Talk until somebody leaves; the exit code."""
+    """Talk until the chat is left; the exit code."""
     if not os.isatty(0):
         raise Failure(
             "error: an interactive chat needs a terminal on stdin. Run it in one, or add --no-interactive "
             "(pytest-kiro's stand-in for kiro-cli)"
         )
-    login.require()
+    chat.refusals()
     if kinds:
         from . import misbehave
 
         misbehave.before_the_session(kinds)
     talk = Chat(options, kinds)
-    screen.write(1, BANNER)
+    out.write(1, BANNER)
     if options.trust_all:
         from . import screen_v1
 
-        screen.write(2, screen_v1.TRUSTED)
-    screen.write(1, f"You are chatting with {talk.model}\n")
+        out.write(2, screen_v1.TRUSTED)
+    out.write(1, f"You are chatting with {talk.model}\n")
     code = talk.run()
     if not kinds:
         return code
@@ -58,10 +60,10 @@ def main(options: Options, kinds: dict[str, Any]) -> int:
 
 
 def read_line() -> str | None:
-    """A line of the terminal; None at its end (Ctrl-D on an empty line, or nobody there any more)."""
+    """Read a line of the terminal; None at its end (Ctrl-D on an empty line, or a terminal that is gone)."""
     data = b""
     while not data.endswith(b"\n"):
-        screen.until_readable(0)
+        until_readable(0)
         try:
             chunk = os.read(0, 4096)
         except OSError:
@@ -75,23 +77,23 @@ def read_line() -> str | None:
 
 
 def show_prompt() -> None:
-    """The mark before which a line is typed."""
+    """Show the mark after which a line is typed."""
     colour = "\x1b[m" if os.environ.get("NO_COLOR") else "\x1b[38;5;141m"
-    screen.write(1, f"{colour}> \x1b[0m")
+    out.write(1, f"{colour}> \x1b[0m")
 
 
 class Asking(agents.Trust):
-    """Trust that asks the terminal."""
+    """Asks the terminal where the flags do not say it."""
 
     asks = True
 
     def permits(self, call: Call) -> bool:
-        """Whether a call may run: it is trusted, or somebody allows it."""
+        """Tell whether a call may run: it is trusted, or is allowed now."""
         return super().permits(call) or (self.offers(call) and self._allowed(call))
 
     def _allowed(self, call: Call) -> bool:
         # A turn of V2 has hidden the cursor.
-        screen.write(1, "\x1b[?25h" + QUESTION)
+        out.write(1, "\x1b[?25h" + QUESTION)
         while True:
             show_prompt()
             answer = read_line()
@@ -102,11 +104,11 @@ class Asking(agents.Trust):
                 self.named.append(names.v3_name(call) if self.engine == "v3" else call.name)
             if answer in ("y", "n", "t"):
                 return answer != "n"
-            screen.write(1, f"{answer!r} is no answer: use y, n or t.\n\n")
+            out.write(1, f"{answer!r} is no answer: use y, n or t.\n\n")
 
 
 class Chat:
-    """One chat: at every moment one conversation, or none yet."""
+    """One chat, with one conversation at a time, or none yet."""
 
     def __init__(self, options: Options, kinds: dict[str, Any]) -> None:
         self.options = options
@@ -115,22 +117,22 @@ class Chat:
         """How many of the scripted replies have been given."""
         session, self.agent = chat.begin(options, kinds, "")
         # A new one is begun by its first prompt, which gives it its title.
-        self.session: Any = session if session.history else None
+        self.session: Session | None = session if session.history else None
         self.model = str(session.model["model_id"])
         self.trust = chat.trust_of(options, kinds, self.agent, Asking)
         self.trust.warn()
 
     def run(self) -> int:
-        """Obey line after line, the first of which may be on the command line; the exit code."""
+        """Run line after line; the first may be on the command line. The exit code."""
         line, interrupts = self.options.prompt, 0
         while True:
             try:
                 if line is None:
-                    screen.write(1, "\n")
+                    out.write(1, "\n")
                     show_prompt()
                     line = read_line()
                 if line is None:
-                    screen.write(1, "\n")
+                    out.write(1, "\n")
                     return 0
                 code = self._obey(line.strip())
                 if code is not None:
@@ -139,9 +141,9 @@ class Chat:
             except KeyboardInterrupt:
                 interrupts += 1
                 if interrupts > 1:
-                    screen.write(1, "\n")
+                    out.write(1, "\n")
                     return INTERRUPTED
-                screen.write(1, HINT)
+                out.write(1, HINT)
             line = None
 
     def _obey(self, line: str) -> int | None:
@@ -153,15 +155,15 @@ class Chat:
             return 0
         if word == "/clear":
             self.session, self.options.resume, self.options.resume_id = None, False, None
-            screen.write(1, "Conversation history cleared.\n")
+            out.write(1, "Conversation history cleared.\n")
         elif word == "/model":
             self._choose_model(arguments)
         elif word == "/help":
-            screen.write(1, slash.HELP)
+            out.write(1, slash.HELP)
         elif word == "/tools":
-            screen.write(1, slash.tools(self.trust))
+            out.write(1, slash.tools(self.trust))
         elif line[0] == "/" and not slash.is_known(word):
-            screen.write(2, f"Unknown slash command: {word}. Use /help for the list.\n")
+            out.write(2, f"Unknown slash command: {word}. Use /help for the list.\n")
         else:
             slash.run(line)
         return None
@@ -171,33 +173,33 @@ class Chat:
             try:
                 self.model = str(models.find(arguments[0])["model_id"])
             except Failure as failure:
-                screen.write(2, f"{failure}\n")
+                out.write(2, f"{failure}\n")
                 return
-        screen.write(1, f"Using {self.model}\n")
+        out.write(1, f"Using {self.model}\n")
 
     def _turn(self, prompt: str) -> int | None:
         """Run a turn; the exit code if the chat cannot go on after it."""
         try:
-            kinds = {**self.kinds, **login.require()}
+            kinds = {**self.kinds, **chat.refusals()}
             scripted = [] if "answers_nothing" in kinds else replies.load()
             if "answers_nothing" not in kinds and self.used >= len(scripted):
-                screen.write(2, _used_up(f"it had {len(scripted)}"))
+                out.write(2, _used_up(f"it had {len(scripted)}"))
                 return None
-            self._open(prompt, kinds)
+            session = self._open(prompt, kinds)
         except Failure as failure:
-            screen.write(2, f"{failure}\n")
+            out.write(2, f"{failure}\n")
             return None
         shown = chat.screen_of(self.options, kinds, says_trust=False)
-        turn = Turn(self.session, shown, self.trust, scripted[self.used :], kinds, self.agent)
+        turn = Turn(session, shown, self.trust, scripted[self.used :], kinds, self.agent)
         try:
             return self._answer(turn, prompt)
         finally:
             self.session = turn.session
             self.used += turn.requests
             if scripted and self.used > len(scripted):
-                screen.write(2, _used_up("the turn needed one more"))
+                out.write(2, _used_up("the turn needed one more"))
 
-    def _open(self, prompt: str, kinds: dict[str, Any]) -> None:
+    def _open(self, prompt: str, kinds: dict[str, Any]) -> Session:
         """Begin a conversation, or take up what the last turn has written of it."""
         if self.session is not None:
             try:
@@ -208,6 +210,7 @@ class Chat:
             self.options.agent = self.agent["name"]
             self.session, _ = chat.begin(self.options, kinds, prompt)
         self.session.use(self.agent["name"], models.find(self.model))
+        return self.session
 
     def _answer(self, turn: Turn, prompt: str) -> int | None:
         try:
@@ -220,7 +223,7 @@ class Chat:
             return refusal.code or None
         except Failure as failure:
             turn.screen.cancelled(turn)
-            screen.write(2, f"{failure}\n")
+            out.write(2, f"{failure}\n")
         else:
             turn.screen.end(turn)
         return None

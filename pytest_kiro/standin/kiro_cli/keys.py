@@ -1,4 +1,4 @@
-"""Questions that need keys: a choice among rows, and a text that is there already and may be edited.
+"""Asks questions that need keys: a choice among rows, and a text to edit.
 
 They are asked on stderr, as the real program does it, with the terminal in raw mode while they are open.
 """
@@ -12,7 +12,8 @@ import termios
 import tty
 
 from .failures import Failure
-from .screen import until_readable, write
+from .out import write
+from .waiting import until_readable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ _ARROWS = {b"A": "up", b"B": "down"}
 
 
 def require_terminal() -> None:
-    """There must be somebody to ask."""
+    """Fail where no terminal can be asked."""
     if not (os.isatty(0) and os.isatty(2)):
         raise Failure(
             "error: IO error: not a terminal. Run kiro-cli login in a terminal, "
@@ -44,7 +45,7 @@ def require_terminal() -> None:
 
 
 def columns() -> int:
-    """The width of the terminal."""
+    """Return the width of the terminal."""
     try:
         return os.get_terminal_size(2).columns or 80
     except OSError:
@@ -52,7 +53,7 @@ def columns() -> int:
 
 
 class Keyboard:
-    """The terminal in raw mode, key by key; as it was before when this ends, however it ends."""
+    """The terminal in raw mode, key by key; afterwards it is as before, however this ends."""
 
     def __enter__(self) -> Keyboard:
         self._saved = termios.tcgetattr(0)
@@ -69,7 +70,7 @@ class Keyboard:
             signal.signal(number, handler)
 
     def key(self) -> str:
-        """The next key: a printable character, a name, or nothing for a key that means nothing here."""
+        """Read the next key: a printable character, a name, or nothing for a key without a meaning here."""
         byte = _byte(None)
         if byte == b"\x1b":
             return _escape()
@@ -83,7 +84,7 @@ def _leave(number: int, frame: Any) -> None:
 
 
 def _byte(seconds: float | None) -> bytes:
-    """One byte; none when the time is over, or when the terminal is gone."""
+    """Read one byte; none when the time is over, or when the terminal is gone."""
     if seconds is None:
         until_readable(0)
     elif not select.select([0], [], [], seconds)[0]:
@@ -95,7 +96,7 @@ def _byte(seconds: float | None) -> bytes:
 
 
 def _escape() -> str:
-    """What follows ESC: nothing, an arrow in one of its two spellings, or a key that means nothing here."""
+    """Read what follows ESC: nothing, an arrow in one of its two spellings, or a key without a meaning here."""
     opening = _byte(ESCAPE_SECONDS)
     if opening in (b"", b"\x1b"):
         return "cancel"
@@ -108,7 +109,7 @@ def _escape() -> str:
 
 
 def choose(prompt: str, rows: list[str]) -> int | None:
-    """Let one of the rows be chosen; None when that was cancelled."""
+    """Let the user choose one of the rows; None when that was cancelled."""
     require_terminal()
     title = f"? {prompt} ›"
     at = 0
@@ -133,7 +134,7 @@ def choose(prompt: str, rows: list[str]) -> int | None:
 
 
 def _drawn(rows: list[str], at: int) -> str:
-    """The rows, none longer than a line, since they are drawn over one another."""
+    """Draw the rows, none longer than a line, since they are drawn over one another."""
     width = max(columns() - 3, 1)
     lines = [
         f"\x1b[36m❯ {row[:width]}\x1b[0m" if number == at else f"  {row[:width]}" for number, row in enumerate(rows)
@@ -142,7 +143,7 @@ def _drawn(rows: list[str], at: int) -> str:
 
 
 def ask(prompt: str, text: str) -> str | None:
-    """Let a text be written, from this one on; None when that was cancelled. It is not empty."""
+    """Let the user edit a text, which must not be empty; None when that was cancelled."""
     require_terminal()
     with Keyboard() as keyboard:
         write(2, f"\x1b[1m? {prompt} ›\x1b[0m {text}")

@@ -1,35 +1,24 @@
-"""Who is logged in: `whoami`, `logout`, and what a turn needs."""
+"""Reads the login: `whoami`, `logout`, and what a turn needs of it."""
 
 from __future__ import annotations
 
 import os
 
-from . import screen, text_json
+from . import formats, out
 from .failures import Failure, UsageError
+from .places import database, steering_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
 START_URL = "https://view.awsapps.com/start"
-LOGIN_FILE = os.path.join(".kiro-standin", "login.json")
-"""Relative to HOME: how a test steers the login, see steering.py."""
 NO_BROWSER = "Failed to open browser for authentication.\nPlease try again with: kiro-cli login --use-device-flow\n"
 _FORMATS = ("plain", "json", "json-pretty")
 
 
-def database() -> str:
-    """Where the login is stored, and the conversations of V1."""
-    return os.path.join(os.path.expanduser("~"), ".local", "share", "kiro-cli", "data.sqlite3")
-
-
-def steering_file() -> str:
-    """Where a test steers the login."""
-    return os.path.join(os.path.expanduser("~"), LOGIN_FILE)
-
-
 def _stored() -> dict[str, Any] | None:
-    """The stored login, with its key as `kind`; a damaged file has none."""
+    """Read the stored login, with its key as `kind`; a damaged file has none."""
     if not os.path.exists(database()):
         return None
     from . import vault
@@ -41,7 +30,7 @@ def _stored() -> dict[str, Any] | None:
 
 
 def _account(stored: dict[str, Any] | None) -> dict[str, Any] | None:
-    """The account in force: a stored login, else an API key, else nobody."""
+    """Return the account in force: a stored login, else an API key; None without either."""
     if stored is None:
         if not os.environ.get("KIRO_API_KEY"):
             return None
@@ -67,7 +56,7 @@ def _plain(who: dict[str, Any] | None, provider: Any) -> str:
 
 
 def require() -> dict[str, Any]:
-    """A turn needs somebody logged in; what the service has against the login, as misbehaviours of the turn."""
+    """Fail without a login; else find what the service has against it, as misbehaviours."""
     stored = _stored()
     if stored is None:
         if not os.environ.get("KIRO_API_KEY"):
@@ -85,10 +74,10 @@ def require() -> dict[str, Any]:
 def _whoami(argv: list[str]) -> int:
     form = "plain"
     while argv:
-        name, equals, given = argv[0].partition("=")
+        name, equals, value = argv[0].partition("=")
         if name not in ("-f", "--format"):
             raise UsageError(f"unexpected argument '{argv[0]}' found", "kiro-cli whoami [OPTIONS]")
-        form = given if equals else argv[1] if len(argv) > 1 else ""
+        form = value if equals else argv[1] if len(argv) > 1 else ""
         if form not in _FORMATS:
             what = f"invalid value '{form}' for '--format <FORMAT>'\n  [possible values: {', '.join(_FORMATS)}]"
             raise UsageError(what, "kiro-cli whoami [OPTIONS]")
@@ -96,22 +85,22 @@ def _whoami(argv: list[str]) -> int:
     stored = _stored()
     who = _account(stored)
     if form == "plain":
-        screen.write(1 if who else 2, _plain(who, (stored or {}).get("provider")) + "\n")
+        out.write(1 if who else 2, _plain(who, (stored or {}).get("provider")) + "\n")
     else:
-        value: dict[str, Any] = who or {"account": None}
-        screen.write(1, text_json.dumps(value, 2 if form == "json-pretty" else None) + "\n")
+        account: dict[str, Any] = who or {"account": None}
+        out.write(1, formats.dumps(account, 2 if form == "json-pretty" else None) + "\n")
     if who and who["accountType"] == "IamIdentityCenter":
         _show_profile()
     return 0 if who or form != "plain" else 1
 
 
 def _show_profile() -> None:
-    """Whatever the form is, the profile of an organisation follows as text."""
+    """Print the profile of an organisation, as text in every format."""
     from . import vault
 
     chosen = vault.profile()
     if chosen:
-        screen.write(1, f"\nProfile:\n{chosen.get('profile_name', '')}\n{chosen.get('arn', '')}\n\n")
+        out.write(1, f"\nProfile:\n{chosen.get('profile_name', '')}\n{chosen.get('arn', '')}\n\n")
 
 
 def _logout() -> int:
@@ -122,7 +111,7 @@ def _logout() -> int:
             vault.forget()
         except vault.Error as error:
             raise Failure(f"error: the stored login could not be removed: {error}") from None
-    screen.write(1, "You are now logged out\nRun kiro-cli login to log back in to Kiro CLI\n")
+    out.write(1, "You are now logged out\nRun kiro-cli login to log back in to Kiro CLI\n")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""What can go wrong with the real program, on demand.
+"""Fails on demand, as the real program may.
 
 `KIRO_STANDIN_MISBEHAVE` is a JSON object, kind to argument; `true` is the default argument. Kinds combine.
 """
@@ -11,12 +11,14 @@ import resource
 import signal
 import time
 
-from . import screen, text_json
+from . import formats, out, waiting
 from .failures import Failure, Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from .protocols import Screen
 
 VARIABLE = "KIRO_STANDIN_MISBEHAVE"
 
@@ -64,9 +66,9 @@ _LINE = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ+/"[:63]
 
 
 def load() -> dict[str, Any]:
-    """The kinds that were asked for; an unknown one is an error, since it would test nothing."""
+    """Read the kinds that were asked for; an unknown one is an error, since it would test nothing."""
     try:
-        kinds = text_json.loads(os.environ[VARIABLE])
+        kinds = formats.loads(os.environ[VARIABLE])
     except ValueError as error:
         raise Failure(f"error: {VARIABLE} is wrong: {error}", 2) from None
     if not isinstance(kinds, dict):
@@ -79,24 +81,19 @@ def load() -> dict[str, Any]:
 
 
 def number(argument: Any, default: float) -> float:
-    """The argument as a number."""
+    """Read an argument as a number."""
     if isinstance(argument, bool) or not isinstance(argument, (int, float)):
         return default
     return argument
 
 
 def wait(argument: Any) -> None:
-    """Pass so many seconds; `true` is for ever."""
-    left = math.inf if argument is True else number(argument, 0)
-    end = time.monotonic() + left
-    while left > 0:
-        # In slices: a signal that comes just before a sleep is not noticed until that sleep is over.
-        time.sleep(min(left, screen.SLICE_SECONDS))
-        left = end - time.monotonic()
+    """Wait so many seconds; `true` is for ever."""
+    waiting.pause(math.inf if argument is True else number(argument, 0))
 
 
 def before_the_session(kinds: dict[str, Any]) -> None:
-    """What happens before anything is recorded."""
+    """Do what happens before anything is recorded."""
     if "ignores_signals" in kinds:
         for caught in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(caught, signal.SIG_IGN)
@@ -108,17 +105,17 @@ def before_the_session(kinds: dict[str, Any]) -> None:
     if "silent" in kinds:
         wait(kinds["silent"])
     if "login" in kinds:
-        screen.write(1, _DEVICE_LOGIN)
+        out.write(1, _DEVICE_LOGIN)
         wait(True)
     if "stray" in kinds:
         # Not the code of a device login: who sees one takes it that nobody is logged in.
-        screen.write(1, "Logging in... done\n{not json}\n\n[1, 2]\nOpening browser... | Press (^) + C\n")
+        out.write(1, "Logging in... done\n{not json}\n\n[1, 2]\nOpening browser... | Press (^) + C\n")
     if "mcp" in kinds:
         raise Failure("error: MCP server 'required' did not start, and --require-mcp-startup was given", 3)
 
 
 def refuse(kinds: dict[str, Any], requests: int) -> None:
-    """Fail the next request the way the service does; most such turns still end with exit code 0."""
+    """Fail the next request as the service does; most such turns still end with exit code 0."""
     if "expired" in kinds and requests == number(kinds["expired"], 0):
         raise Refused("The bearer token included in the request is invalid.", 1)
     if requests:
@@ -139,15 +136,15 @@ def refuse(kinds: dict[str, Any], requests: int) -> None:
 
 
 def metering(kinds: dict[str, Any], requests: int) -> list[dict[str, Any]]:
-    """What the requests of a turn cost together, one entry for each."""
+    """Meter the requests of a turn, one entry for each."""
     total = number(kinds["credits"], 0.25)
     share = total / max(requests, 1)
     shares = [share] * (requests - 1) + [total - share * (requests - 1)] if requests else []
     return [{"value": value, "unit": "credit", "unitPlural": "credits"} for value in shares]
 
 
-def before_the_reply(kinds: dict[str, Any], shown: Any) -> None:
-    """What is printed before, or instead of, the scripted text."""
+def before_the_reply(kinds: dict[str, Any], shown: Screen) -> None:
+    """Print what comes before, or instead of, the scripted text."""
     if kinds.get("crash") == "before":
         crash()
     if "carriage" in kinds:
@@ -163,7 +160,7 @@ def before_the_reply(kinds: dict[str, Any], shown: Any) -> None:
 
 
 def after_the_text(kinds: dict[str, Any], requests: int) -> None:
-    """Some text is out."""
+    """Do what happens when some text is out."""
     if "crash" in kinds:
         crash()
     if "hangs" in kinds and requests == 1:
@@ -171,7 +168,7 @@ def after_the_text(kinds: dict[str, Any], requests: int) -> None:
 
 
 def after_the_turn(kinds: dict[str, Any]) -> None:
-    """The turn is recorded; the process does not have to end."""
+    """Do what keeps the process from ending when its turn is recorded."""
     if "closes_output" in kinds:
         os.close(1)
         os.close(2)
@@ -188,10 +185,10 @@ def say_slowly(kinds: dict[str, Any], text: str) -> None:
     for char in text:
         data = char.encode("utf-8", "replace")
         if inside and len(data) > 1:
-            screen.write(1, data[:1])
+            out.write(1, data[:1])
             time.sleep(inside)
             data = data[1:]
-        screen.write(1, data)
+        out.write(1, data)
         time.sleep(between)
 
 
@@ -203,10 +200,10 @@ def cut(kinds: dict[str, Any], text: str) -> bool:
         more = char.encode("utf-8", "replace")
         data += more[:1]
         if len(more) > 1:
-            screen.write(1, data)
+            out.write(1, data)
             time.sleep(inside)
             data = more[1:]
-    return screen.write(1, data)
+    return out.write(1, data)
 
 
 def crash() -> None:
@@ -216,7 +213,7 @@ def crash() -> None:
     os.kill(os.getpid(), signal.SIGSEGV)
 
 
-def _print_bytes(count: int, shown: Any) -> None:
+def _print_bytes(count: int, shown: Screen) -> None:
     block = _LINE * (BLOCK // len(_LINE))
     while count >= len(block) and shown.spill(block):
         count -= len(block)
@@ -234,4 +231,4 @@ def _leave_children(seconds: float) -> None:
             time.sleep(seconds)
             os._exit(0)
         pids.append(pid)
-    screen.write(2, f"children: {pids[0]} {pids[1]}\n")
+    out.write(2, f"children: {pids[0]} {pids[1]}\n")

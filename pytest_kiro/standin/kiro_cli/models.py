@@ -1,7 +1,8 @@
-"""The models that the stand-in knows: a short list of the shape that sessions record."""
+"""The models of the stand-in, in the shape that sessions record."""
 
 from __future__ import annotations
 
+from . import formats
 from .failures import Failure
 
 TYPE_CHECKING = False
@@ -45,7 +46,7 @@ MODELS: list[dict[str, Any]] = [
 
 
 def find(model_id: str) -> dict[str, Any]:
-    """The model of that id."""
+    """Find the model of that id."""
     for model in MODELS:
         if model["model_id"] == model_id:
             return model
@@ -54,11 +55,9 @@ def find(model_id: str) -> dict[str, Any]:
 
 
 def listing(form: str) -> str:
-    """What `--list-models` prints."""
-    from . import text_json
-
+    """Write what `--list-models` prints."""
     if form == "plain":
         lines = [f"{m['model_id']:<24}{m['rate_multiplier']:.2f}x credits" for m in MODELS]
         return "Available models:\n\n  " + "\n  ".join(lines) + "\n"
     value = {"models": MODELS, "default_model": "auto"}
-    return text_json.dumps(value, 2 if form == "json-pretty" else None) + "\n"
+    return formats.dumps(value, 2 if form == "json-pretty" else None) + "\n"

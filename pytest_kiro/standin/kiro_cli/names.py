@@ -1,4 +1,4 @@
-"""What engines V1 and V3, and the event stream, call the tools: V2's own words are in the tools' modules."""
+"""Names of the tools on engines V1 and V3 and in events; V2's are in the tools' modules."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _ACP = {"read": "read", "write": "edit", "shell": "execute", "grep": "search", "
 
 
 def v1_name(call: Call) -> str:
-    """V1's internal name."""
+    """Return V1's internal name."""
     return _V1.get(call.tool or "", call.name)
 
 
@@ -41,35 +41,33 @@ def _v3(call: Call) -> tuple[str, str]:
 
 
 def v3_name(call: Call) -> str:
-    """V3's internal name: what its log and its permissions say."""
+    """Return V3's internal name: what its log and its permissions say."""
     return _v3(call)[0]
 
 
 def v3_title(call: Call) -> str:
-    """What V3 shows: the kind of the action, without its object."""
+    """Return V3's title: the kind of the action, without its object."""
     title = _v3(call)[1]
     if call.tool == "subagent" and call.kind:
-        from .subagent import agent_name
-
-        title += agent_name(call.kind) or "kiro_default"
+        title += call.agent or "kiro_default"
     return title
 
 
 def acp_kind(call: Call) -> str:
-    """The tool's kind in the event stream."""
+    """Return the tool's kind in the event stream."""
     return _ACP.get(call.tool or "", "other")
 
 
 def locations(call: Call) -> list[dict[str, Any]]:
-    """The files that a call is about, as the event stream lists them."""
+    """List the files of a call, as the event stream does."""
     if call.tool == "write" and call.kind:
         return [{"path": call.kind["FileWrite"]["path"]}]
     if call.tool != "read" or not call.kind:
         return []
-    found = []
+    places = []
     for operation in call.kind["FileRead"]["operations"]:
         where: dict[str, Any] = {"path": operation["path"]}
         if operation.get("offset"):
             where["line"] = operation["offset"] + 1
-        found.append(where)
-    return found
+        places.append(where)
+    return places

@@ -1,4 +1,4 @@
-"""The scripted replies, in the JSON of `KIRO_MOCK_CHAT_RESPONSE`, and recall.
+"""Scripted replies, in the JSON of `KIRO_MOCK_CHAT_RESPONSE`, and recall.
 
 The file is an array with one array per model request. In it a string is a chunk of text, an object
 `{"tool_use_id", "name", "args"}` is a tool call.
@@ -13,8 +13,9 @@ that matches wins. Nothing found, or nothing resumed: `otherwise`. The form ends
 from __future__ import annotations
 
 import os
+import re
 
-from . import screen, text_json
+from . import formats, out
 from .failures import Failure
 
 TYPE_CHECKING = False
@@ -26,15 +27,15 @@ OPENING = "{recall:"
 
 
 def load() -> list[list[Any]]:
-    """The replies of this turn; without a usable file there is no model to reach."""
+    """Read the replies of this turn; without a usable file there is no model to reach."""
     path = os.environ.get(VARIABLE)
     if path:
         try:
             with open(path, "rb") as file:
-                value = text_json.loads(file.read().decode("utf-8"))
+                value = formats.loads(file.read().decode("utf-8"))
             return checked(value)
         except (OSError, ValueError) as error:
-            screen.write(2, f"WARNING: {VARIABLE}={path} is skipped: {error}\n")
+            out.write(2, f"WARNING: {VARIABLE}={path} is skipped: {error}\n")
     raise Failure(
         "error: dispatch failure: no model can be reached. This is pytest-kiro's stand-in for kiro-cli: "
         f"it answers only from the JSON file that {VARIABLE} names."
@@ -42,13 +43,13 @@ def load() -> list[list[Any]]:
 
 
 def checked(value: Any) -> list[list[Any]]:
-    """The replies, or a ValueError that says what is wrong."""
+    """Check the replies; a ValueError says what is wrong."""
     if not isinstance(value, list) or not all(isinstance(request, list) for request in value):
         raise ValueError("it is not an array of arrays")
     for request in value:
         for item in request:
             if not isinstance(item, str) and not _is_tool_call(item):
-                raise ValueError(f"{text_json.dumps(item)[:80]} is neither a text nor a tool call")
+                raise ValueError(f"{formats.dumps(item)[:80]} is neither a text nor a tool call")
     return value
 
 
@@ -61,7 +62,7 @@ def _is_tool_call(item: Any) -> bool:
 
 
 def recall(text: str, history: list[str]) -> str:
-    """The text with every recall answered from these earlier messages."""
+    """Answer every recall in a text from these earlier messages."""
     at = text.find(OPENING)
     while at >= 0:
         end = _closing(text, at)
@@ -75,7 +76,7 @@ def recall(text: str, history: list[str]) -> str:
 
 
 def _closing(text: str, at: int) -> int:
-    """Where the brace that opens at `at` closes."""
+    """Find the brace that closes the one at `at`; -1 where none does."""
     depth = 1
     for position in range(at + 1, len(text)):
         if text[position] in "{}" and text[position - 1] != "\\":
@@ -86,14 +87,12 @@ def _closing(text: str, at: int) -> int:
 
 
 def _search(regex: str, history: list[str], otherwise: str) -> str:
-    import re
-
     try:
         pattern = re.compile(regex)
     except re.error as error:
         raise Failure(f"error: {regex!r} in a recall is not a regular expression: {error}", 2) from None
     for message in reversed(history):
-        found = pattern.search(message)
-        if found:
-            return (found.group(1) if pattern.groups else found.group()) or ""
+        match = pattern.search(message)
+        if match:
+            return (match.group(1) if pattern.groups else match.group()) or ""
     return otherwise

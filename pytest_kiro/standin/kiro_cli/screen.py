@@ -1,95 +1,74 @@
-"""What a turn shows, in V2's layout: the assistant on stdout, everything about tools on stderr.
-
-Bytes go straight to the descriptors, so a chunk is on its way when the call returns, whatever the locale is.
-"""
+"""Shows a turn in V2's layout: the assistant on stdout, everything about tools on stderr."""
 
 from __future__ import annotations
 
 import os
+
+from .out import write
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from .protocols import RunningTurn
     from .tools import Call
-    from .turn import Turn
 
 DENIED = (
     "[denied] tool permission approval is not supported in non-interactive mode. Use --trust-all-tools to auto-approve."
 )
-SLICE_SECONDS = 0.2
 
 
-def write(descriptor: int, text: str | bytes) -> bool:
-    """Write all of it; False when nobody can read it any more, which does not end a turn."""
-    view = memoryview(text.encode("utf-8", "replace") if isinstance(text, str) else text)
-    try:
-        while view:
-            view = view[os.write(descriptor, view) :]
-    except OSError:
-        return False
-    return True
-
-
-def until_readable(descriptor: int) -> None:
-    """Wait for input. In slices: a signal that comes just before a wait is not noticed until that wait is over."""
-    import select
-
-    while not select.select([descriptor], [], [], SLICE_SECONDS)[0]:
-        pass
-
-
-class Nothing:
-    """A turn that shows nothing: a sub-agent's. The screens have the same methods."""
+class NoScreen:
+    """Shows nothing, as for a sub-agent; the base of the screens."""
 
     failure_code = 0
 
     def started(self) -> None:
         """The program runs; no session is known yet."""
 
-    def begin(self, turn: Turn) -> None:
+    def begin(self, turn: RunningTurn) -> None:
         """The turn starts."""
 
     def message(self) -> None:
         """An assistant message begins."""
 
     def say(self, text: str) -> None:
-        """One chunk of the assistant's text."""
+        """One chunk of the assistant's text comes."""
 
     def spill(self, data: bytes) -> bool:
-        """Print something that is no part of the turn; False when nobody reads."""
+        """Print what is no part of the turn; False when nobody reads."""
         return True
 
     def call(self, call: Call) -> None:
         """A tool call is announced."""
 
     def denied(self, call: Call) -> None:
-        """Nobody can be asked for permission here."""
+        """A call may not run, and there is no terminal to ask."""
 
     def live(self, call: Call) -> Callable[[bytes], object] | None:
-        """Who is told what a command prints while it runs."""
+        """Return the function that takes a command's output while it runs."""
         return None
 
     def ran(self, call: Call) -> None:
         """A tool call ended."""
 
-    def end(self, turn: Turn) -> None:
+    def end(self, turn: RunningTurn) -> None:
         """The turn went well."""
 
-    def cancelled(self, turn: Turn) -> None:
+    def cancelled(self, turn: RunningTurn) -> None:
         """The turn was interrupted."""
 
-    def refused(self, turn: Turn, text: str) -> None:
+    def refused(self, turn: RunningTurn, text: str) -> None:
         """The service did not answer."""
 
-    def failed(self, turn: Turn | None, text: str) -> bool:
-        """The command failed; whether that was told here and not by an error on stderr."""
+    def failed(self, turn: RunningTurn | None, text: str) -> bool:
+        """The command failed; True when that was shown, else it becomes an error on stderr."""
         return False
 
 
-class Screen(Nothing):
-    """The terminal, or the pipes, of one turn of V2 or, with other titles, of V3."""
+class ScreenV2(NoScreen):
+    """Shows one turn of V2 or, with other titles, of V3."""
 
     def __init__(self, kinds: dict[str, Any], title: Callable[[Call], str] | None = None) -> None:
         self.kinds = kinds
@@ -101,13 +80,13 @@ class Screen(Nothing):
             self.colour = "\x1b[m" if os.environ.get("NO_COLOR") else "\x1b[38;5;8m"
             self.reset = "\x1b[0m"
 
-    def begin(self, turn: Turn) -> None:
+    def begin(self, turn: RunningTurn) -> None:
         """The turn starts: the cursor goes, as it does around waits."""
         if self.hides_cursor:
             write(1, "\x1b[?25l")
 
     def say(self, text: str) -> None:
-        """One chunk of the assistant's text."""
+        """One chunk of the assistant's text comes."""
         if not text:
             return
         if "slow" in self.kinds or "split_utf8" in self.kinds:
@@ -118,7 +97,7 @@ class Screen(Nothing):
             write(1, text)
 
     def spill(self, data: bytes) -> bool:
-        """Print something that is no part of the turn; False when nobody reads."""
+        """Print what is no part of the turn; False when nobody reads."""
         return write(1, data)
 
     def call(self, call: Call) -> None:
@@ -127,23 +106,23 @@ class Screen(Nothing):
         write(2, f"\n{self.colour}[tool] {title}{self.reset}\n")
 
     def denied(self, call: Call) -> None:
-        """Nobody can be asked for permission here."""
+        """A call may not run, and there is no terminal to ask."""
         write(2, f"{self.colour}{DENIED}{self.reset}\n")
 
     def ran(self, call: Call) -> None:
-        """A tool call ended. The line says nothing about which."""
+        """A tool call ended; the line does not say which."""
         status = "Failed" if call.error else "Completed"
         write(2, f"{self.colour}[tool] status: {status}{self.reset}\n")
 
-    def end(self, turn: Turn) -> None:
+    def end(self, turn: RunningTurn) -> None:
         """The turn is over: the line ends and the cursor comes back."""
         write(1, "\n" + ("\x1b[?25h" if self.hides_cursor else ""))
 
-    def cancelled(self, turn: Turn) -> None:
+    def cancelled(self, turn: RunningTurn) -> None:
         """The turn was interrupted: nothing else is said."""
         self.end(turn)
 
-    def refused(self, turn: Turn, text: str) -> None:
+    def refused(self, turn: RunningTurn, text: str) -> None:
         """The service did not answer: what was said stays as it is."""
         if self.hides_cursor:
             write(1, "\x1b[?25h")

@@ -1,4 +1,4 @@
-"""What a turn shows in V1's layout: nearly everything on stdout, in colour also where nobody sees it.
+"""Shows a turn in V1's layout: nearly everything on stdout, in colour also without a terminal.
 
 Warnings, denials, errors and the price are on stderr.
 """
@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 
 from .names import v1_name
-from .screen import Nothing, write
+from .out import write
+from .screen import NoScreen
 from .tools import PURPOSE
 
 TYPE_CHECKING = False
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from .protocols import RunningTurn
     from .tools import Call
-    from .turn import Turn
 
 TRUSTED = """\
 All tools are now trusted (!). Kiro will execute tools without asking for confirmation.
@@ -29,8 +30,8 @@ Learn more at https://kiro.dev/docs/cli/chat/security/#using-tools-trust-all-saf
 _INVALID = "The tool arguments failed validation: "
 
 
-class Screen(Nothing):
-    """The terminal, or the pipes, of one turn."""
+class ScreenV1(NoScreen):
+    """Shows one turn of V1."""
 
     def __init__(self, kinds: dict[str, Any], *, trusts_all: bool) -> None:
         self.kinds = kinds
@@ -46,7 +47,7 @@ class Screen(Nothing):
             self.column_0 = text[-1:] in ("\n", b"\n")
         return write(1, text)
 
-    def begin(self, turn: Turn) -> None:
+    def begin(self, turn: RunningTurn) -> None:
         """The turn starts."""
         if self.trusts_all:
             write(2, TRUSTED)
@@ -56,7 +57,7 @@ class Screen(Nothing):
         self.spoke = False
 
     def say(self, text: str) -> None:
-        """One chunk of the assistant's text."""
+        """One chunk of the assistant's text comes."""
         if not text:
             return
         if not self.spoke:
@@ -72,7 +73,7 @@ class Screen(Nothing):
             self._print(text)
 
     def spill(self, data: bytes) -> bool:
-        """Print something that is no part of the turn."""
+        """Print what is no part of the turn; False when nobody reads."""
         return self._print(data)
 
     def _end_line(self) -> None:
@@ -91,12 +92,12 @@ class Screen(Nothing):
             self._print(f"Purpose: {purpose}\n")
 
     def denied(self, call: Call) -> None:
-        """Nobody can be asked for permission here."""
+        """A call may not run, and there is no terminal to ask."""
         what = f"Command {v1_name(call)} is rejected because it matches one or more rules on the denied list:"
         write(2, f"\n{what}\n  - non-interactive mode (no user to approve)\n")
 
     def live(self, call: Call) -> Callable[[bytes], object]:
-        """A command prints for itself."""
+        """Let a command print for itself."""
         if call.tool == "shell":
             self._end_line()
         return self._print
@@ -114,7 +115,7 @@ class Screen(Nothing):
         self._end_line()
         self._print(f"{self._colour(244)} - Completed in {took}\x1b[0m\n\n")
 
-    def end(self, turn: Turn) -> None:
+    def end(self, turn: RunningTurn) -> None:
         """The turn is over."""
         self._end_line()
         if turn.metering:
@@ -123,18 +124,18 @@ class Screen(Nothing):
             time = f"{took // 60}m {took % 60}s" if took >= 60 else f"{took}s"
             write(2, f"{self._colour(8)}\n ▸ Credits: {credits:.2f} • Time: {time}\n\x1b[0m")
 
-    def cancelled(self, turn: Turn) -> None:
+    def cancelled(self, turn: RunningTurn) -> None:
         """The turn was interrupted."""
         self._end_line()
 
-    def refused(self, turn: Turn, text: str) -> None:
+    def refused(self, turn: RunningTurn, text: str) -> None:
         """The service did not answer."""
         self._end_line()
         write(2, text + "\n")
 
 
 def _announcement(call: Call) -> list[str]:
-    """What is said of a call before and after the name of its tool."""
+    """Word a call: what is before and what is after the name of its tool."""
     if call.tool == "shell":
         command = call.kind["ExecuteCmd"]
         where = f" (in {command['working_dir']})" if command["working_dir"] else ""
@@ -173,7 +174,7 @@ def _reads(operation: dict[str, Any]) -> str:
 
 
 def _summary(call: Call) -> str:
-    """What a tool without output of its own says when it went well."""
+    """Word the success of a tool that has no output of its own."""
     if call.tool != "read":
         return ""
     operations = call.kind["FileRead"]["operations"]

@@ -1,4 +1,4 @@
-"""The tools `grep` and `glob`, in plain Python: no ignore files are read, `.git` is never entered."""
+"""Runs the tools `grep` and `glob`: ignore files are not read, `.git` is never entered."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LIMITS = ("max_matches_per_file", "max_files", "max_total_lines", "max_depth")
 
 
 def parse(tool: str, args: dict[str, Any]) -> dict[str, Any]:
-    """The call as the session records it."""
+    """Read the call as the session records it."""
     kind: dict[str, Any] = {
         "pattern": field(args, "pattern", str),
         "path": field(args, "path", str, optional=True),
@@ -41,12 +41,12 @@ def _call(kind: dict[str, Any]) -> dict[str, Any]:
 
 
 def paths(kind: dict[str, Any]) -> list[str]:
-    """Where it looks."""
+    """List where it looks."""
     return [_call(kind)["path"] or "."]
 
 
 def title(tool: str, kind: dict[str, Any]) -> str:
-    """What the screen calls it."""
+    """Word the call for the screen."""
     where = os.path.basename(absolute(paths(kind)[0]))
     what = "" if tool == "grep" else "files matching "
     return f"Searching for {what}'{_call(kind)['pattern']}' in {where}"
@@ -65,13 +65,13 @@ def execute(tool: str, kind: dict[str, Any]) -> list[dict[str, Any]]:
 def _files(base: str, depth: int | None) -> list[str]:
     if os.path.isfile(base):
         return [base]
-    found = []
+    files = []
     for folder, folders, names in os.walk(base):
         level = folder[len(base) :].count(os.sep) + 1
         folders[:] = sorted(f for f in folders if f != ".git") if level < (depth or 30) else []
         paths = (os.path.join(folder, name) for name in sorted(names))
-        found += [path for path in paths if os.path.isfile(path) and not os.path.islink(path)]
-    return found
+        files += [path for path in paths if os.path.isfile(path) and not os.path.islink(path)]
+    return files
 
 
 def _grep(call: dict[str, Any], base: str) -> dict[str, Any]:
@@ -86,19 +86,19 @@ def _grep(call: dict[str, Any], base: str) -> dict[str, Any]:
         files = [path for path in files if include.fullmatch(os.path.basename(path))]
     if not files:
         return {"message": "No files to search", "numMatches": 0, "numFiles": 0}
-    found = [(path, lines) for path in files for lines in [_matches(pattern, path)] if lines]
-    if not found:
+    matching = [(path, lines) for path in files for lines in [_matches(pattern, path)] if lines]
+    if not matching:
         message = f"No matches found for pattern: {call['pattern']}"
         return {"message": message, "numMatches": 0, "numFiles": 0}
-    found.sort(key=lambda entry: -len(entry[1]))
-    return _shown(call, found)
+    matching.sort(key=lambda entry: -len(entry[1]))
+    return _shown(call, matching)
 
 
-def _shown(call: dict[str, Any], found: list[tuple[str, list[str]]]) -> dict[str, Any]:
+def _shown(call: dict[str, Any], matching: list[tuple[str, list[str]]]) -> dict[str, Any]:
     per_file = max(1, min(call["max_matches_per_file"] or 5, 30))
     most, results, shown = max(1, min(call["max_total_lines"] or 100, 300)), [], 0
     content = call["output_mode"] in (None, "content")
-    for path, lines in found[: max(1, min(call["max_files"] or 100, 400))]:
+    for path, lines in matching[: max(1, min(call["max_files"] or 100, 400))]:
         result: dict[str, Any] = {"file": path, "count": len(lines)}
         if content:
             result["matches"] = lines[:per_file]
@@ -106,9 +106,9 @@ def _shown(call: dict[str, Any], found: list[tuple[str, list[str]]]) -> dict[str
         results.append(result)
         if shown >= most:
             break
-    total = sum(len(lines) for _, lines in found)
-    truncated = len(found) > len(results) or (content and total > shown)
-    return {"numMatches": total, "numFiles": len(found), "truncated": truncated, "results": results}
+    total = sum(len(lines) for _, lines in matching)
+    truncated = len(matching) > len(results) or (content and total > shown)
+    return {"numMatches": total, "numFiles": len(matching), "truncated": truncated, "results": results}
 
 
 def _matches(pattern: re.Pattern[str], path: str) -> list[str]:
@@ -129,7 +129,7 @@ def _matches(pattern: re.Pattern[str], path: str) -> list[str]:
 
 
 def _translate(pattern: str) -> str:
-    """A glob as a regular expression: `*` crosses folders, as the globs of the real tools do."""
+    """Translate a glob to a regular expression: `*` crosses folders, as the globs of the real tools do."""
     result, depth, at = "", 0, 0
     while at < len(pattern):
         char = pattern[at]
@@ -163,13 +163,13 @@ def _glob(call: dict[str, Any], base: str) -> dict[str, Any]:
         text = text.rstrip("/") + "/**/*"
     whole = "/" in text or text.startswith("**")
     pattern = re.compile(_translate(text), re.DOTALL)
-    found = [
+    paths = [
         path
         for path in _files(base, call["max_depth"])
         if pattern.fullmatch(os.path.relpath(path, base) if whole else os.path.basename(path))
     ]
-    if not found:
+    if not paths:
         message = f"No files found matching pattern: {call['pattern']}"
         return {"filePaths": [], "totalFiles": 0, "truncated": False, "message": message}
-    shown = found[: 200 if call["limit"] is None else call["limit"]]
-    return {"filePaths": shown, "totalFiles": len(found), "truncated": len(found) > len(shown)}
+    shown = paths[: 200 if call["limit"] is None else call["limit"]]
+    return {"filePaths": shown, "totalFiles": len(paths), "truncated": len(paths) > len(shown)}

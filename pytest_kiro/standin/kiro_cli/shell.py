@@ -1,4 +1,4 @@
-"""The tool `shell`: runs a command with bash, and answers with its status and output."""
+"""Runs the tool `shell`: a command with bash, answered by its status and output."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ DRAIN_SECONDS = 0.1
 
 
 def parse(tool: str, args: dict[str, Any]) -> dict[str, Any]:
-    """The call as the session records it."""
+    """Read the call as the session records it."""
     working_dir = field(args, "working_dir", str, optional=True)
     return {"ExecuteCmd": {"command": field(args, "command", str), "working_dir": working_dir}}
 
 
 def title(tool: str, kind: dict[str, Any]) -> str:
-    """What the screen calls it: at most 200 bytes of the command."""
+    """Word the call for the screen: at most 200 bytes of the command."""
     command = kind["ExecuteCmd"]["command"].encode("utf-8", "replace")
     if len(command) > MAX_TITLE:
         command = command[: MAX_TITLE - 3].decode("utf-8", "ignore").encode() + b"..."
@@ -35,7 +35,7 @@ def title(tool: str, kind: dict[str, Any]) -> str:
 
 
 def execute(tool: str, kind: dict[str, Any], live: Callable[[bytes], object] | None = None) -> list[dict[str, Any]]:
-    """Run it, with nothing to read from the terminal; `live` is told the output as it comes."""
+    """Run it, with nothing to read from the terminal; `live` takes the output as it comes."""
     command, folder = kind["ExecuteCmd"]["command"], kind["ExecuteCmd"]["working_dir"]
     if not command:
         raise ToolError("The tool arguments failed validation: Command must not be empty")
@@ -67,8 +67,8 @@ def execute(tool: str, kind: dict[str, Any], live: Callable[[bytes], object] | N
 
 def _default_shell() -> str:
     folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
-    found = any(os.access(os.path.join(folder, "bash"), os.X_OK) for folder in folders)
-    return "bash" if found else "sh"
+    has_bash = any(os.access(os.path.join(folder, "bash"), os.X_OK) for folder in folders)
+    return "bash" if has_bash else "sh"
 
 
 def _collect(process: subprocess.Popen[bytes], live: Callable[[bytes], object] | None) -> tuple[bytes, bytes]:
@@ -97,14 +97,14 @@ def _collect(process: subprocess.Popen[bytes], live: Callable[[bytes], object] |
 
 
 def _status(code: int) -> str:
-    """An exit status as Rust prints it."""
+    """Word an exit status as Rust prints it."""
     if code >= 0:
         return f"exit status: {code}"
     return f"signal: {-code} ({signal.Signals(-code).name})"
 
 
 def _text(output: bytes) -> str:
-    """Output as V2 records it: collected by lines, each ended by a newline, and cut when long."""
+    """Write output as V2 records it: by lines, each ended by a newline, and cut when long."""
     text = output.decode("utf-8", "replace").replace("\r\n", "\n")
     if text and not text.endswith("\n"):
         text += "\n"

@@ -1,8 +1,12 @@
-"""What begins with `/`, `!` or `@`, in V1's first prompt and in a chat: nothing of it goes to the model."""
+"""Runs commands that begin with `/`, `!` or `@`; nothing of them goes to the model.
+
+They are typed as V1's first prompt, or in a chat.
+"""
 
 from __future__ import annotations
 
-from . import screen
+from . import out
+from .tools import NAMES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,19 +29,17 @@ _REPORTS = {
 
 
 def is_one(prompt: str) -> bool:
-    """Whether this prompt is a command."""
+    """Tell whether this prompt is a command."""
     return prompt[:1] in ("/", "!", "@")
 
 
 def is_known(word: str) -> bool:
-    """Whether `run` answers this command of a chat."""
+    """Tell whether `run` answers this command of a chat."""
     return word in _REPORTS
 
 
 def tools(trust: agents.Trust) -> str:
-    """The report of `/tools`."""
-    from .tools import NAMES
-
+    """Write the report of `/tools`."""
     rows = [
         f"{name:<12}{'trusted' if trust.trusts(name) else 'not trusted'}\n" for name in dict.fromkeys(NAMES.values())
     ]
@@ -45,16 +47,16 @@ def tools(trust: agents.Trust) -> str:
 
 
 def run(prompt: str) -> int:
-    """Obey it; there is no turn, and nothing is recorded."""
+    """Run a command; there is no turn, and nothing is recorded."""
     words = prompt[1:].split()
     if prompt[0] == "@":
-        screen.write(2, f"Prompt '{words[0] if words else ''}' not found\n")
+        out.write(2, f"Prompt '{words[0] if words else ''}' not found\n")
     elif prompt[0] == "/":
         # Like /tools of the real program, a command that is not known here prints nothing.
-        screen.write(1, _REPORTS.get(prompt.split()[0], ""))
+        out.write(1, _REPORTS.get(prompt.split()[0], ""))
     elif words:
         from . import shell
 
         command = {"command": prompt[1:].strip(), "working_dir": None}
-        shell.execute("shell", {"ExecuteCmd": command}, lambda data: screen.write(1, data))
+        shell.execute("shell", {"ExecuteCmd": command}, lambda data: out.write(1, data))
     return 0

@@ -1,4 +1,4 @@
-"""How a test steers the stand-in's login service: the JSON object in `~/.kiro-standin/login.json`.
+"""Reads `~/.kiro-standin/login.json`, by which a test steers the login service.
 
 It is read when a command starts, and again and again while a login waits, so a test may rewrite it meanwhile.
 """
@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import time
 
-from . import text_json
+from . import formats
 from .failures import Failure
-from .login import steering_file
+from .places import steering_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,12 +66,12 @@ _KEYS: dict[str, tuple[Callable[[Any], bool], str]] = {
 
 
 def load() -> dict[str, Any]:
-    """What the file says, with the defaults; no file says nothing, and a wrong one is an error."""
+    """Read the file over the defaults; none is all defaults, and a wrong one is an error."""
     end = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
             with open(steering_file(), "rb") as file:
-                value = text_json.loads(file.read().decode("utf-8"))
+                value = formats.loads(file.read().decode("utf-8"))
             return _checked(value)
         except FileNotFoundError:
             return dict(DEFAULTS)
@@ -86,12 +86,12 @@ def load() -> dict[str, Any]:
 def _checked(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise _wrong("it is not a JSON object; use one such as {}")
-    for key, given in value.items():
+    for key, setting in value.items():
         if key not in _KEYS:
             raise _wrong(f"it has the unknown key {key!r}; known: {', '.join(sorted(_KEYS))}")
         fits, wanted = _KEYS[key]
-        if not fits(given):
-            raise _wrong(f"{key} is {text_json.dumps(given)}; use {wanted}")
+        if not fits(setting):
+            raise _wrong(f"{key} is {formats.dumps(setting)}; use {wanted}")
     if "approve_after" in value and "approve_when" in value:
         raise _wrong("it has both approve_after and approve_when; use one of them")
     return {**DEFAULTS, **value}
@@ -102,5 +102,5 @@ def _wrong(what: str) -> Failure:
 
 
 def names(listed: Any, text: str) -> bool:
-    """Whether `revoked` or `invalid_keys` means this one."""
+    """Tell whether `revoked` or `invalid_keys` means this one."""
     return listed is True or (isinstance(listed, list) and text in listed)

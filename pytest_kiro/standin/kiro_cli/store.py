@@ -1,52 +1,42 @@
-"""V2's session store: `<id>.jsonl` has the messages, `<id>.json` the state, `<id>.lock` names the writer."""
+"""V2's session store.
+
+`<id>.jsonl` has the messages, `<id>.json` the state, `<id>.lock` names the writer.
+"""
 
 from __future__ import annotations
 
 import os
 import time
 
-from . import text_json
+from . import formats
 from .failures import Failure
+from .places import kiro_home
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from .protocols import RunningTurn, Session
     from .tools import Call
-    from .turn import Turn
 
 TITLE_LENGTH = 200
-
-
-def new_id() -> str:
-    """A random UUID (version 4)."""
-    raw = bytearray(os.urandom(16))
-    raw[6] = raw[6] & 0x0F | 0x40
-    raw[8] = raw[8] & 0x3F | 0x80
-    text = raw.hex()
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
-
-
-def timestamp() -> str:
-    """Now, in UTC, as the state file writes it."""
-    nanoseconds = time.time_ns()
-    seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(nanoseconds // 10**9))
-    return f"{seconds}.{nanoseconds % 10**9 // 1000:06d}Z"
+_STRATEGY = {
+    "message_pairs_to_exclude": 2,
+    "context_window_percent_to_exclude": 2,
+    "truncate_large_messages": False,
+    "max_message_length": 25000,
+}
 
 
 def folder() -> str:
-    """Where the sessions are."""
-    home = os.environ.get("KIRO_HOME") or os.path.join(os.path.expanduser("~"), ".kiro")
-    return os.path.join(home, "sessions", "cli")
+    """Return the folder of the sessions."""
+    return os.path.join(kiro_home(), "sessions", "cli")
 
 
-def _read(path: str) -> str:
-    with open(path, encoding="utf-8", errors="replace") as file:
-        return file.read()
-
-
-class Session:
+class SessionV2:
     """One conversation on disk."""
+
+    execution = ""
 
     def __init__(self, state: dict[str, Any], *, kept: bool = True) -> None:
         self.state = state
@@ -58,12 +48,12 @@ class Session:
 
     @property
     def agent_name(self) -> str:
-        """The agent that answers here."""
+        """The agent that answers."""
         return str(self.state["session_state"]["agent_name"])
 
     @property
     def model(self) -> dict[str, Any]:
-        """The model that answers here."""
+        """The model that answers."""
         model: dict[str, Any] = self.state["session_state"]["rts_model_state"]["model_info"]
         return model
 
@@ -89,53 +79,51 @@ class Session:
         if owner:
             raise Failure(f"error: Failed to start session: Session is active in another process (PID {owner})")
         with open(self.base + ".lock", "w", encoding="utf-8") as file:
-            file.write(text_json.dumps({"pid": os.getpid(), "started_at": timestamp()}))
+            file.write(formats.dumps({"pid": os.getpid(), "started_at": formats.timestamp()}))
 
     def close(self) -> None:
-        """Let others write."""
+        """Let other processes write."""
         if self.kept:
             os.unlink(self.base + ".lock")
 
     def _append(self, kind: str, data: dict[str, Any]) -> None:
-        line = text_json.dumps({"version": "v1", "kind": kind, "data": data})
+        line = formats.dumps({"version": "v1", "kind": kind, "data": data})
         if self.kept:
             with open(self.base + ".jsonl", "ab") as file:
                 file.write(line.encode("utf-8", "replace") + b"\n")
 
     def _message(self, kind: str, data: dict[str, Any]) -> None:
-        self.message_ids.append(new_id())
+        self.message_ids.append(formats.new_id())
         self._append(kind, {"message_id": self.message_ids[-1], **data})
 
     def prompt(self, text: str) -> None:
-        """A turn begins."""
+        """Record that a turn begins."""
         self.save()
         meta = {"timestamp": int(time.time())}
         self._message("Prompt", {"content": [{"kind": "text", "data": text}], "meta": meta})
 
     def answered(self, text: str, calls: list[Call]) -> None:
-        """The model answered a request."""
+        """Record the model's answer to one request."""
         content = [{"kind": "text", "data": text}, *(call.tool_use() for call in calls)]
         self._message("AssistantMessage", {"content": content})
 
     def began(self, call: Call) -> None:
-        """V2 records nothing of a call before its result."""
+        """Record nothing: V2 has a call when it has its result."""
 
     def results(self, calls: list[Call]) -> None:
-        """The calls of a request ended."""
+        """Record the results of a request's calls."""
         results = {call.id: call.record() for call in calls if call.kind}
         self._message("ToolResults", {"content": [call.tool_result() for call in calls], "results": results})
 
-    def finish(self, turn: Turn, end_reason: str, error: str | dict[str, str] | None) -> None:
-        """The turn ended."""
-        from . import store_turns
-
+    def finish(self, turn: RunningTurn, end_reason: str, error: str | dict[str, str] | None) -> None:
+        """Record the end of the turn."""
         self.state["session_state"]["rts_model_state"]["context_usage_percentage"] = turn.context_usage
-        self.turns.append(store_turns.metadata(turn, end_reason, error, self.message_ids))
+        self.turns.append(_metadata(turn, end_reason, error, self.message_ids))
         self.save()
         self.close()
 
-    def child(self, prompt: str, agent: str, call_id: str) -> Session:
-        """The session of a sub-agent."""
+    def child(self, prompt: str, agent: str, call_id: str) -> SessionV2:
+        """Begin the session of a sub-agent."""
         session = create(prompt, agent, self.model, kept=self.kept)
         keys = ["session_id", "cwd", "created_at", "updated_at", "title", "session_created_reason"]
         first = {key: session.state.pop(key) for key in keys}
@@ -143,29 +131,78 @@ class Session:
         return session
 
     def joined(self, child: Session, text: str) -> None:
-        """V2 records nothing of a child but its session and its call's result."""
+        """Record nothing: V2 has a child's session and its call's result."""
 
-    def compacted(self, said: list[str]) -> Session:
+    def compacted(self, said: list[str]) -> SessionV2:
         """Close this session with a summary, and open another that goes on."""
-        from . import store_turns
-
-        return store_turns.compacted(self, said)
+        text = summary([*self.history, *said])
+        self._append("Compaction", {"summary": text, "strategy": _STRATEGY, "messages_snapshot": []})
+        self.save()
+        self.close()
+        state = formats.loads(formats.dumps(self.state))
+        state["session_id"] = formats.new_id()
+        state["created_at"] = formats.timestamp()
+        inner = state["session_state"]
+        inner["conversation_metadata"]["user_turn_metadatas"] = []
+        inner["conversation_metadata"]["summary"] = text
+        inner["rts_model_state"]["conversation_id"] = state["session_id"]
+        new = SessionV2(state, kept=self.kept)
+        new.history = self.history
+        new.open()
+        new.save()
+        return new
 
     def save(self) -> None:
-        """Write the state so that a reader sees the old one or the new one, never half of it."""
-        self.state["updated_at"] = timestamp()
+        """Write the state in one step: a reader never sees half of it."""
+        self.state["updated_at"] = formats.timestamp()
         if not self.kept:
             return
         temporary = f"{self.base}.json.{os.getpid()}.tmp"
         with open(temporary, "wb") as file:
-            file.write(text_json.dumps(self.state, 2).encode("utf-8", "replace"))
+            file.write(formats.dumps(self.state, 2).encode("utf-8", "replace"))
         os.replace(temporary, self.base + ".json")
 
 
+def _metadata(
+    turn: RunningTurn, end_reason: str, error: str | dict[str, str] | None, message_ids: list[str]
+) -> dict[str, Any]:
+    """Build one entry of `user_turn_metadatas`."""
+    message = {
+        "id": formats.new_id(),
+        "role": "assistant",
+        "content": [{"kind": "text", "data": turn.last_text}],
+        "meta": {"timestamp": int(time.time())},
+    }
+    return {
+        "loop_id": {
+            "agent_id": {"name": turn.agent["name"], "parent_id": None, "rand": None},
+            "rand": int.from_bytes(os.urandom(4), "big"),
+        },
+        "result": {"Ok": message} if error is None else {"Err": error},
+        "message_ids": message_ids,
+        "total_request_count": turn.requests,
+        "number_of_cycles": turn.cycles,
+        "builtin_tool_uses": turn.tools_run,
+        "turn_duration": {"secs": turn.elapsed // 10**9, "nanos": turn.elapsed % 10**9},
+        "end_reason": end_reason,
+        "end_timestamp": formats.timestamp(),
+        "input_token_count": 0,
+        "output_token_count": 0,
+        "context_usage_percentage": turn.context_usage,
+        # A mocked run of the real program meters nothing.
+        "metering_usage": turn.metering,
+    }
+
+
+def summary(messages: list[str]) -> str:
+    """Shorten a conversation to the beginning of every message."""
+    return "## CONVERSATION SUMMARY\n" + "\n".join(f"- {text.strip()[:500]}" for text in messages if text.strip())
+
+
 def _lock_owner(path: str) -> int | None:
-    """The process that holds a lock, if it is alive."""
+    """Return the process that holds a lock, if it is alive."""
     try:
-        pid = int(text_json.loads(_read(path))["pid"])
+        pid = int(formats.loads(formats.read(path))["pid"])
         os.kill(pid, 0)
     except PermissionError:
         return pid
@@ -174,9 +211,9 @@ def _lock_owner(path: str) -> int | None:
     return pid
 
 
-def create(prompt: str, agent: str, model: dict[str, Any], *, kept: bool) -> Session:
-    """A session for this directory; nothing is written yet."""
-    session_id, cwd, now = new_id(), os.getcwd(), timestamp()
+def create(prompt: str, agent: str, model: dict[str, Any], *, kept: bool) -> SessionV2:
+    """Begin a session for this directory; nothing is written yet."""
+    session_id, cwd, now = formats.new_id(), os.getcwd(), formats.timestamp()
     state = {
         "session_id": session_id,
         "cwd": cwd,
@@ -210,21 +247,21 @@ def create(prompt: str, agent: str, model: dict[str, Any], *, kept: bool) -> Ses
             "agent_name": agent,
         },
     }
-    return Session(state, kept=kept)
+    return SessionV2(state, kept=kept)
 
 
-def load(session_id: str, *, kept: bool = True) -> Session:
-    """The session of that id, from whatever directory, with what was said in it."""
+def load(session_id: str, *, kept: bool = True) -> SessionV2:
+    """Read the session of that id, from whatever directory, with what was said in it."""
     try:
-        state = text_json.loads(_read(os.path.join(folder(), session_id + ".json")))
-        session = Session(state, kept=kept)
-        lines = _read(session.base + ".jsonl").splitlines()
+        state = formats.loads(formats.read(os.path.join(folder(), session_id + ".json")))
+        session = SessionV2(state, kept=kept)
+        lines = formats.read(session.base + ".jsonl").splitlines()
     except (OSError, ValueError, KeyError, TypeError):
         raise Failure(f"Failed to start session: Session not found: {session_id}") from None
     summary = state["session_state"]["conversation_metadata"].get("summary")
     session.history += [summary] if summary else []
     for line in lines:
-        message = text_json.loads(line)
+        message = formats.loads(line)
         if message["kind"] in ("Prompt", "AssistantMessage"):
             parts = message["data"]["content"]
             session.history.append("".join(p["data"] for p in parts if p["kind"] == "text"))
@@ -232,25 +269,25 @@ def load(session_id: str, *, kept: bool = True) -> Session:
 
 
 def here() -> list[dict[str, Any]]:
-    """The states of this directory's sessions, newest first."""
+    """Read the states of this directory's sessions, newest first."""
     try:
         names = [name for name in os.listdir(folder()) if name.endswith(".json")]
     except OSError:
         return []
     paths = sorted((os.path.join(folder(), n) for n in names), key=lambda p: -os.stat(p).st_mtime_ns)
-    found = []
+    states = []
     for path in paths:
         try:
-            state = text_json.loads(_read(path))
+            state = formats.loads(formats.read(path))
             if state["cwd"] == os.getcwd():
-                found.append(state)
+                states.append(state)
         except (OSError, ValueError, KeyError, TypeError):
             continue
-    return found
+    return states
 
 
-def newest(*, kept: bool) -> Session | None:
-    """What `--resume` continues: this directory's newest session in which something was said."""
+def newest(*, kept: bool) -> SessionV2 | None:
+    """Read what `--resume` continues: this directory's newest session in which something was said."""
     for state in here():
         if state.get("parent_session_id") is None and os.path.exists(
             os.path.join(folder(), state["session_id"] + ".jsonl")
@@ -260,7 +297,7 @@ def newest(*, kept: bool) -> Session | None:
 
 
 def listing() -> str:
-    """What `--list-sessions` prints."""
+    """Write what `--list-sessions` prints."""
     lines = [f"  {s['session_id']}  {s['updated_at']}  {s['title'][:60]}\n" for s in here()]
     return f"Chat sessions for {os.getcwd()}:\n\n" + ("".join(lines) or "  none\n")
 

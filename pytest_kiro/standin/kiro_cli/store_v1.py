@@ -1,4 +1,4 @@
-"""V1's store: one row of `conversations_v2` in data.sqlite3 has a whole conversation.
+"""V1's session store: one row of `conversations_v2` in data.sqlite3 is one conversation.
 
 A row is written when the model has answered a request, and not before: a turn that failed without a reply
 leaves nothing. What a request's tools answered is written with the next answer.
@@ -11,18 +11,17 @@ import sqlite3
 import sys
 import time
 
-from . import text_json
+from . import formats
 from .failures import Failure
-from .login import database
 from .names import v1_name
-from .store import new_id
+from .places import database
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from .protocols import RunningTurn, Session
     from .tools import Call
-    from .turn import Turn
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS auth_kv (key TEXT PRIMARY KEY, value TEXT);
@@ -53,8 +52,10 @@ def _user(content: dict[str, Any], *, timed: bool) -> dict[str, Any]:
     }
 
 
-class Session:
-    """One conversation, as the row has it."""
+class SessionV1:
+    """One conversation, as its row has it."""
+
+    execution = ""
 
     def __init__(self, value: dict[str, Any], key: str, *, kept: bool, created: int | None = None) -> None:
         self.value = value
@@ -65,11 +66,11 @@ class Session:
         self.history = _said(value)
         self.agent_name: str | None = None
         self.started = _now()
-        value["user_turn_metadata"] = {"continuation_id": new_id(), "requests": [], "usage_info": []}
+        value["user_turn_metadata"] = {"continuation_id": formats.new_id(), "requests": [], "usage_info": []}
 
     @property
     def model(self) -> dict[str, Any]:
-        """The model that answers here."""
+        """The model that answers."""
         model: dict[str, Any] = self.value["model_info"]
         return model
 
@@ -78,10 +79,10 @@ class Session:
         self.value["model_info"] = model or self.value["model_info"]
 
     def open(self) -> None:
-        """V1 locks nothing: of two writers the last one wins."""
+        """Lock nothing: of two writers the last one wins."""
 
     def prompt(self, text: str) -> None:
-        """A turn begins; calls that an interrupt left without results are told to be cancelled."""
+        """Record that a turn begins; calls without results, after an interrupt, become cancelled ones."""
         content: dict[str, Any] = {"Prompt": {"prompt": text}}
         uses = self.value["history"] and self.value["history"][-1]["assistant"].get("ToolUse")
         if uses:
@@ -94,8 +95,8 @@ class Session:
         self.next, self.length, self.started = message, length, _now()
 
     def answered(self, text: str, calls: list[Call]) -> None:
-        """The model answered a request."""
-        message_id = new_id()
+        """Record the model's answer to one request."""
+        message_id = formats.new_id()
         assistant: dict[str, Any] = {"Response": {"message_id": message_id, "content": text}}
         if calls:
             uses = [_use(call) for call in calls]
@@ -109,7 +110,7 @@ class Session:
 
     def _metadata(self, message_id: str, text: str, calls: list[Call]) -> dict[str, Any]:
         return {
-            "request_id": new_id(),
+            "request_id": formats.new_id(),
             "context_usage_percentage": None,
             "message_id": message_id,
             "request_start_timestamp_ms": self.started,
@@ -130,15 +131,15 @@ class Session:
         }
 
     def began(self, call: Call) -> None:
-        """V1 records nothing of a call before its result."""
+        """Record nothing: V1 has a call when it has its result."""
 
     def results(self, calls: list[Call]) -> None:
-        """The calls of a request ended: the next request tells the model."""
+        """Keep the results for the next request."""
         results = [_result(call.id, call.answer, "Error" if call.error else "Success") for call in calls]
         self._asks(_user({"ToolUseResults": {"tool_use_results": results}}, timed=False), 0)
 
-    def finish(self, turn: Turn, end_reason: str, error: str | dict[str, str] | None) -> None:
-        """The turn ended, of which V1 records no more than what it cost."""
+    def finish(self, turn: RunningTurn, end_reason: str, error: str | dict[str, str] | None) -> None:
+        """Record what the turn cost, and no more of its end."""
         if turn.metering:
             self.value["user_turn_metadata"]["usage_info"] = [
                 {"value": part["value"], "unit": part["unit"], "unit_plural": part["unitPlural"]}
@@ -146,22 +147,21 @@ class Session:
             ]
             self._save()
 
-    def child(self, prompt: str, agent: str, call_id: str) -> Session:
-        """The conversation of a sub-agent, which is not kept."""
-        session = create(prompt, agent, self.model, kept=False)
-        return session
+    def child(self, prompt: str, agent: str, call_id: str) -> SessionV1:
+        """Begin the conversation of a sub-agent, which is not kept."""
+        return create(prompt, agent, self.model, kept=False)
 
     def joined(self, child: Session, text: str) -> None:
-        """Nothing is left of a child but its call's result."""
+        """Record nothing: a child leaves its call's result."""
 
-    def compacted(self, said: list[str]) -> Session:
-        """V1 goes on under the same id."""
+    def compacted(self, said: list[str]) -> SessionV1:
+        """Refuse: V1 goes on under the same id."""
         raise Failure("error: misbehave compaction is for the engines v2 and v3", 2)
 
     def _save(self) -> None:
         if not self.kept:
             return
-        row = (self.key, self.id, text_json.dumps(self.value), self.created, _now())
+        row = (self.key, self.id, formats.dumps(self.value), self.created, _now())
         connection = _connect()
         try:
             with connection:
@@ -188,7 +188,7 @@ def _result(call_id: str, content: list[dict[str, Any]], status: str) -> dict[st
 
 
 def _said(value: dict[str, Any]) -> list[str]:
-    """The prompts and the answers of a conversation."""
+    """Return the prompts and the answers of a conversation."""
     said = []
     for entry in value["history"]:
         for content in entry["user"]["content"].values():
@@ -197,10 +197,10 @@ def _said(value: dict[str, Any]) -> list[str]:
     return said
 
 
-def create(prompt: str, agent: str, model: dict[str, Any], *, kept: bool) -> Session:
-    """A conversation for this directory; nothing is written yet."""
+def create(prompt: str, agent: str, model: dict[str, Any], *, kept: bool) -> SessionV1:
+    """Begin a conversation for this directory; nothing is written yet."""
     value = {
-        "conversation_id": new_id(),
+        "conversation_id": formats.new_id(),
         "next_message": None,
         "history": [],
         "valid_history_range": [0, 0],
@@ -214,11 +214,11 @@ def create(prompt: str, agent: str, model: dict[str, Any], *, kept: bool) -> Ses
         "checkpoint_manager": None,
         "mcp_enabled": True,
     }
-    return Session(value, os.getcwd(), kept=kept)
+    return SessionV1(value, os.getcwd(), kept=kept)
 
 
 def _rows(where: str, argument: str) -> list[tuple[str, str, int, int]]:
-    """Key, value and times of the conversations that are meant, newest first."""
+    """Read key, value and times of these conversations, newest first."""
     if not os.path.exists(database()):
         return []
     query = f"SELECT key, value, created_at, updated_at FROM conversations_v2 WHERE {where} = ?"
@@ -229,27 +229,27 @@ def _rows(where: str, argument: str) -> list[tuple[str, str, int, int]]:
         connection.close()
 
 
-def load(session_id: str, *, kept: bool = True) -> Session:
-    """The conversation of that id, from whatever directory."""
+def load(session_id: str, *, kept: bool = True) -> SessionV1:
+    """Read the conversation of that id, from whatever directory."""
     for key, value, created, _ in _rows("conversation_id", session_id):
-        return Session(text_json.loads(value), key, kept=kept, created=created)
+        return SessionV1(formats.loads(value), key, kept=kept, created=created)
     raise Failure(f"Failed to start session: Session not found: {session_id}")
 
 
-def newest(*, kept: bool) -> Session | None:
-    """What `--resume` continues: this directory's newest conversation in which something was said."""
+def newest(*, kept: bool) -> SessionV1 | None:
+    """Read what `--resume` continues: this directory's newest conversation in which something was said."""
     for key, value, created, _ in _rows("key", os.getcwd()):
-        conversation = text_json.loads(value)
+        conversation = formats.loads(value)
         if conversation["history"]:
-            return Session(conversation, key, kept=kept, created=created)
+            return SessionV1(conversation, key, kept=kept, created=created)
     return None
 
 
 def listing() -> str:
-    """What `--list-sessions` prints."""
+    """Write what `--list-sessions` prints."""
     lines = []
     for _, text, _, updated in _rows("key", os.getcwd()):
-        value = text_json.loads(text)
+        value = formats.loads(text)
         when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(updated // 1000))
         lines.append(f"  {value['conversation_id']}  {when}  {_said(value)[0].strip()[:60]}\n")
     return f"Chat sessions for {os.getcwd()}:\n\n" + ("".join(lines) or "  none\n")

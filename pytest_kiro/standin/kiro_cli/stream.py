@@ -1,19 +1,20 @@
-"""`--output-format stream-json`: a turn as JSON Lines on stdout, for engines V2 and V3.
+"""Shows a turn as JSON Lines on stdout: `--output-format stream-json`, for V2 and V3.
 
 Everything else (warnings, denials, a spinner) is on stderr.
 """
 
 from __future__ import annotations
 
-from . import names, screen, text_json
+from . import formats, names, out
+from .screen import DENIED, NoScreen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from .protocols import RunningTurn
     from .tools import Call
-    from .turn import Turn
 
 NOT_ON_V1 = "--output-format stream-json is not supported on the v1 engine. Pass --agent-engine v2 (or v3)."
 MAX_FINAL_TEXT = 1_000_000
@@ -21,25 +22,25 @@ MAX_FINAL_TEXT = 1_000_000
 
 
 def error(session_id: str | None, stage: str, message: str) -> bool:
-    """The last event of a run that did not go well."""
+    """Print the last event of a run that did not go well."""
     data = {"sessionId": session_id, "stage": stage, "message": message}
-    return screen.write(1, text_json.dumps({"type": "runError", "data": data}) + "\n")
+    return out.write(1, formats.dumps({"type": "runError", "data": data}) + "\n")
 
 
-class Stream(screen.Nothing):
-    """The events of one turn."""
+class Stream(NoScreen):
+    """Prints the events of one turn."""
 
     failure_code = 1
 
     def __init__(self, engine: str, kinds: dict[str, Any]) -> None:
         self.engine = engine
         self.kinds = kinds
-        self.turn: Turn | None = None
+        self.turn: RunningTurn | None = None
         self.final = ""
         self.truncated = False
 
     def started(self) -> None:
-        """The first event: no session is known yet."""
+        """Print the first event: no session is known yet."""
         self._emit("runStarted", payloadSchema="acp", acpProtocolVersion=1, engine=self.engine)
 
     @property
@@ -47,12 +48,12 @@ class Stream(screen.Nothing):
         return self.turn.session.id if self.turn else None
 
     def _emit(self, kind: str, **data: Any) -> bool:
-        line = text_json.dumps({"type": kind, "data": data}) + "\n"
+        line = formats.dumps({"type": kind, "data": data}) + "\n"
         if "split_utf8" in self.kinds:
             from . import misbehave
 
             return misbehave.cut(self.kinds, line)
-        return screen.write(1, line)
+        return out.write(1, line)
 
     def _update(self, update: str, **content: Any) -> bool:
         return self._emit("sessionUpdate", sessionId=self._session_id, update={"sessionUpdate": update, **content})
@@ -61,7 +62,7 @@ class Stream(screen.Nothing):
         if self.engine == "v3":
             self._update("session_info_update", _meta={"kiro": {"kind": kind, **content}})
 
-    def begin(self, turn: Turn) -> None:
+    def begin(self, turn: RunningTurn) -> None:
         """The turn starts."""
         self.turn = turn
         if self.engine == "v2":
@@ -72,7 +73,7 @@ class Stream(screen.Nothing):
         self._info("turn_start", executionId=turn.session.execution)
 
     def say(self, text: str) -> None:
-        """One chunk of the assistant's text; a slow one has a chunk for each character."""
+        """One chunk of the assistant's text comes; a slow one has a chunk for each character."""
         pieces: list[str] | str = [text] if text else []
         if "slow" in self.kinds:
             pieces = text
@@ -90,9 +91,9 @@ class Stream(screen.Nothing):
         return self._update("agent_message_chunk", content={"type": "text", "text": text})
 
     def spill(self, data: bytes) -> bool:
-        """Say something that is no part of the turn; drawings are no events."""
+        """Print what is no part of the turn; drawings are no events."""
         text = data.decode("utf-8", "replace")
-        return screen.write(2, text) if "\x1b" in text else self._chunk(text)
+        return out.write(2, text) if "\x1b" in text else self._chunk(text)
 
     def call(self, call: Call) -> None:
         """A tool call is announced."""
@@ -109,14 +110,14 @@ class Stream(screen.Nothing):
         return names.v3_title(call) if self.engine == "v3" else call.title
 
     def denied(self, call: Call) -> None:
-        """Nobody can be asked for permission here."""
-        screen.write(2, screen.DENIED + "\n")
+        """A call may not run, and there is no terminal to ask."""
+        out.write(2, DENIED + "\n")
 
     def live(self, call: Call) -> Callable[[bytes], object]:
-        """What a command prints while it runs, by lines; each update has only what is new."""
+        """Return the function that takes a command's output by lines; each update has only what is new."""
         rest = b""
 
-        def told(data: bytes) -> None:
+        def take(data: bytes) -> None:
             nonlocal rest
             lines, newline, rest = (rest + data).rpartition(b"\n")
             if newline:
@@ -124,7 +125,7 @@ class Stream(screen.Nothing):
                 content = [{"type": "content", "content": {"type": "text", "text": text}}]
                 self._update("tool_call_update", toolCallId=call.id, status="in_progress", content=content)
 
-        return told
+        return take
 
     def ran(self, call: Call) -> None:
         """A tool call ended."""
@@ -138,8 +139,8 @@ class Stream(screen.Nothing):
             rawOutput={"items": call.answer},
         )
 
-    def _ended(self, turn: Turn, status: str, stop: str) -> None:
-        """What it cost, and the last event."""
+    def _ended(self, turn: RunningTurn, status: str, stop: str) -> None:
+        """Print what it cost, and the last event."""
         if self.engine == "v2":
             usage = {"contextUsagePercentage": turn.context_usage}
             metering = {"meteringUsage": turn.metering} if turn.metering else {}
@@ -155,18 +156,18 @@ class Stream(screen.Nothing):
             final = {"finalText": self.final, "finalTextTruncated": self.truncated}
             self._emit("runFinished", sessionId=self._session_id, status=status, stopReason=stop, **final)
 
-    def end(self, turn: Turn) -> None:
+    def end(self, turn: RunningTurn) -> None:
         """The turn went well."""
         self._ended(turn, "success", "end_turn")
 
-    def cancelled(self, turn: Turn) -> None:
+    def cancelled(self, turn: RunningTurn) -> None:
         """The turn was interrupted."""
         self._ended(turn, "cancelled", "cancelled")
 
-    def refused(self, turn: Turn, text: str) -> None:
+    def refused(self, turn: RunningTurn, text: str) -> None:
         """The service did not answer."""
         error(self._session_id, "prompt", text)
 
-    def failed(self, turn: Turn | None, text: str) -> bool:
+    def failed(self, turn: RunningTurn | None, text: str) -> bool:
         """The command failed, before the turn or in it."""
         return error(self._session_id, "prompt" if turn else "init", text) or True

@@ -1,4 +1,4 @@
-"""The tool `todo_list`: the list lives as long as the turn."""
+"""Runs the tool `todo_list`: the list lives as long as the turn."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _list: dict[str, Any] = dict(_EMPTY)
 
 
 def parse(tool: str, args: dict[str, Any]) -> dict[str, Any]:
-    """The call as the session records it."""
+    """Read the call as the session records it."""
     command = field(args, "command", str)
     if command == "create":
         described = [
@@ -37,7 +37,7 @@ def parse(tool: str, args: dict[str, Any]) -> dict[str, Any]:
 
 
 def title(tool: str, kind: dict[str, Any]) -> str:
-    """What the screen calls it."""
+    """Word the call for the screen."""
     task = kind["Task"]
     if task["command"] == "create":
         return f"Creating task list: {task['task_list_description']}"
@@ -45,7 +45,7 @@ def title(tool: str, kind: dict[str, Any]) -> str:
 
 
 def execute(tool: str, kind: dict[str, Any]) -> list[dict[str, Any]]:
-    """Keep the list; a list that is all done is gone."""
+    """Keep the list, until all of it is done."""
     task = kind["Task"]
     if task["command"] == "create":
         tasks = [

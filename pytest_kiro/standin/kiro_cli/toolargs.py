@@ -1,4 +1,4 @@
-"""What every tool needs to read its arguments, and to refuse them."""
+"""Reads the arguments of tool calls, and refuses wrong ones."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class ToolError(Exception):
 
 
 def field(args: dict[str, Any], name: str, kind: type, *, optional: bool = False) -> Any:
-    """One argument of a tool, or the error that a deserializer gives."""
+    """Read one argument of a tool; the error is that of a deserializer."""
     value = args.get(name)
     if value is None and optional:
         return None
@@ -30,5 +30,5 @@ def field(args: dict[str, Any], name: str, kind: type, *, optional: bool = False
 
 
 def absolute(path: str) -> str:
-    """A path as the tools resolve it."""
+    """Resolve a path as the tools do."""
     return os.path.abspath(os.path.expanduser(path))

@@ -1,4 +1,4 @@
-"""Tool calls: what they are called, who may run, what they answer, and how they are recorded."""
+"""Tool calls: their names, their results, and how sessions record them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from .toolargs import ToolError, absolute
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import ModuleType
     from typing import Any
 
-# Every name that scenarios, --trust-tools and agent files may use, and V2's word for it.
+# The names that scenarios, --trust-tools and agent files may use, each with V2's word for it.
 NAMES = {
     "read": "read",
     "fs_read": "read",
@@ -44,7 +45,7 @@ class Call:
         self.requests: list[list[Any]] = []
         """The replies that a sub-agent gets."""
         self.tool = NAMES.get(self.name)
-        self.module: Any = None
+        self.module: ModuleType
         self.kind: dict[str, Any] = {}
         self.error: ToolError | None = None
         self.items: list[dict[str, Any]] = []
@@ -59,31 +60,45 @@ class Call:
         if self.tool is None:
             raise ToolError(f"A tool with the name '{self.name}' does not exist")
         if self.tool in ("read", "write"):
-            from . import files as module
+            from . import files
+
+            self.module = files
         elif self.tool == "shell":
-            from . import shell as module  # type: ignore[no-redef] # one of five, each loaded when used
+            from . import shell
+
+            self.module = shell
         elif self.tool == "todo_list":
-            from . import todo as module  # type: ignore[no-redef] # one of five, each loaded when used
+            from . import todo
+
+            self.module = todo
         elif self.tool == "subagent":
-            from . import subagent as module  # type: ignore[no-redef] # one of five, each loaded when used
-        else:
-            from . import search as module  # type: ignore[no-redef] # one of five, each loaded when used
-        self.module = module
-        if self.tool == "subagent":
+            from . import subagent
+
+            self.module = subagent
             # What the child answers is the scenario's business: no model sends it.
-            self.requests = self.module.script(self.id, self.input)
+            self.requests = subagent.script(self.id, self.input)
             self.input = {name: value for name, value in self.input.items() if name != "requests"}
+        else:
+            from . import search
+
+            self.module = search
         args = {name: value for name, value in self.input.items() if name != PURPOSE}
-        self.kind = module.parse(self.tool, args)
+        self.kind = self.module.parse(self.tool, args)
+
+    @property
+    def agent(self) -> str | None:
+        """The agent that a sub-agent call names."""
+        name: str | None = self.kind["SpawnSubagent"]["subagents"][0]["agentName"]
+        return name
 
     @property
     def title(self) -> str:
-        """What the screen calls it."""
+        """The call as the screen words it."""
         return str(self.module.title(self.tool, self.kind)) if self.kind else self.name
 
     @property
     def stays_inside(self) -> bool:
-        """Whether it only looks at files under this directory, which needs nobody's permission."""
+        """Whether it only reads files under this directory, which needs no permission."""
         if self.tool == "todo_list":
             return True
         if self.tool not in ("read", "grep", "glob"):
@@ -92,7 +107,7 @@ class Call:
         return all((absolute(path) + "/").startswith(inside) for path in self.module.paths(self.kind))
 
     def execute(self, live: Callable[[bytes], object] | None = None) -> None:
-        """Do it, for real; `live` is told what a command prints while it runs."""
+        """Execute it, for real; `live` takes a command's output while it runs."""
         started = time.monotonic_ns()
         more = (live,) if self.tool == "shell" else ()
         try:
@@ -102,28 +117,28 @@ class Call:
         self.milliseconds = (time.monotonic_ns() - started) // 10**6
 
     def deny(self) -> None:
-        """It may not run."""
+        """Refuse it."""
         self.denied = True
         self.error = ToolError("Tool use was denied by the user.")
 
     @property
     def answer(self) -> list[dict[str, Any]]:
-        """What the model is told: the tool's items, or the text of the error."""
+        """The result for the model: the tool's items, or the text of the error."""
         return [{"Text": str(self.error)}] if self.error else self.items
 
     def tool_use(self) -> dict[str, Any]:
-        """Its part of an AssistantMessage."""
+        """Write its part of an AssistantMessage."""
         data = {"toolUseId": self.id, "name": self.name, "input": self.input}
         return {"kind": "toolUse", "data": data}
 
     def tool_result(self) -> dict[str, Any]:
-        """Its part of the content of ToolResults."""
+        """Write its part of the content of ToolResults."""
         content = [{"kind": key.lower(), "data": data} for item in self.answer for key, data in item.items()]
         status = "error" if self.error else "success"
         return {"kind": "toolResult", "data": {"toolUseId": self.id, "content": content, "status": status}}
 
     def record(self) -> dict[str, Any]:
-        """Its part of the results of ToolResults."""
+        """Write its part of the results of ToolResults."""
         result: dict[str, Any] = {"Success": {"items": self.items}}
         if self.error and self.error.context is not None:
             result = {"Error": {"Io": {"context": self.error.context}}}

@@ -1,22 +1,20 @@
-"""One prompt, its model requests and its tool calls, on whatever engine."""
+"""Runs one turn: the prompt, its model requests and their tool calls, on any engine."""
 
 from __future__ import annotations
 
 import time
 
-from . import replies
+from . import agents, replies
 from .failures import Failure, Refused
+from .screen import NoScreen
+from .toolargs import ToolError
 from .tools import Call
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from . import agents
-
-    # A session of store, store_v1 or store_v3, and one of the screens: they have the same methods.
-    Session = Any
-    Screen = Any
+    from .protocols import Screen, Session
 
 
 class Turn:
@@ -51,7 +49,7 @@ class Turn:
         return time.monotonic_ns() - self.started
 
     def run(self, prompt: str) -> None:
-        """Answer the prompt; the session is complete when it returns, and also when it raises."""
+        """Answer the prompt; the session is complete afterwards, also after an error."""
         self.said.append(prompt)
         self.session.open()
         self.session.prompt(prompt)
@@ -82,7 +80,7 @@ class Turn:
                 misbehave.refuse(self.kinds, self.requests)
 
     def _request(self) -> bool:
-        """One model request; whether its tool calls make another one necessary."""
+        """Send one model request; True when its tool calls need another one."""
         if "compaction" in self.kinds and self.requests == max(len(self.replies) - 1, 0):
             self.session = self.session.compacted(self.said)
         items = self.replies[self.requests] if self.requests < len(self.replies) else []
@@ -125,14 +123,26 @@ class Turn:
 
     def _execute(self, call: Call) -> None:
         if call.tool == "subagent":
-            from . import subagent
-
-            subagent.run(self, call)
+            self._delegate(call)
         else:
             call.execute(self.screen.live(call))
 
+    def _delegate(self, call: Call) -> None:
+        """Let a sub-agent answer, with a conversation of its own; its last text is the result."""
+        try:
+            agent = agents.find(call.agent)
+        except Failure as failure:
+            call.error = ToolError(str(failure).replace("error: ", ""))
+            return
+        prompt = call.kind["SpawnSubagent"]["subagents"][0]["query"]
+        session = self.session.child(prompt, agent["name"], call.id)
+        child = Turn(session, NoScreen(), agents.Trust(agent, self.trust), call.requests, {}, agent)
+        child.run(prompt)
+        self.session.joined(session, child.last_text)
+        call.items = [{"Text": child.last_text}]
+
     def _measure(self) -> None:
-        """How full the context window is, at four characters a token."""
+        """Measure how full the context window is, at four characters a token."""
         characters = sum(map(len, self.session.history)) + sum(map(len, self.said))
         window = self.session.model["context_window_tokens"]
         self.context_usage = round(min(100.0, characters / 4 / window * 100), 7)

@@ -1,14 +1,15 @@
-"""The stored login: the tables `auth_kv` and `state` of data.sqlite3, and what the service makes of its token."""
+"""Keeps the login in data.sqlite3 (`auth_kv`, `state`), and judges its token as the service."""
 
 from __future__ import annotations
 
 import os
 import sqlite3
 import time
+from datetime import datetime, timezone
 
-from . import steering, text_json
+from . import formats, steering
 from .failures import Failure
-from .login import database
+from .places import database
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ CREATE TABLE IF NOT EXISTS state (key TEXT PRIMARY KEY, value TEXT);
 
 
 def connect() -> sqlite3.Connection:
-    """Open the data file, made for its owner only if there is none."""
+    """Open the data file; a new one is for its owner only."""
     os.makedirs(os.path.dirname(database()), exist_ok=True)
     os.close(os.open(database(), os.O_RDWR | os.O_CREAT, 0o600))
     connection = sqlite3.connect(database(), timeout=30)
@@ -46,12 +47,12 @@ def _existing() -> sqlite3.Connection:
 
 
 def _quoted(path: str) -> str:
-    """A path as a URI has it: in a HOME, `?` and `#` are letters like any other."""
+    """Write a path as a URI has it: in a HOME, `?` and `#` are letters like any other."""
     return path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
 
 
 def read() -> dict[str, Any] | None:
-    """The stored login, with its key as `kind`; raises an `Error` where the file is none of ours."""
+    """Read the stored login, with its key as `kind`; raises an `Error` for a file of another kind."""
     connection = _existing()
     try:
         rows = dict(connection.execute("SELECT key, value FROM auth_kv"))
@@ -64,7 +65,7 @@ def read() -> dict[str, Any] | None:
 
 
 def profile() -> dict[str, Any]:
-    """The profile of an organisation; empty where none was chosen."""
+    """Read the profile of an organisation; empty where none was chosen."""
     connection = _existing()
     try:
         rows = connection.execute("SELECT value FROM state WHERE key = ?", (PROFILE,)).fetchall()
@@ -77,19 +78,19 @@ def profile() -> dict[str, Any]:
 
 def _object(text: Any) -> dict[str, Any]:
     try:
-        value = text_json.loads(str(text))
+        value = formats.loads(str(text))
     except ValueError:
         return {}
     return value if isinstance(value, dict) else {}
 
 
 def store(tokens: dict[str, dict[str, Any]]) -> None:
-    """Keep a login. The profile of an earlier one goes."""
+    """Store a login; the profile of an earlier one goes."""
     _write("auth_kv", tokens)
 
 
 def choose_profile(profile: dict[str, str]) -> None:
-    """Keep the profile of an organisation."""
+    """Store the profile of an organisation."""
     _write("state", {PROFILE: profile})
 
 
@@ -99,14 +100,14 @@ def _write(table: str, rows: dict[str, Any]) -> None:
         os.chmod(database(), 0o600)
         with connection:
             connection.execute("DELETE FROM state WHERE key = ?", (PROFILE,))
-            values = [(key, text_json.dumps(value)) for key, value in rows.items()]
+            values = [(key, formats.dumps(value)) for key, value in rows.items()]
             connection.executemany(f"INSERT OR REPLACE INTO {table} VALUES (?, ?)", values)
     finally:
         connection.close()
 
 
 def forget() -> None:
-    """Remove whatever login is stored."""
+    """Remove the stored login."""
     connection = sqlite3.connect(database())
     try:
         with connection:
@@ -116,26 +117,24 @@ def forget() -> None:
 
 
 def issue(steered: dict[str, Any], *, fixed: bool) -> dict[str, str]:
-    """New tokens of the service: random, unless the test has fixed those of a login."""
-    import secrets
+    """Issue tokens: random, unless the test has fixed those of a login."""
+    import secrets  # 8 ms, which a turn on a stored login does not have to spend
 
     moment = time.time() + steered["token_lifetime"]
     stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(moment))
-    given = steered if fixed else {}
+    fixed_tokens = steered if fixed else {}
     return {
-        "access_token": given.get("access_token") or f"aoa{secrets.token_urlsafe(48)}",
-        "refresh_token": given.get("refresh_token") or f"aor{secrets.token_urlsafe(48)}",
+        "access_token": fixed_tokens.get("access_token") or f"aoa{secrets.token_urlsafe(48)}",
+        "refresh_token": fixed_tokens.get("refresh_token") or f"aor{secrets.token_urlsafe(48)}",
         "expires_at": f"{stamp}.{int(moment % 1 * 10**6):06d}Z",
     }
 
 
 def expired(token: dict[str, Any]) -> bool:
-    """Whether its time is over; a token that has none is good for ever, one that nobody can read is not."""
+    """Tell whether a token's time is over; one without a time is good for ever, an unreadable one is not."""
     text = token.get("expires_at")
     if text is None:
         return False
-    from datetime import datetime, timezone
-
     try:
         moment = datetime.fromisoformat(str(text).replace("Z", "+00:00"))
     except ValueError:
@@ -146,7 +145,7 @@ def expired(token: dict[str, Any]) -> bool:
 
 
 def verdict(stored: dict[str, Any] | None) -> dict[str, Any]:
-    """What the service says to a turn with this login, as a misbehaviour: nothing, `bad_key` or `expired`."""
+    """Judge a turn's login as the service does: nothing, `bad_key` or `expired`."""
     steered = steering.load()
     if stored is None:
         invalid = steering.names(steered.get("invalid_keys"), os.environ.get("KIRO_API_KEY", ""))
@@ -165,7 +164,7 @@ def verdict(stored: dict[str, Any] | None) -> dict[str, Any]:
 
 
 def _refreshed(kind: str, steered: dict[str, Any]) -> dict[str, Any] | None:
-    """New tokens for an expired one, once for all who come at the same time; None where the service refuses."""
+    """Refresh an expired token, once for all turns at the same time; None where the service refuses."""
     connection = connect()
     try:
         with connection:
@@ -178,7 +177,7 @@ def _refreshed(kind: str, steered: dict[str, Any]) -> dict[str, Any] | None:
             if not current or steering.names(steered.get("revoked"), str(current)):
                 return None
             token.update(issue(steered, fixed=False))
-            connection.execute("UPDATE auth_kv SET value = ? WHERE key = ?", (text_json.dumps(token), kind))
+            connection.execute("UPDATE auth_kv SET value = ? WHERE key = ?", (formats.dumps(token), kind))
             return token
     finally:
         connection.close()
