@@ -6,12 +6,11 @@ import argparse
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from pytest_kiro.commandline.output import complain
 from pytest_kiro.errors import KiroError
 from pytest_kiro.secrecy.redaction import Secrets
-from pytest_kiro.settings.table import TABLE
+from pytest_kiro.settings.rows import TABLE
 
 #: The settings that commands have, under the names that they have for pytest.
 _LOGIN = ("sandbox", "cli", "cli_version", "snapshot", "login_args", "login_timeout", "open_browser", "setup_timeout")
@@ -87,10 +86,8 @@ def _add(parser: argparse.ArgumentParser, names: Iterable[str]) -> None:
     """Give a command these settings, as pytest has them."""
     for row in TABLE:
         if row.name in names:
-            how: dict[str, Any] = {"metavar": row.metavar} if row.metavar else {"action": "store_const", "const": "on"}
-            default = row.shown_default or row.default
-            text = f"{row.help} (default: {default}; {row.variable})".replace("%", "%%")
-            parser.add_argument(row.option, dest=row.name, default=None, help=text, **how)
+            text = f"{row.help} (default: {row.shown_default}; {row.variable})".replace("%", "%%")
+            parser.add_argument(row.option, dest=row.name, default=None, help=text, **row.option_keywords)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,9 @@ from typing import Any, TypedDict
 
 from pytest_kiro.errors import HIDE_FRAMES, SettingsError
 from pytest_kiro.sandbox.protocol import check_env
-from pytest_kiro.settings.table import EFFORTS, Settings, did_you_mean, parse_trust
+from pytest_kiro.settings import parsing
+from pytest_kiro.settings.rows import EFFORTS
+from pytest_kiro.settings.table import Settings, did_you_mean
 
 __tracebackhide__ = HIDE_FRAMES
 
@@ -92,7 +94,7 @@ def _env(value: Any) -> dict[str, str]:
 def _trust(value: Any) -> str:
     if not isinstance(value, str | Iterable) or not all(isinstance(name, str) for name in value):
         raise TypeError("all, none, or tool names, as one str or a list of them")
-    return parse_trust(value if isinstance(value, str) else ",".join(value))
+    return parsing.trust(value if isinstance(value, str) else ",".join(value))
 
 
 _CHECKS: Mapping[str, Callable[[Any], Any]] = {

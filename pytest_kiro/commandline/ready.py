@@ -109,7 +109,7 @@ class _Progress(logging.Handler):
 
 def _human(settings: Settings) -> AtTheTerminal:
     def tell(url: str, code: str) -> None:
-        if settings.open_browser == "on":
+        if settings.open_browser:
             open_browser(url)
 
     return AtTheTerminal(tell=tell)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -21,7 +21,7 @@ from pytest_kiro.plugin.state import STATE, State
 from pytest_kiro.plugin.state import WAITS as WAITS  # named so by who waits less
 from pytest_kiro.plugin.xdist import is_controller
 from pytest_kiro.run.providers import built_in
-from pytest_kiro.settings import table
+from pytest_kiro.settings.rows import TABLE
 
 if TYPE_CHECKING:
     from pytest_kiro.plugin.reporting import Report
@@ -37,11 +37,9 @@ _REPORT: pytest.StashKey[Report] = pytest.StashKey()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("kiro", "evaluating AWS Kiro's agent")
-    for row in table.TABLE:
-        default = row.shown_default or row.default
-        text = f"{row.help} (default: {default}; ini {row.ini}; {row.variable})"
-        how: dict[str, Any] = {"metavar": row.metavar} if row.metavar else {"action": "store_const", "const": "on"}
-        group.addoption(row.option, dest=row.ini, default=None, help=text, **how)
+    for row in TABLE:
+        text = f"{row.help} (default: {row.shown_default}; ini {row.ini}; {row.variable})"
+        group.addoption(row.option, dest=row.ini, default=None, help=text, **row.option_keywords)
         parser.addini(row.ini, text, default=None)
 
 
@@ -100,7 +98,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[
 
 
 def pytest_kiro_device_code(config: pytest.Config, url: str) -> None:
-    if config.stash[STATE].settings.open_browser == "on":
+    if config.stash[STATE].settings.open_browser:
         from pytest_kiro.login.box import open_browser
 
         open_browser(url)

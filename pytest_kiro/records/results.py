@@ -16,7 +16,7 @@ from pytest_kiro.errors import SettingsError
 from pytest_kiro.records.plain import clean, cut
 from pytest_kiro.records.turns import credits_of
 from pytest_kiro.secrecy.redaction import Secrets
-from pytest_kiro.settings.table import TABLE, Settings
+from pytest_kiro.settings.table import TABLE, Settings, shown
 
 FORMAT, VERSION = "pytest-kiro-results", 1
 SCHEMA = Path(__file__).with_name("results.schema.json")
@@ -197,7 +197,7 @@ class Results:
             "kiro_cli": sorted({turn["version"] for turn in run.turns}),
             "sandbox": run.settings.sandbox,
             "settings": {
-                name: {"value": getattr(run.settings, name), "origin": origin}
+                name: {"value": shown(run.settings, name), "origin": origin}
                 for name, origin in given.items()
                 if origin != "default"
             },

@@ -6,6 +6,7 @@ import math
 import re
 import shlex
 from collections.abc import Callable
+from typing import Any
 
 
 def text(value: str) -> str:
@@ -15,15 +16,16 @@ def text(value: str) -> str:
     return value.strip()
 
 
-def one_of(*words: str) -> Callable[[str], str]:
-    """Make a reader of one of these words."""
+def one_of(known: tuple[str, ...], value: str) -> str:
+    """Read one of the known words."""
+    if value not in known:
+        raise ValueError(f"one of {', '.join(known)}")
+    return value
 
-    def parse(value: str) -> str:
-        if value not in words:
-            raise ValueError(f"one of {', '.join(words)}")
-        return value
 
-    return parse
+def switch(value: str) -> bool:
+    """Read on or off."""
+    return one_of(("on", "off"), value) == "on"
 
 
 def seconds(value: str) -> float:
@@ -95,9 +97,44 @@ def credits(value: str) -> float:
 def words(value: str) -> tuple[str, ...]:
     """Read arguments as a shell would: in words, quoted where they have blanks."""
     try:
-        found = tuple(shlex.split(value))
+        arguments = tuple(shlex.split(value))
     except ValueError as error:
         raise ValueError(f"arguments as in a shell, with every quote closed ({error})") from None
-    if not found or "\0" in value:
+    if not arguments or "\0" in value:
         raise ValueError("arguments as in a shell, such as '--license free'")
-    return found
+    return arguments
+
+
+def trust(value: str) -> str:
+    """Normalise what Kiro may use without asking: `all`, `none`, or names joined by commas."""
+    names = [name.strip() for name in value.split(",")]
+    alone = len(names) == 1 or not {"all", "none"}.intersection(names)
+    if not alone or not all(names) or any(re.search(r"\s", name) for name in names):
+        raise ValueError("all, none, or tool names joined by commas, such as read,write")
+    return ",".join(names)
+
+
+#: By the kinds of rows.py.
+_READERS: dict[str, Callable[[str], Any]] = {
+    "text": text,
+    "switch": switch,
+    "seconds": seconds,
+    "seconds_or_off": seconds_or_off,
+    "count": count,
+    "version": version,
+    "cli": cli,
+    "size": size,
+    "retries": retries,
+    "credits": credits,
+    "words": words,
+    "trust": trust,
+}
+
+
+def read(kind: str | tuple[str, ...], value: str) -> Any:
+    """Read a value of that kind; a tuple has the words of which it must be one.
+
+    >>> read(("v2", "v3"), "v2"), read("seconds", "1.5")
+    ('v2', 1.5)
+    """
+    return one_of(kind, value) if isinstance(kind, tuple) else _READERS[kind](value)

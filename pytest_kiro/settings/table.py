@@ -1,4 +1,4 @@
-"""Every setting once: option, ini key, environment variable, default, help and documentation come from here.
+"""Reads the settings of a run: each from an option, the environment, an ini key or its default.
 
 Precedence: option > environment > ini > default. (Arguments, markers and the `kiro_run_args` fixture
 stand above all of them; they are merged where a turn is run.)
@@ -7,23 +7,15 @@ stand above all of them; they are merged where a turn is run.)
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from pytest_kiro.errors import SettingsError
 from pytest_kiro.settings import parsing
+from pytest_kiro.settings.rows import EFFORTS as EFFORTS
+from pytest_kiro.settings.rows import TABLE as TABLE
 from pytest_kiro.settings.waits import Waits
-
-EFFORTS = ("low", "medium", "high", "xhigh", "max")
-LOGINS = ("auto", "api-key", "saved", "device", "none")
-SWITCH = ("on", "off")
-STREAMS = ("auto", "on", "off")
-KEEPS = ("never", "on-failure", "always")
-REPLIES = ("model", "scenario")
-ENGINES = ("v1", "v2", "v3")
-OUTPUTS = ("text", "stream-json")
 
 
 class Secret(str):
@@ -37,189 +29,6 @@ class Secret(str):
 
     def __repr__(self) -> str:
         return "'…'"
-
-
-def parse_trust(value: str) -> str:
-    """Normalise what Kiro may use without asking: `all`, `none`, or names joined by commas."""
-    names = [name.strip() for name in value.split(",")]
-    alone = len(names) == 1 or not {"all", "none"}.intersection(names)
-    if not alone or not all(names) or any(re.search(r"\s", name) for name in names):
-        raise ValueError("all, none, or tool names joined by commas, such as read,write")
-    return ",".join(names)
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One row of the table; without a `metavar` the option is a switch, which has no value but on the command line."""
-
-    name: str
-    metavar: str
-    default: str | None
-    parse: Callable[[str], Any]
-    help: str
-    shown_default: str = ""
-
-    @property
-    def option(self) -> str:
-        return f"--kiro-{self.name.replace('_', '-')}"
-
-    @property
-    def ini(self) -> str:
-        return f"kiro_{self.name}"
-
-    @property
-    def variable(self) -> str:
-        return f"PYTEST_KIRO_{self.name.upper()}"
-
-
-TABLE = (
-    Setting(
-        "sandbox",
-        "NAME",
-        "local",
-        parsing.text,
-        "where Kiro works: local, daytona, or a provider that a plugin registered",
-    ),
-    Setting(
-        "cli",
-        "WHAT",
-        None,
-        parsing.cli,
-        "official, scripted, or an absolute path in the sandbox; official on local is the kiro-cli of your PATH",
-        "scripted on local, official elsewhere",
-    ),
-    Setting(
-        "replies",
-        "WHO",
-        None,
-        parsing.one_of(*REPLIES),
-        "who thinks of the answers: model, or scenario, the scripts of the stand-in; official with scenario needs no "
-        "account and spends no credits",
-        "scenario with the stand-in, else model",
-    ),
-    Setting(
-        "cli_version",
-        "VERSION",
-        None,
-        parsing.version,
-        "the version of kiro-cli that must answer: official installs exactly this one, any other is refused",
-        "any",
-    ),
-    Setting("engine", "E", "v2", parsing.one_of(*ENGINES), f"kiro-cli's engine: {', '.join(ENGINES)}"),
-    Setting(
-        "output",
-        "FORM",
-        "text",
-        parsing.one_of(*OUTPUTS),
-        "what kiro-cli prints: text, or stream-json (events, shown to people as text)",
-    ),
-    Setting("scenarios", "DIR", "scenarios", parsing.text, "folder of the stand-in's scripts, beside the tests"),
-    Setting(
-        "login",
-        "HOW",
-        "auto",
-        parsing.one_of(*LOGINS),
-        "auto (already logged in, KIRO_API_KEY, a saved login, a device login where there is a terminal), api-key, "
-        "saved (by python -m pytest_kiro login), device, or none (do not look)",
-    ),
-    Setting(
-        "login_args",
-        "ARGS",
-        None,
-        parsing.words,
-        "further arguments of kiro-cli login, such as '--license free', with which nothing has to be selected",
-        "none",
-    ),
-    Setting("login_timeout", "SECONDS", "600", parsing.seconds, "how long a device login waits for your approval"),
-    Setting(
-        "open_browser",
-        "",
-        "off",
-        parsing.one_of(*SWITCH),
-        "open the page of a device login in your browser",
-    ),
-    Setting("agent", "NAME", None, parsing.text, "the Kiro agent that answers", "Kiro's own"),
-    Setting("model", "ID", None, parsing.text, "the model that answers", "Kiro's own"),
-    Setting(
-        "effort", "LEVEL", None, parsing.one_of(*EFFORTS), f"how hard it thinks: {', '.join(EFFORTS)}", "Kiro's own"
-    ),
-    Setting(
-        "trust",
-        "TOOLS",
-        "all",
-        parse_trust,
-        "tools that Kiro uses without asking: all, none, or names joined by commas",
-    ),
-    Setting("timeout", "SECONDS", "600", parsing.seconds, "how long one turn may take"),
-    Setting(
-        "stall_timeout",
-        "SECONDS",
-        "off",
-        parsing.seconds_or_off,
-        "end a turn that printed nothing for so long, or off: a quiet npm install is silent for minutes",
-    ),
-    Setting(
-        "setup_timeout",
-        "SECONDS",
-        "300",
-        parsing.seconds,
-        "how long each step of installing and logging in may take",
-    ),
-    Setting(
-        "retries",
-        "N",
-        "1",
-        parsing.retries,
-        "how often a conversation's first turn is run again after an infrastructure failure: 0 to 10",
-    ),
-    Setting(
-        "budget",
-        "CREDITS",
-        None,
-        parsing.credits,
-        "refuse the next turn once the run, on all its workers, has spent so many credits; 0 refuses the first",
-        "no limit",
-    ),
-    Setting(
-        "keep_sandbox",
-        "WHEN",
-        "never",
-        parsing.one_of(*KEEPS),
-        "leave the sandbox after the run and print how to get back to it: never, on-failure, always",
-    ),
-    Setting(
-        "snapshot",
-        "WHAT",
-        "none",
-        parsing.text,
-        "Daytona: what sandboxes are made from: none (its default image), auto (built once with kiro-cli and node "
-        "in it, reused afterwards), or a snapshot's name",
-    ),
-    Setting(
-        "max_sandboxes",
-        "N",
-        None,
-        parsing.count,
-        "Daytona: at most so many sandboxes in this run; further xdist workers share them",
-        "one for each worker",
-    ),
-    Setting("terminal", "COLSxROWS", "120x30", parsing.size, "size of the terminal that Kiro sees"),
-    Setting(
-        "stream",
-        "WHEN",
-        "auto",
-        parsing.one_of(*STREAMS),
-        "show what Kiro prints while it prints: auto (with -s), on, off",
-    ),
-    Setting(
-        "results",
-        "FILE",
-        None,
-        parsing.text,
-        "write what became of the run, its tests and their turns to this JSON file",
-        "none",
-    ),
-)
 
 
 @dataclass(frozen=True)
@@ -246,7 +55,7 @@ class Settings:
     login: str
     login_args: tuple[str, ...] | None
     login_timeout: float
-    open_browser: str
+    open_browser: bool
     agent: str | None
     model: str | None
     effort: str | None
@@ -282,30 +91,36 @@ def read(
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
     for row in TABLE:
-        found = (
+        sources = (
             (option(row.name), row.option),
             (environ.get(row.variable), row.variable),
             (ini(row.ini), f"ini key {row.ini}"),
             (row.default, "default"),
         )
-        value, origin = next(((v, o) for v, o in found if v is not None), (None, "default"))
-        origins[row.name] = origin
+        text, origins[row.name] = next((source for source in sources if source[0] is not None), (None, "default"))
         try:
-            values[row.name] = None if value is None else row.parse(value)
+            values[row.name] = None if text is None else parsing.read(row.kind, text)
         except ValueError as error:
-            raise SettingsError(f"{origin}: {value!r} is not right; wanted: {error}") from None
+            raise SettingsError(f"{origins[row.name]}: {text!r} is not right", advice=f"wanted: {error}") from None
     return Settings(**values, origins=origins, run_id=run_id, worker=worker, waits=waits or Waits())
 
 
 def refuse_unknown_ini(keys: Iterable[str]) -> None:
-    """Raise `SettingsError` for an ini key that begins with `kiro_` and is none of ours."""
+    """Raise `SettingsError` for an ini key that begins with `kiro_` and is not in the table."""
     _refuse_unknown(keys, "kiro_", [row.ini for row in TABLE], "ini key")
 
 
-def _refuse_unknown(found: Iterable[str], prefix: str, known: list[str], what: str) -> None:
-    for name in found:
+def _refuse_unknown(names: Iterable[str], prefix: str, known: list[str], what: str) -> None:
+    for name in names:
         if name.startswith(prefix) and name not in known:
-            raise SettingsError(f"unknown {what} {name}{did_you_mean(name, known)}; known: {', '.join(known)}")
+            hint = did_you_mean(name, known)
+            raise SettingsError(f"unknown {what} {name}{hint}", advice=f"known: {', '.join(known)}")
+
+
+def shown(settings: Settings, name: str) -> object:
+    """Return a setting's value as results show it: a switch is on or off."""
+    value = getattr(settings, name)
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
 
 
 def did_you_mean(word: str, known: list[str]) -> str:
@@ -318,7 +133,5 @@ def markdown() -> str:
     """Render the table for the README."""
     lines = ["| option | default | |", "|---|---|---|"]
     for row in TABLE:
-        lines.append(
-            f"| `{f'{row.option} {row.metavar}'.rstrip()}` | {row.shown_default or row.default} | {row.help} |"
-        )
+        lines.append(f"| `{f'{row.option} {row.metavar}'.rstrip()}` | {row.shown_default} | {row.help} |")
     return "\n".join(lines)

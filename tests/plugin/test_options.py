@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from eval_runs import Evals, program, shell, stand_in, turn, write
 
-from pytest_kiro.settings.table import TABLE, Setting
+from pytest_kiro.settings.rows import TABLE, Setting
 
 #: Three values of each setting, as they are written and as they are read.
 VALUES: dict[str, list[tuple[str, Any]]] = {
@@ -26,7 +26,7 @@ VALUES: dict[str, list[tuple[str, Any]]] = {
         ("--social=github", ("--social=github",)),
     ],
     "login_timeout": [("1", 1.0), ("2.5", 2.5), ("30", 30.0)],
-    "open_browser": [("off", "off"), ("off", "off"), ("on", "on")],
+    "open_browser": [("off", False), ("off", False), ("on", True)],
     "agent": [("one", "one"), ("two", "two"), ("three", "three")],
     "model": [("one", "one"), ("two", "two"), ("three", "three")],
     "effort": [("low", "low"), ("xhigh", "xhigh"), ("max", "max")],

@@ -31,7 +31,7 @@ DEFAULTS = {
     "login": "auto",
     "login_args": None,
     "login_timeout": 600.0,
-    "open_browser": "off",
+    "open_browser": False,
     "agent": None,
     "model": None,
     "effort": None,
@@ -90,7 +90,7 @@ VALUES: dict[str, tuple[dict[str, object], list[str], str]] = {
         "arguments as in a shell, such as '--license free'",
     ),
     "login_timeout": ({"60": 60.0}, ["0", "never", "-1"], "a number of seconds above 0"),
-    "open_browser": ({"on": "on", "off": "off"}, ["", "yes", "evals"], "one of on, off"),
+    "open_browser": ({"on": True, "off": False}, ["", "yes", "evals"], "one of on, off"),
     "agent": ({"reviewer": "reviewer"}, ["", " "], "a value that is not blank"),
     "model": ({"claude-sonnet": "claude-sonnet"}, [""], "a value that is not blank"),
     "effort": ({"low": "low", "max": "max"}, ["", "huge"], "one of low, medium, high, xhigh, max"),
@@ -153,7 +153,8 @@ def test_a_wrong_value_is_named_with_its_origin_and_what_is_wanted(name: str, te
     ):
         with pytest.raises(SettingsError) as caught:
             read(**settings)
-        assert str(caught.value) == f"{origin}: {text!r} is not right; wanted: {VALUES[name][2]}"
+        between = "\n" if ";" in text else "; "
+        assert str(caught.value) == f"{origin}: {text!r} is not right{between}wanted: {VALUES[name][2]}"
 
 
 @pytest.mark.parametrize("name", VALUES)

@@ -1,0 +1,200 @@
+"""Every setting once: option, ini key, environment variable, default, help and documentation come from here.
+
+It is imported in every pytest run of its environment, so it holds texts only; parsing.py knows what they mean.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+EFFORTS = ("low", "medium", "high", "xhigh", "max")
+LOGINS = ("auto", "api-key", "saved", "device", "none")
+STREAMS = ("auto", "on", "off")
+KEEPS = ("never", "on-failure", "always")
+REPLIES = ("model", "scenario")
+ENGINES = ("v1", "v2", "v3")
+OUTPUTS = ("text", "stream-json")
+
+
+class Setting:
+    """One row of the table; without a `metavar` the option is a switch, which has no value but on the command line.
+
+    `kind` is what parsing.py reads the value as, or the words of which it must be one.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        metavar: str,
+        default: str | None,
+        kind: str | tuple[str, ...],
+        help: str,
+        shown_default: str = "",
+    ) -> None:
+        self.name, self.metavar, self.default, self.kind = name, metavar, default, kind
+        self.help, self.shown_default = help, shown_default or default
+
+    @property
+    def option(self) -> str:
+        return f"--kiro-{self.name.replace('_', '-')}"
+
+    @property
+    def ini(self) -> str:
+        return f"kiro_{self.name}"
+
+    @property
+    def variable(self) -> str:
+        return f"PYTEST_KIRO_{self.name.upper()}"
+
+    @property
+    def option_keywords(self) -> dict[str, Any]:
+        """What `add_argument` is told, beside the names and the help."""
+        return {"metavar": self.metavar} if self.metavar else {"action": "store_const", "const": "on"}
+
+
+TABLE = (
+    Setting(
+        "sandbox",
+        "NAME",
+        "local",
+        "text",
+        "where Kiro works: local, daytona, or a provider that a plugin registered",
+    ),
+    Setting(
+        "cli",
+        "WHAT",
+        None,
+        "cli",
+        "official, scripted, or an absolute path in the sandbox; official on local is the kiro-cli of your PATH",
+        "scripted on local, official elsewhere",
+    ),
+    Setting(
+        "replies",
+        "WHO",
+        None,
+        REPLIES,
+        "who thinks of the answers: model, or scenario, the scripts of the stand-in; official with scenario needs no "
+        "account and spends no credits",
+        "scenario with the stand-in, else model",
+    ),
+    Setting(
+        "cli_version",
+        "VERSION",
+        None,
+        "version",
+        "the version of kiro-cli that must answer: official installs exactly this one, any other is refused",
+        "any",
+    ),
+    Setting("engine", "E", "v2", ENGINES, f"kiro-cli's engine: {', '.join(ENGINES)}"),
+    Setting(
+        "output",
+        "FORM",
+        "text",
+        OUTPUTS,
+        "what kiro-cli prints: text, or stream-json (events, shown to people as text)",
+    ),
+    Setting("scenarios", "DIR", "scenarios", "text", "folder of the stand-in's scripts, beside the tests"),
+    Setting(
+        "login",
+        "HOW",
+        "auto",
+        LOGINS,
+        "auto (already logged in, KIRO_API_KEY, a saved login, a device login where there is a terminal), api-key, "
+        "saved (by python -m pytest_kiro login), device, or none (do not look)",
+    ),
+    Setting(
+        "login_args",
+        "ARGS",
+        None,
+        "words",
+        "further arguments of kiro-cli login, such as '--license free', with which nothing has to be selected",
+        "none",
+    ),
+    Setting("login_timeout", "SECONDS", "600", "seconds", "how long a device login waits for your approval"),
+    Setting(
+        "open_browser",
+        "",
+        "off",
+        "switch",
+        "open the page of a device login in your browser",
+    ),
+    Setting("agent", "NAME", None, "text", "the Kiro agent that answers", "Kiro's own"),
+    Setting("model", "ID", None, "text", "the model that answers", "Kiro's own"),
+    Setting("effort", "LEVEL", None, EFFORTS, f"how hard it thinks: {', '.join(EFFORTS)}", "Kiro's own"),
+    Setting(
+        "trust",
+        "TOOLS",
+        "all",
+        "trust",
+        "tools that Kiro uses without asking: all, none, or names joined by commas",
+    ),
+    Setting("timeout", "SECONDS", "600", "seconds", "how long one turn may take"),
+    Setting(
+        "stall_timeout",
+        "SECONDS",
+        "off",
+        "seconds_or_off",
+        "end a turn that printed nothing for so long, or off: a quiet npm install is silent for minutes",
+    ),
+    Setting(
+        "setup_timeout",
+        "SECONDS",
+        "300",
+        "seconds",
+        "how long each step of installing and logging in may take",
+    ),
+    Setting(
+        "retries",
+        "N",
+        "1",
+        "retries",
+        "how often a conversation's first turn is run again after an infrastructure failure: 0 to 10",
+    ),
+    Setting(
+        "budget",
+        "CREDITS",
+        None,
+        "credits",
+        "refuse the next turn once the run, on all its workers, has spent so many credits; 0 refuses the first",
+        "no limit",
+    ),
+    Setting(
+        "keep_sandbox",
+        "WHEN",
+        "never",
+        KEEPS,
+        "leave the sandbox after the run and print how to get back to it: never, on-failure, always",
+    ),
+    Setting(
+        "snapshot",
+        "WHAT",
+        "none",
+        "text",
+        "Daytona: what sandboxes are made from: none (its default image), auto (built once with kiro-cli and node "
+        "in it, reused afterwards), or a snapshot's name",
+    ),
+    Setting(
+        "max_sandboxes",
+        "N",
+        None,
+        "count",
+        "Daytona: at most so many sandboxes in this run; further xdist workers share them",
+        "one for each worker",
+    ),
+    Setting("terminal", "COLSxROWS", "120x30", "size", "size of the terminal that Kiro sees"),
+    Setting(
+        "stream",
+        "WHEN",
+        "auto",
+        STREAMS,
+        "show what Kiro prints while it prints: auto (with -s), on, off",
+    ),
+    Setting(
+        "results",
+        "FILE",
+        None,
+        "text",
+        "write what became of the run, its tests and their turns to this JSON file",
+        "none",
+    ),
+)
