@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pytest_kiro import Identity, Kiro, SandboxSpec
+from pytest_kiro.agent.bench import Bench
 from pytest_kiro.agent.owner import Owner, Owners
 from pytest_kiro.kirocli import commands
 from pytest_kiro.kirocli.install import install
@@ -33,7 +34,7 @@ def bench_kiro(
         try:
             cli = install(sandbox, "scripted", timeout=60)
             identity = Identity("scripted", env={commands.API_KEY: commands.PLACEHOLDER_KEY})
-            yield Kiro(sandbox, cli, identity, chosen, owners=owners), owners, file
+            yield Kiro(Bench.set_up(sandbox, cli, identity, chosen), owners), owners, file
         finally:
             sandbox.close()
             provider.close()

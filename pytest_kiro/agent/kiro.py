@@ -1,30 +1,29 @@
-"""`Kiro`: installed, logged in, ready; turns run on it, and belong to whoever runs them."""
+"""`Kiro`: installed, logged in, ready; turns run on it, and belong to the test that runs them."""
 
 from __future__ import annotations
 
-import shlex
 import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Unpack
+from weakref import WeakKeyDictionary
 
+from pytest_kiro.agent.bench import Bench
 from pytest_kiro.agent.conversation import Conversation
-from pytest_kiro.agent.live import LiveTurn, Observer
+from pytest_kiro.agent.live import LiveTurn
 from pytest_kiro.agent.options import RunArguments
-from pytest_kiro.agent.owner import Owners
+from pytest_kiro.agent.owner import Owner, Owners
 from pytest_kiro.agent.stop import StopWhen
 from pytest_kiro.agent.workspace import Workspace
-from pytest_kiro.errors import HIDE_FRAMES, SettingsError
-from pytest_kiro.kirocli import commands
+from pytest_kiro.errors import HIDE_FRAMES
 from pytest_kiro.kirocli.install import Installation
 from pytest_kiro.login.admission import Admission
 from pytest_kiro.login.login import Identity
-from pytest_kiro.run.budget import Budget
 from pytest_kiro.sandbox.protocol import Sandbox
 from pytest_kiro.secrecy.redaction import Secrets
 from pytest_kiro.settings.table import Settings
 from pytest_kiro.turn.turn import Turn
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # it imports pexpect, which few evals need
     from pytest_kiro.terminal.expect import Terminal
 
 __tracebackhide__ = HIDE_FRAMES
@@ -46,47 +45,56 @@ class Kiro:
     ...     assert "Ada" in kiro.run("What is my name?").text
     """
 
-    def __init__(
-        self,
-        sandbox: Sandbox,
-        installation: Installation,
-        identity: Identity,
-        settings: Settings,
-        *,
-        owners: Owners,
-        observers: tuple[Observer, ...] = (),
-        budget: Budget | None = None,
-        secrets: Secrets | None = None,
-    ) -> None:
-        self.sandbox, self.installation, self.identity, self.settings = (
-            sandbox,
-            installation,
-            identity,
-            settings,
-        )
-        self.observers, self.budget = observers, budget or Budget()
-        self.admission = Admission(identity)
-        self.secrets = secrets or Secrets()
+    def __init__(self, bench: Bench, owners: Owners) -> None:
+        self.bench = bench
         self._owners = owners
         self._open: set[Conversation] = set()
+        self._mains: WeakKeyDictionary[Owner, Conversation] = WeakKeyDictionary()
         self._first = threading.Lock()
-        # A login shell sets PATH anew, so the launch script exports it whole; only the machine knows it. `pwd -P`,
-        # since Kiro notes its folder without links in it, and a session is found by its folder.
-        work = shlex.quote(f"{sandbox.home}/work")
-        told = sandbox.exec(f'mkdir -p {work} && cd {work} && printf "%s\\n" "$PATH" && pwd -P').check().output
-        path, _, self.work = told.removesuffix("\n").partition("\n")
-        self.path = ":".join(dict.fromkeys([f"{sandbox.home}/.local/bin", installation.folder, *path.split(":")]))
-
-        self.engine = commands.ENGINES[settings.engine]
-        if settings.replies == "model" and installation.scripted:
-            raise SettingsError(
-                f"--kiro-replies=model: {installation.path} is the stand-in, which has no model; leave it out, or use "
-                "--kiro-cli=official"
-            )
 
     def __repr__(self) -> str:
         scripted = ", scripted" if self.scripted else ""
         return f"<Kiro {self.version}{scripted} in {self.sandbox!r}>"
+
+    @property
+    def sandbox(self) -> Sandbox:
+        """The sandbox that it works in."""
+        return self.bench.sandbox
+
+    @property
+    def installation(self) -> Installation:
+        """The kiro-cli that answers."""
+        return self.bench.installation
+
+    @property
+    def identity(self) -> Identity:
+        """Who is logged in, and how."""
+        return self.bench.identity
+
+    @property
+    def settings(self) -> Settings:
+        """What was asked for."""
+        return self.bench.settings
+
+    @property
+    def path(self) -> str:
+        """The PATH of Kiro's process."""
+        return self.bench.path
+
+    @property
+    def work(self) -> str:
+        """The folder of its workspaces."""
+        return self.bench.work
+
+    @property
+    def admission(self) -> Admission:
+        """What turns have shown of the login."""
+        return self.bench.admission
+
+    @property
+    def secrets(self) -> Secrets:
+        """What turns must not tell."""
+        return self.bench.secrets
 
     @property
     def version(self) -> str:
@@ -96,12 +104,12 @@ class Kiro:
     @property
     def scripted(self) -> bool:
         """Whether the answers come from scenarios, by the stand-in or by the real kiro-cli, and not from a model."""
-        return self.installation.scripted or self.settings.replies == "scenario"
+        return self.bench.scripted
 
     @property
     def streams(self) -> bool:
         """Whether kiro-cli prints events (`--kiro-output=stream-json`), which are shown to people as text."""
-        return self.settings.output == "stream-json"
+        return self.bench.streams
 
     @property
     def workspace(self) -> Workspace:
@@ -151,7 +159,12 @@ class Kiro:
         ...     assert "Ada" not in kiro.conversation().run("What is my name?").text
         """
         made = Conversation(
-            self, self._owners.current(), workspace=workspace, options=options, on_end=self._open.discard
+            self.bench,
+            self._owners.current(),
+            workspace=workspace,
+            options=options,
+            kiro=self,
+            on_end=self._open.discard,
         )
         self._open.add(made)
         return made
@@ -183,7 +196,7 @@ class Kiro:
         ...         terminal.expect(pexpect.EOF)
         ...     assert terminal.exitstatus == 0
         """
-        from pytest_kiro.agent.terminal import open_terminal  # and pexpect, which few evals need
+        from pytest_kiro.agent.terminal import open_terminal
 
         return open_terminal(self._main(), argv, timeout=timeout, size=size, env=env)
 
@@ -197,6 +210,6 @@ class Kiro:
     def _main(self) -> Conversation:
         owner = self._owners.current()
         with self._first:  # two threads that begin at once mean the same conversation
-            if owner.main is None:
-                owner.main = self.conversation()
-        return owner.main
+            if owner not in self._mains:
+                self._mains[owner] = self.conversation()
+            return self._mains[owner]

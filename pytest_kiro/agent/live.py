@@ -6,48 +6,33 @@ import math
 import re
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-from pytest_kiro.agent.printed import Printed
-from pytest_kiro.agent.running import Patience, Running
-from pytest_kiro.agent.stop import compiled
-from pytest_kiro.errors import (
-    HIDE_FRAMES,
-    ConversationError,
-    LoginError,
-    NotPrinted,
-    message,
-)
+from pytest_kiro.agent.flight import Flight, Landed
+from pytest_kiro.agent.running import Limit
+from pytest_kiro.errors import HIDE_FRAMES, ConversationError, NotPrinted
+from pytest_kiro.kirocli.events import Event
 from pytest_kiro.kirocli.evidence import LOGIN_WITHIN, waits_for_login
-from pytest_kiro.terminal.attach import Attached
+from pytest_kiro.turn.calls import compiled
 from pytest_kiro.turn.causes import Cause, Ending
 from pytest_kiro.turn.errors import TurnFailed, TurnTimeout
+from pytest_kiro.turn.transcript import ToolCall
 from pytest_kiro.turn.turn import Turn
-
-if TYPE_CHECKING:
-    from pytest_kiro.agent.conversation import Conversation
-    from pytest_kiro.kirocli.events import Event
-    from pytest_kiro.turn.transcript import ToolCall
 
 __tracebackhide__ = HIDE_FRAMES
 #: Characters before the latest chunk in which something that is looked for may have begun.
 _OVERLAP = 64 * 1024
-#: Seconds of silence after which what looked like the beginning of a secret is shown.
-_HELD_FOR = 1.0
 #: Characters that `expect` looks at.
 _SEARCHED = 1024 * 1024
 
 
-class Observer(Protocol):
-    """Told what happens, as it happens; an observer's exception ends the turn and is raised."""
+class Stop(Limit, Protocol):
+    """A condition that is asked of a turn while it runs."""
 
-    def started(self, conversation: Conversation, prompt: str) -> None: ...
-
-    def printed(self, live: LiveTurn, text: str) -> None: ...
-
-    def finished(self, turn: Turn) -> None: ...
+    @property
+    def holds(self) -> Callable[[LiveTurn], object]: ...
 
 
 class LiveTurn:
@@ -67,27 +52,20 @@ class LiveTurn:
 
     def __init__(
         self,
-        pty: Attached,
-        printed: Printed,
-        patience: Patience,
+        flight: Flight,
         *,
-        prompt: str,
-        name: str,
+        stops: Sequence[Stop],
         check: bool,
-        observers: tuple[Observer, ...],
-        complete: Callable[[LiveTurn], Turn],
-        abandon: Callable[[], None],
-        release: Callable[[], None],
-        refusal: Callable[[Turn], LoginError | None] = lambda turn: None,
+        landed: Callable[[Landed], None],
+        over: Callable[[str], None],
     ) -> None:
-        self.prompt, self.name = prompt, name
-        #: All that was read, for whoever makes the turn a value.
-        self.printed = printed
+        # `landed` is told what came of the turn, `over` that the next one may begin, or why none can.
+        self.prompt, self.name = flight.request.prompt, flight.name
         #: The end of what was printed: the latest chunk, and some of what came before it.
         self.recent = ""
-        self._running = Running(pty, patience, self._look)
-        self._conditions, self._check, self._observers = patience.conditions, check, observers
-        self._complete, self._abandon, self._release, self._refusal = complete, abandon, release, refusal
+        self._flight, self._stops, self._check, self._landed, self._over = flight, stops, check, landed, over
+        self._printed, self._running = flight.printed, flight.running
+        self._running.on_silence = self._look
         self._drained = self._aborted = False
         self._turn: Turn | None = None
         self._beginning = ""
@@ -116,27 +94,27 @@ class LiveTurn:
     @property
     def output(self) -> str:
         """What was printed so far, as `Turn.output` will have it."""
-        return self.printed.text
+        return self._printed.text
 
     @property
     def raw(self) -> bytes:
         """The same as bytes, as `Turn.raw` will have it."""
-        return self.printed.data
+        return self._printed.data
 
     @property
     def truncated(self) -> bool:
         """Whether the middle of it was not kept."""
-        return self.printed.truncated
+        return self._printed.truncated
 
     @property
     def events(self) -> list[Event]:
         """What Kiro told so far, in order."""
-        return self.printed.events
+        return self._printed.events
 
     @property
     def announced(self) -> list[ToolCall]:
         """The tool calls that were announced so far, as far as the announcement tells; they may already run."""
-        return list(self.printed.announced)
+        return list(self._printed.announced)
 
     @property
     def turn(self) -> Turn:
@@ -188,14 +166,14 @@ class LiveTurn:
         ...     with kiro.stream("Refactor the parser.") as live:
         ...         live.expect(r"(?i)plan", timeout=60)
         """
-        wanted = compiled(pattern, "live.expect")
+        wanted = compiled(pattern, f"live.expect({pattern!r}):")
         until = math.inf if timeout is None else time.monotonic() + timeout
         while (found := wanted.search(text := "".join(self._unexpected))) is None:
             news = self._pump(until)
             if news is None or (not news and time.monotonic() >= until):
                 when = "before its turn ended" if news is None else f"within {timeout:g} s"
                 what = f"{self.name}: Kiro did not print {wanted.pattern!r} {when}"
-                raise NotPrinted(message(what, output=self.output, advice="look at what it printed instead"))
+                raise NotPrinted(what, output=self.output, advice="look at what it printed instead")
         self._unexpected = deque([text[found.end() :]])
         self._size = len(self._unexpected[0])
         return found
@@ -213,9 +191,9 @@ class LiveTurn:
         if not self._running.over:
             self._aborted = True
             try:
-                self._running.kill()
+                self._flight.abandon()
             finally:
-                self._abandon()
+                self._over("a turn of it was broken off")
 
     def conclude(self) -> None:
         """Wait for the end and make the turn a value; idempotent."""
@@ -226,25 +204,25 @@ class LiveTurn:
         if self._turn is not None:
             return  # a condition has finished it
         try:
-            self._turn = self._complete(self)
-            for observer in self._observers:
-                observer.finished(self._turn)
+            landed = self._flight.land()
+            self._turn = landed.turn
+            self._landed(landed)
         finally:
-            self._release()  # only now: an observer that ran another turn would be told of that one, for ever
+            self._over("")  # only now: an observer that ran another turn would be told of that one, for ever
 
     def check(self) -> None:
         """Raise when the turn failed and is to be checked."""
         turn = self.turn
         if not self._check or turn.status in ("completed", "stopped"):
             return
-        if refusal := self._refusal(turn):
+        if refusal := self._flight.refusal(turn):
             raise refusal
         advice = "kiro.run(..., check=False) returns such a turn instead of raising"
         if turn.cause and turn.cause.advice:
             advice = f"{turn.cause.advice}; {advice}"
         printed = turn.output if not turn.diagnostics else f"{turn.output.rstrip()}\n{turn.diagnostics}"
-        text = message(f"{self.name}: {turn.summary}: {turn.detail}", output=printed, advice=advice)
-        raise (TurnTimeout if turn.status == "timed_out" else TurnFailed)(text, turn)
+        error = TurnTimeout if turn.status == "timed_out" else TurnFailed
+        raise error(f"{self.name}: {turn.summary}: {turn.detail}", turn, output=printed, advice=advice)
 
     def _pump(self, until: float = math.inf) -> str | None:
         """Return what is printed next, "" when nothing was until then, None when the program has ended."""
@@ -254,12 +232,12 @@ class LiveTurn:
             if self._drained:
                 self._running.end()
                 return None
-            waits = self.printed.waits
-            data = self._running.read(min(until, time.monotonic() + _HELD_FOR) if waits else until)
+            waits = self._printed.waits
+            data = self._running.read(min(until, time.monotonic() + self._flight.held_for) if waits else until)
             self._drained = data == b""
             if data is not None:
-                return self._take(self.printed.feed(data, final=self._drained))
-            return self._take(self.printed.release()) if waits else ""
+                return self._take(self._printed.feed(data, final=self._drained))
+            return self._take(self._printed.release()) if waits else ""
         except BaseException:
             self.abort()
             raise
@@ -272,17 +250,16 @@ class LiveTurn:
             self._size += len(text)
             while self._size > _SEARCHED and len(self._unexpected) > 1:
                 self._size -= len(self._unexpected.popleft())
-            for observer in self._observers:
-                observer.printed(self, text)
+            self._flight.tell(text)
         self._look()
         return text
 
     def _look(self) -> None:
         """Stop it when one of the conditions holds."""
-        for condition in self._conditions if self._running.ending is None else ():
-            if condition.holds(self):
-                where = f"at byte {self.printed.raw.size} of its output, after {self.duration:.1f} s"
-                self._running.stop(Ending("stopped", Cause.STOPPED, detail=f"{condition.name} stopped it {where}"))
+        for stop in self._stops if self._running.ending is None else ():
+            if stop.holds(self):
+                where = f"at byte {self._printed.raw.size} of its output, after {self.duration:.1f} s"
+                self._running.stop(Ending("stopped", Cause.STOPPED, detail=f"{stop.name} stopped it {where}"))
                 return
 
     def _look_for_login(self, text: str) -> None:

@@ -1,4 +1,4 @@
-"""Who a conversation belongs to: whoever runs the turn (contract O).
+"""Who a conversation belongs to (contract O): the test or fixture that runs its turns.
 
 An owner is one attempt of a test together with its function-scoped fixtures, or one instance of a wider
 fixture while it is set up or torn down. The plugin says when; nothing here knows pytest.
@@ -10,14 +10,19 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from pytest_kiro.errors import ConversationError
+from pytest_kiro.standin.scenario import Reply
+from pytest_kiro.turn.turn import Turn
 
-if TYPE_CHECKING:
-    from pytest_kiro.agent.conversation import Conversation
-    from pytest_kiro.standin.scenario import Reply
-    from pytest_kiro.turn.turn import Turn
+
+class Owned(Protocol):
+    """A conversation, as far as its owner knows it."""
+
+    turns: list[Turn]
+
+    def end(self) -> None: ...
 
 
 @dataclass(eq=False)
@@ -37,27 +42,26 @@ class Owner:
     run_args: Callable[[], Mapping[str, Any]] = dict
     wide: bool = False
     answer: Reply | None = None
-    main: Conversation | None = None
-    conversations: list[Conversation] = field(default_factory=list)
+    conversations: list[Owned] = field(default_factory=list)
     ended: bool = False
     #: The numbers by which a scenario knows its conversations and its terminals, and who has begun to use theirs.
     _counter: Iterator[int] = field(default_factory=lambda: itertools.count(1))
-    _numbers: dict[Conversation, int] = field(default_factory=dict)
-    _begun: set[Conversation] = field(default_factory=set)
+    _numbers: dict[Owned, int] = field(default_factory=dict)
+    _begun: set[Owned] = field(default_factory=set)
 
-    def enter(self, conversation: Conversation) -> None:
+    def enter(self, conversation: Owned) -> None:
         """Note one more conversation, and give it its number."""
         self.conversations.append(conversation)
         self._numbers[conversation] = next(self._counter)
 
-    def begin(self, conversation: Conversation) -> int:
+    def begin(self, conversation: Owned) -> int:
         """Return the number of a conversation that runs a turn."""
         self._begun.add(conversation)
         if conversation not in self._numbers:  # a terminal came first
             self._numbers[conversation] = next(self._counter)
         return self._numbers[conversation]
 
-    def number_for_terminal(self, conversation: Conversation) -> int:
+    def number_for_terminal(self, conversation: Owned) -> int:
         """Return the next number, which is that of its conversation if no turn has begun that yet."""
         unused = None if conversation in self._begun else self._numbers.pop(conversation, None)
         return next(self._counter) if unused is None else unused
@@ -75,7 +79,7 @@ class Owner:
 
 
 class Owners:
-    """The stack of those who may run a turn now; the innermost owns it."""
+    """The stack of owners that may run a turn now; the innermost owns it."""
 
     def __init__(self) -> None:
         self._stack: list[Owner] = []
@@ -89,10 +93,10 @@ class Owners:
             self._stack.remove(owner)
 
     def current(self) -> Owner:
-        """Return who runs now; `ConversationError` outside of tests and fixtures."""
+        """Return the owner that runs now; `ConversationError` outside of tests and fixtures."""
         if not self._stack:
             raise ConversationError(
-                "no test and no fixture is running, so no conversation can take this turn; "
-                "call kiro.run in a test or in a fixture, not in a hook or at import time"
+                "no test and no fixture is running, so no conversation can take this turn",
+                advice="call kiro.run in a test or in a fixture, not in a hook or at import time",
             )
         return self._stack[-1]

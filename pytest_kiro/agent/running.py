@@ -1,42 +1,53 @@
-"""A program in its terminal: read with patience, and ended more and more firmly when that is over."""
+"""Reads a program in its terminal with patience, and ends it more and more firmly."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Protocol
 
-from pytest_kiro.agent.stop import Condition
 from pytest_kiro.errors import KiroError, LaunchError, PtyClosed, SandboxError, SandboxTimeout
+from pytest_kiro.settings.waits import Waits
 from pytest_kiro.terminal.attach import Attached
 from pytest_kiro.turn.causes import Cause, Ending
+from pytest_kiro.turn.transcript import ToolCall
 
-#: Seconds that Kiro has to write its records after Ctrl-C, and then after SIGTERM, before it is killed.
-GRACE, LAST_GRACE = 5.0, 2.0
-#: Seconds after which Ctrl-C is pressed once more, since a program that just begins may not hear the first; and those
-#: that one which had not begun is waited for.
-_PRESS_AGAIN, _BEFORE_IT_BEGAN = 2.0, 1.0
+
+class Limit(Protocol):
+    """What may stop a turn, as far as it can be known without looking at its text."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def silence(self) -> float | None: ...
+
+    @property
+    def recorded(self) -> Callable[[Iterable[ToolCall]], bool] | None: ...
 
 
 @dataclass(frozen=True)
 class Patience:
-    """Seconds that a turn may take, and may be silent (None: as long as it likes), and what stops it."""
+    """Seconds that a turn may take, and may be silent (None: without end), and what stops it."""
 
     timeout: float
     stall_timeout: float | None = None
-    conditions: Sequence[Condition] = ()
+    limits: Sequence[Limit] = ()
+    waits: Waits = field(default_factory=Waits)
 
 
 class Running:
-    """A program that runs; `ending` is set when somebody or something ended it.
+    """A program that runs; `ending` is set when it was ended from outside.
 
-    `look` is called when a condition's silence is over.
+    `on_silence` is called when a limit's silence is over.
     """
 
-    def __init__(self, pty: Attached, patience: Patience, look: Callable[[], None]) -> None:
-        self._pty, self._patience, self._look = pty, patience, look
+    def __init__(self, pty: Attached, patience: Patience) -> None:
+        self._pty, self._patience = pty, patience
+        self.on_silence: Callable[[], None] = lambda: None
         self.ending: Ending | None = None
         self.exit_code: int | None = None
         self.over = False
@@ -98,8 +109,9 @@ class Running:
         if self._grace is not None or self.over:
             return
         self.ending = ending
-        grace = GRACE if self._pty.started else min(GRACE, _BEFORE_IT_BEGAN)
-        self._grace, self._press = time.monotonic() + grace, time.monotonic() + _PRESS_AGAIN
+        waits = self._patience.waits
+        grace = waits.grace if self._pty.started else min(waits.grace, waits.before_it_began)
+        self._grace, self._press = time.monotonic() + grace, time.monotonic() + waits.press_again
         try:
             self._pty.write(b"\x03")
         except (PtyClosed, SandboxTimeout):
@@ -125,7 +137,7 @@ class Running:
         if self._grace is not None:
             return min(self._grace, self._press) - now
         stalled = math.inf if patience.stall_timeout is None else self._last_sign + patience.stall_timeout
-        silences = [condition.silence for condition in patience.conditions if condition.silence is not None]
+        silences = [limit.silence for limit in patience.limits if limit.silence is not None]
         quiet = max(self._last_byte, self._last_look) + min(silences, default=math.inf)
         return min(self._started + patience.timeout, stalled, quiet) - now
 
@@ -143,7 +155,7 @@ class Running:
         if self.duration >= self._patience.timeout:
             self.stop(self._out_of_time(f"its time of {self._patience.timeout:g} s was over"))
         elif stall is None or self._last_look - self._last_sign < stall:
-            self._look()
+            self.on_silence()
         elif not self._stirs(stall):
             detail = f"it printed nothing for {stall:g} s, and wrote nothing into its session store"
             self.stop(Ending("timed_out", Cause.STALLED, detail=detail))
@@ -169,7 +181,7 @@ class Running:
         if self._terminated or (self.ending is not None and self.ending.status == "lost"):
             return False  # of what is lost, the status of its own end is looked for
         self._terminated = True
-        self._grace = time.monotonic() + LAST_GRACE
+        self._grace = time.monotonic() + self._patience.waits.last_grace
         return self._pty.terminate()
 
     def _wait(self) -> int | None:

@@ -12,16 +12,13 @@ returns is taken as true or false. Several may be given in a list; the first tha
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from pytest_kiro.turn.calls import walk
-
-if TYPE_CHECKING:
-    from pytest_kiro.agent.live import LiveTurn
-    from pytest_kiro.turn.transcript import ToolCall
+from pytest_kiro.agent.live import LiveTurn
+from pytest_kiro.turn.calls import compiled, walk
+from pytest_kiro.turn.transcript import ToolCall
 
 
 @dataclass(frozen=True)
@@ -47,7 +44,7 @@ class Condition:
 
 
 #: What `stop_when` takes.
-StopWhen = Condition | Callable[["LiveTurn"], object] | Sequence[Condition | Callable[["LiveTurn"], object]] | None
+StopWhen = Condition | Callable[[LiveTurn], object] | Sequence[Condition | Callable[[LiveTurn], object]] | None
 
 
 def on_command(pattern: str) -> Condition:
@@ -60,7 +57,7 @@ def on_command(pattern: str) -> Condition:
     >>> on_command(r"rm -rf").name
     "on_command('rm -rf')"
     """
-    wanted = compiled(pattern, "on_command")
+    wanted = compiled(pattern, f"on_command({pattern!r}):")
 
     def among(calls: Iterable[ToolCall]) -> bool:
         return any(call.command is not None and wanted.search(call.command) for call in walk(calls))
@@ -74,7 +71,7 @@ def on_text(pattern: str) -> Condition:
     >>> on_text("I give up").name
     "on_text('I give up')"
     """
-    wanted = compiled(pattern, "on_text")
+    wanted = compiled(pattern, f"on_text({pattern!r}):")
     return Condition(f"on_text({pattern!r})", lambda live: wanted.search(live.recent))
 
 
@@ -119,11 +116,3 @@ def _condition(one: object) -> Condition:
 
 def _is_number(value: object, kind: Any) -> bool:
     return isinstance(value, kind) and not isinstance(value, bool)
-
-
-def compiled(pattern: str | re.Pattern[str], name: str) -> re.Pattern[str]:
-    """Return a pattern; `ValueError` in few words for what is none, told as of `name`."""
-    try:
-        return re.compile(pattern)
-    except (re.error, TypeError) as error:
-        raise ValueError(f"{name}({pattern!r}): no regular expression: {error}") from None

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import math
 import re
-import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from secrets import token_hex
+from typing import Any
 
-from pytest_kiro.agent.collect import clear
-from pytest_kiro.agent.prepare import answers
+from pytest_kiro.agent.aftermath import clear
+from pytest_kiro.agent.bench import Bench
+from pytest_kiro.agent.conversation import Conversation
+from pytest_kiro.agent.flight import answers
 from pytest_kiro.errors import HIDE_FRAMES
 from pytest_kiro.kirocli import commands
 from pytest_kiro.standin import scenario
 from pytest_kiro.terminal.attach import attach
 from pytest_kiro.terminal.expect import Terminal, check_size
 from pytest_kiro.terminal.launch import Launch
-
-if TYPE_CHECKING:
-    from pytest_kiro.agent.conversation import Conversation
-    from pytest_kiro.agent.kiro import Kiro
 
 __tracebackhide__ = HIDE_FRAMES
 
@@ -34,47 +32,47 @@ def open_terminal(
     env: Mapping[str, str] | None,
 ) -> Terminal:
     """Start kiro-cli with these arguments in the workspace of `conversation`, which closes the terminal at its end."""
-    kiro = conversation.kiro
-    _check_arguments(kiro, argv)
+    bench = conversation.bench
+    _check_arguments(bench, argv)
     _check_timeout(timeout)
-    size = kiro.settings.terminal if size is None else check_size(size)
+    size = bench.settings.terminal if size is None else check_size(size)
     options = conversation.options().merged({"env": env}, "kiro.terminal")
     talks = commands.is_chat(argv)
     if talks:
-        kiro.admission.check()
-    reply, note = _reply(conversation) if talks and kiro.scripted else (None, "")
-    nonce = secrets.token_hex(8)
+        bench.admission.check()
+    reply, note = _reply(conversation) if talks and bench.scripted else (None, "")
+    nonce = token_hex(8)
     folder = f".local/state/{nonce}"
-    files, scripted = answers(kiro, folder, reply)
-    variables = {"PATH": kiro.path, **commands.QUIET, **options.env, **scripted}
-    hidden = {name: value for name, value in variables.items() if kiro.secrets(value) != value}
+    files, scripted = answers(bench, folder, reply)
+    variables = {"PATH": bench.path, **commands.QUIET, **options.env, **scripted}
+    hidden = {name: value for name, value in variables.items() if bench.secrets(value) != value}
     launch = Launch(
-        argv=(kiro.installation.path, *commands.typed(kiro.engine, argv)),
+        argv=(bench.installation.path, *commands.typed(bench.engine, argv)),
         workspace=conversation.workspace.path,
         folder=folder,
         nonce=nonce,
         stdin=None,
         env={name: value for name, value in variables.items() if name not in hidden},
-        hidden_env={**kiro.identity.env, **hidden},
+        hidden_env={**bench.identity.env, **hidden},
         files=files,
     )
     with ExitStack() as undo:
-        undo.callback(clear, kiro.sandbox, launch)
-        spending = kiro.budget.admit(conversation.owner.name) if talks else None
+        undo.callback(clear, bench.sandbox, launch)
+        spending = bench.budget.admit(conversation.owner.name) if talks else None
         if spending is not None:
-            undo.callback(kiro.budget.settle, spending, None)
-        kiro.sandbox.keep_alive(max(kiro.settings.timeout, timeout or 0.0))
-        pty = attach(kiro.sandbox, launch, size=size)
+            undo.callback(bench.budget.settle, spending, None)
+        bench.sandbox.keep_alive(max(bench.settings.timeout, timeout or 0.0))
+        pty = attach(bench.sandbox, launch, size=size)
         undo.callback(pty.close)
-        undo.callback(kiro.admission.keep_in_step)
-        if spending is not None and not kiro.scripted:
-            undo.callback(kiro.budget.forfeit, spending)  # nobody tells what a chat cost
+        undo.callback(bench.admission.keep_in_step)
+        if spending is not None and not bench.scripted:
+            undo.callback(bench.budget.forfeit, spending)  # nobody tells what a chat cost
         terminal = Terminal(
             pty,
             ("kiro-cli", *launch.argv[1:]),
             timeout=timeout,
             size=size,
-            secrets=kiro.secrets,
+            secrets=bench.secrets,
             note=note,
             release=undo.pop_all().close,
         )
@@ -84,7 +82,7 @@ def open_terminal(
 
 def _reply(conversation: Conversation) -> tuple[scenario.Reply | None, str]:
     """Return what a scripted chat answers, or what is to be said when it has nothing to answer: it may need nothing."""
-    owner, settings = conversation.owner, conversation.kiro.settings
+    owner, settings = conversation.owner, conversation.bench.settings
     if owner.answer is not None:
         return owner.answer, ""
     number = owner.number_for_terminal(conversation)
@@ -96,15 +94,15 @@ def _reply(conversation: Conversation) -> tuple[scenario.Reply | None, str]:
     return None, f"it could not answer a prompt, since no scenario is there for it: {file} needs {wanted}"
 
 
-def _check_arguments(kiro: Kiro, argv: Sequence[Any]) -> None:
-    known = [value for value in kiro.identity.env.values() if value]
+def _check_arguments(bench: Bench, argv: Sequence[Any]) -> None:
+    known = [value for value in bench.identity.env.values() if value]
     for number, argument in enumerate(argv, 1):
         where = f"argument {number} of kiro.terminal"
         if not isinstance(argument, str):
             raise TypeError(f"{where} is of the type {type(argument).__name__}; wanted: a str for each word")
         if found := re.search("[\0\ud800-\udfff]", argument):
             raise ValueError(f"{where} has {found[0]!r} at position {found.start()}, which no program can be given")
-        if kiro.secrets(argument) != argument or any(value in argument for value in known):
+        if bench.secrets(argument) != argument or any(value in argument for value in known):
             raise ValueError(f"{where} has a secret in it, which every process in the sandbox could read; use env=")
 
 

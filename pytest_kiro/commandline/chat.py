@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from pytest_kiro.agent.bench import Bench
 from pytest_kiro.agent.conversation import Conversation
 from pytest_kiro.agent.kiro import Kiro
 from pytest_kiro.agent.owner import Owner, Owners
@@ -31,7 +32,7 @@ def run(options: Mapping[str, str | None]) -> int:
             owner.answer = Reply(((_STAND_IN,),))
         owners = Owners()
         owners.push(owner)
-        kiro = Kiro(here.sandbox, here.cli, identity, settings, owners=owners, secrets=here.secrets)
+        kiro = Kiro(Bench.set_up(here.sandbox, here.cli, identity, settings, secrets=here.secrets), owners)
         try:
             say("Agent ready. Press Ctrl+C at any time to exit.")
             _converse(kiro)

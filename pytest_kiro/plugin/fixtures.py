@@ -98,6 +98,7 @@ def kiro_login(
 @pytest.fixture(scope="session")
 def kiro(request: pytest.FixtureRequest) -> Iterator[Kiro]:
     """Kiro, installed, logged in, ready: every test starts clean on it, in a workspace of its own."""
+    from pytest_kiro.agent.bench import Bench
     from pytest_kiro.agent.kiro import Kiro
 
     # Asked for here and not as arguments: pytest resolves those anew for every test, and with six more names
@@ -109,16 +110,16 @@ def kiro(request: pytest.FixtureRequest) -> Iterator[Kiro]:
     state = request.config.stash[STATE]
     state.stop_gently()  # again, for a sandbox of somebody's own
     with _InFewWords(request.config):
-        kiro = Kiro(
+        bench = Bench.set_up(
             kiro_sandbox,
             kiro_cli,
             kiro_login,
             kiro_settings,
-            owners=state.owners,
-            observers=tuple(state.observers),
             budget=state.budget,
             secrets=state.secrets,
+            observers=state.observers,
         )
+        kiro = Kiro(bench, state.owners)
     try:
         yield kiro
     finally:

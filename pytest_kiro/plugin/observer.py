@@ -8,8 +8,7 @@ from weakref import WeakKeyDictionary
 from pytest_kiro.records.turns import begun, ended
 
 if TYPE_CHECKING:
-    from pytest_kiro.agent.conversation import Conversation
-    from pytest_kiro.agent.live import LiveTurn
+    from pytest_kiro.agent.bench import Conversing
     from pytest_kiro.agent.owner import Owner
     from pytest_kiro.secrecy.redaction import Secrets
     from pytest_kiro.turn.turn import Turn
@@ -26,7 +25,7 @@ class Notes:
         self.unsent: list[dict[str, Any]] = []
         #: By the name of a test, which attempt at it runs.
         self.attempts: dict[str, int] = {}
-        self._latest: WeakKeyDictionary[Conversation, dict[str, Any]] = WeakKeyDictionary()
+        self._latest: WeakKeyDictionary[Conversing, dict[str, Any]] = WeakKeyDictionary()
         self._owners: WeakKeyDictionary[Owner, int] = WeakKeyDictionary()
         self._known = 0
 
@@ -36,7 +35,7 @@ class Notes:
         self.unsent.clear()
         return taken
 
-    def started(self, conversation: Conversation, prompt: str) -> None:
+    def started(self, conversation: Conversing, prompt: str) -> None:
         owner = conversation.owner
         if owner not in self._owners:
             self._known += 1
@@ -50,9 +49,9 @@ class Notes:
         self.unsent.append(record)
         self._hook.pytest_kiro_turn_started(kiro=conversation.kiro, prompt=prompt)
 
-    def printed(self, live: LiveTurn, text: str) -> None:
+    def printed(self, conversation: Conversing, text: str) -> None:
         pass
 
-    def finished(self, turn: Turn) -> None:
-        ended(self._latest[turn.conversation], turn, self._secrets)
-        self._hook.pytest_kiro_turn_finished(kiro=turn.conversation.kiro, turn=turn)
+    def finished(self, conversation: Conversing, turn: Turn) -> None:
+        ended(self._latest[conversation], turn, self._secrets)
+        self._hook.pytest_kiro_turn_finished(kiro=conversation.kiro, turn=turn)

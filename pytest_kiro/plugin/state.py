@@ -13,7 +13,7 @@ import pytest
 from pytest_kiro.plugin.xdist import worker_input
 
 if TYPE_CHECKING:
-    from pytest_kiro.agent.live import Observer
+    from pytest_kiro.agent.bench import Observer
     from pytest_kiro.agent.owner import Owners
     from pytest_kiro.login.exchange import Exchange
     from pytest_kiro.plugin.progress import Progress

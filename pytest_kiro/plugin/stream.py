@@ -8,8 +8,7 @@ from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pytest_kiro.agent.conversation import Conversation
-    from pytest_kiro.agent.live import LiveTurn
+    from pytest_kiro.agent.bench import Conversing
     from pytest_kiro.secrecy.redaction import Secrets
     from pytest_kiro.settings.table import Settings
     from pytest_kiro.turn.turn import Turn
@@ -31,16 +30,16 @@ class Stream:
         on = settings.stream == "on" or (settings.stream == "auto" and config.getoption("capture", "no") == "no")
         return [cls(config, secrets, prefixed=settings.worker != "main")] if on else []
 
-    def started(self, conversation: Conversation, prompt: str) -> None:
+    def started(self, conversation: Conversing, prompt: str) -> None:
         name = conversation.owner.name.rpartition("::")[2]
         first, *more = prompt.strip().splitlines()
         self._write(name, f"\n{name} asks: {first}{' …' if more else ''}\n")
 
-    def printed(self, live: LiveTurn, text: str) -> None:
-        self._write(live.name.rpartition("::")[2], text)
+    def printed(self, conversation: Conversing, text: str) -> None:
+        self._write(conversation.owner.name.rpartition("::")[2], text)
 
-    def finished(self, turn: Turn) -> None:
-        name = turn.conversation.owner.name.rpartition("::")[2]
+    def finished(self, conversation: Conversing, turn: Turn) -> None:
+        name = conversation.owner.name.rpartition("::")[2]
         ended = "" if turn.output.endswith("\n") or not turn.output else "\n"
         self._write(name, f"{ended}{name}: {turn.summary}\n")
 

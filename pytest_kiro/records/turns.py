@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_kiro.records.plain import clean, cut, cut_values
 
 if TYPE_CHECKING:
-    from pytest_kiro.agent.conversation import Conversation
+    from pytest_kiro.agent.bench import Conversing
     from pytest_kiro.secrecy.redaction import Secrets
     from pytest_kiro.turn.transcript import ToolCall
     from pytest_kiro.turn.turn import Turn
@@ -22,31 +22,31 @@ BROKEN_OFF = "broken off"
 
 
 def begun(
-    conversation: Conversation, prompt: str, *, owner: int, attempt: int, full: bool, hide: Secrets
+    conversation: Conversing, prompt: str, *, owner: int, attempt: int, full: bool, hide: Secrets
 ) -> dict[str, Any]:
     """Return the record of a turn that has begun.
 
     `owner` tells owners of one process apart, of which several may have one name; `full` has all in it that
     `--kiro-results` tells.
     """
-    kiro, owned = conversation.kiro, conversation.owner
+    bench, owned = conversation.bench, conversation.owner
     record: dict[str, Any] = {
         "status": BROKEN_OFF,
         "kind": "",
         "infrastructure": False,
-        "scripted": kiro.scripted,
-        "stand_in": kiro.installation.scripted,
-        "version": kiro.version,
-        "login": hide(kiro.identity.described),
+        "scripted": bench.scripted,
+        "stand_in": bench.installation.scripted,
+        "version": bench.installation.version,
+        "login": hide(bench.identity.described),
         "fixture": owned.name if owned.wide else None,
         "name": owned.name,
-        "worker": kiro.settings.worker,
+        "worker": bench.settings.worker,
         "credits": None,
         "retried": False,
     }
     if full:
         number = owned.conversations.index(conversation) + 1
-        about = {"conversation": number, "engine": kiro.engine.name, **_cut("prompt", hide(prompt))}
+        about = {"conversation": number, "engine": bench.engine.name, **_cut("prompt", hide(prompt))}
         # JSON, since what xdist sends knows less than Python: no lone surrogates, no great numbers.
         record |= {"owner": owner, "attempt": attempt, "file": str(owned.file)}
         record["full"] = json.dumps(clean(about))

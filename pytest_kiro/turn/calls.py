@@ -63,7 +63,7 @@ class ToolCalls(tuple[ToolCall, ...]):
         """
         if status is not None and status not in get_args(ToolStatus):
             raise ValueError(f"status={status!r} is not right; wanted: one of {', '.join(get_args(ToolStatus))}")
-        searched = None if pattern is None else _compiled(pattern)
+        searched = None if pattern is None else compiled(pattern, f"pattern={pattern!r} is")
         globbed = None if path is None else _glob(_relative(path, self.folder))
 
         def fits(call: ToolCall) -> bool:
@@ -184,11 +184,12 @@ def _texts(call: ToolCall, paths: list[str]) -> Iterator[str]:
         yield pattern
 
 
-def _compiled(pattern: str) -> re.Pattern[str]:
+def compiled(pattern: str | re.Pattern[str], shown: str) -> re.Pattern[str]:
+    """Return a pattern; `ValueError` in few words for what is none, which begins with `shown`."""
     try:
         return re.compile(pattern)
-    except re.error as error:
-        raise ValueError(f"pattern={pattern!r} is no regular expression: {error}") from None
+    except (re.error, TypeError) as error:
+        raise ValueError(f"{shown} no regular expression: {error}") from None
 
 
 def _glob(path: str) -> re.Pattern[str]:

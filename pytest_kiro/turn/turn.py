@@ -1,23 +1,31 @@
-"""A turn: what was asked, what Kiro said and did, and how it ended. A value; nothing in it asks a machine."""
+"""A turn as a value: what was asked, what Kiro said and did, and how it ended."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
-from pytest_kiro.errors import HIDE_FRAMES, SandboxError
+from pytest_kiro.errors import HIDE_FRAMES, ConversationError, SandboxError
 from pytest_kiro.turn.calls import Commands, ToolCalls
 from pytest_kiro.turn.causes import Cause, Status, exit_name
 from pytest_kiro.turn.changes import Changes, Paths
 
-if TYPE_CHECKING:
-    from pytest_kiro.agent.conversation import Conversation
-    from pytest_kiro.agent.workspace import Workspace
-
 __tracebackhide__ = HIDE_FRAMES
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+class Home(Protocol):
+    """The conversation that a turn belongs to, as far as a value knows it."""
+
+    # `Any`, since a value stands below the machines: the types are those of agent/conversation.py.
+    @property
+    def workspace(self) -> Any: ...
+
+    @property
+    def run(self) -> Callable[..., Turn]: ...
+
+
+@dataclass(frozen=True, repr=False)
 class Turn:
     """One prompt and all that came of it.
 
@@ -65,14 +73,28 @@ class Turn:
     version: str
     session_id: str | None
     known_changes: Changes | None
-    workspace: Workspace
-    conversation: Conversation
-    warnings: tuple[str, ...] = field(default=())
+    warnings: tuple[str, ...] = ()
+    home: Home | None = field(default=None, compare=False)
 
     @property
     def ok(self) -> bool:
         """Whether it completed, with proof."""
         return self.status == "completed"
+
+    @property
+    def conversation(self) -> Home:
+        """The conversation that it is part of; `ConversationError` for a turn that was read from a file."""
+        if self.home is None:
+            raise ConversationError(
+                f"turn {self.number} was read from a file, so it has no conversation and no workspace",
+                advice="ask Kiro again to have them",
+            )
+        return self.home
+
+    @property
+    def workspace(self) -> Any:
+        """The `Workspace` that it worked in; `ConversationError` for a turn that was read from a file."""
+        return self.conversation.workspace
 
     @property
     def text(self) -> str:
@@ -119,6 +141,9 @@ class Turn:
         if self.cause is None:
             return ""
         return f"{self.cause}: infrastructure" if self.cause.infrastructure else str(self.cause)
+
+    def __hash__(self) -> int:
+        return hash((self.session_id, self.number, self.prompt))  # not all that it has can be hashed
 
     def __repr__(self) -> str:
         prompt = self.prompt if len(self.prompt) <= 60 else f"{self.prompt[:59]}…"

@@ -188,17 +188,20 @@ def test_stop_when(evals: Evals) -> None:
 
 
 def test_a_turn_is_ended_more_and_more_firmly(evals: Evals) -> None:
+    evals.write(
+        "conftest.py",
+        """
+        from pytest_kiro.plugin import WAITS
+        from pytest_kiro.settings.waits import Waits
+
+        def pytest_configure(config):
+            config.stash[WAITS] = Waits(grace=0.5, last_grace=0.5)
+        """,
+    )
     busy = turn(["", write("a.txt", "a")], ["Hello.", shell("sleep 60")], ["x"])
     evals.passes(
         """
         import pytest
-        from pytest_kiro.agent import running
-
-        @pytest.fixture(autouse=True)
-        def quick(monkeypatch):
-            monkeypatch.setattr(running, "GRACE", 0.5)
-            monkeypatch.setattr(running, "LAST_GRACE", 0.5)
-
         KINDS = [("obeys", 130), ("ignores_interrupt", 143), ("ignores_signals", None)]
 
         @pytest.mark.parametrize(("kind", "code"), KINDS)

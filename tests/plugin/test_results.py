@@ -650,12 +650,12 @@ def test_sub_agents_are_nested(evals: Evals) -> None:
         """
         from dataclasses import replace
         from pytest_kiro import ToolCall
-        from pytest_kiro.agent import conversation
+        from pytest_kiro.agent import flight
 
         inner = ToolCall("write", "fs_write", {"path": "a", "odd": [float("nan")]}, "done", "completed")
         outer = ToolCall("subagent", "subagent", {}, "", "completed", calls=(inner,))
-        was = conversation.ToolCalls
-        conversation.ToolCalls = lambda calls, **about: was([outer], **about)
+        was = flight.ToolCalls
+        flight.ToolCalls = lambda calls, **about: was([outer], **about)
         """,
     )
     assert evals.process(OPTION).ret == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from helpers import is_alive, wait_until
 from links import Cut, LossySandbox, after, without_script
 
 from pytest_kiro import Cause, Identity, Kiro, SandboxError, Turn, TurnFailed
-from pytest_kiro.agent import running
+from pytest_kiro.agent.bench import Bench as TurnBench
 from pytest_kiro.agent.owner import Owner, Owners
 from pytest_kiro.errors import LaunchError
 from pytest_kiro.kirocli import commands
@@ -39,7 +40,7 @@ class Bench:
         self.owners = Owners()
         self.owner = Owner("test_it", ("it",), folder / "bench.py")
         self.owners.push(self.owner)
-        self.kiro = Kiro(self.sandbox, cli, identity, chosen, owners=self.owners)
+        self.kiro = Kiro(TurnBench.set_up(self.sandbox, cli, identity, chosen), self.owners)
         self.script([["Hello."]])
         self.sandbox.calls.clear()
 
@@ -54,6 +55,12 @@ class Bench:
         odd = f"misbehave = {value(misbehave)}\n" if misbehave else ""
         turns = [f"[[it.turn]]\nconversation = {n}\nrequests = {value(requests)}\n{odd}" for n in (1, 1, 2)]
         self.scenario.write_text("".join(turns))
+
+    def wait(self, **waits: float) -> None:
+        """Say how long the turns to come wait, in seconds."""
+        bench = self.kiro.bench
+        settings = replace(bench.settings, waits=replace(bench.settings.waits, **waits))
+        self.kiro = Kiro(replace(bench, settings=settings), self.owners)
 
     def run(self, cut: Cut, **options: Any) -> Turn:
         self.sandbox.cut = cut
@@ -180,10 +187,8 @@ def test_a_failed_turn_fails_as_with_a_link(bench: Bench, misbehave: dict[str, A
 
 
 @pytest.mark.parametrize("misbehave", [{"silent": True}, {"ignores_signals": True}], ids=str)
-def test_the_time_goes_on_counting_and_ends_the_tree(
-    bench: Bench, misbehave: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(running, "GRACE", 0.5)
+def test_the_time_goes_on_counting_and_ends_the_tree(bench: Bench, misbehave: dict[str, Any]) -> None:
+    bench.wait(grace=0.5)
     bench.script([["Hello."]], misbehave)
     turn = bench.run(after(b"ready-", 18), timeout=1.0)
     assert (turn.status, turn.cause) == ("timed_out", Cause.OUT_OF_TIME)
@@ -232,7 +237,7 @@ def test_a_sandbox_that_is_gone_is_a_lost_turn(bench: Bench, monkeypatch: pytest
 def test_a_network_that_is_gone_while_the_time_runs_out_is_no_fault_of_the_agent(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(running, "GRACE", 0.1)
+    bench.wait(grace=0.1)
     monkeypatch.setattr(follow, "ATTEMPTS", 1_000_000)
     bench.script([["Hello."]], {"silent": True})
 
@@ -248,7 +253,7 @@ def test_a_network_that_is_gone_while_the_time_runs_out_is_no_fault_of_the_agent
 def test_a_network_that_comes_back_when_the_time_is_over_does_not_tell_who_took_it(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(running, "GRACE", 0.1)
+    bench.wait(grace=0.1)
     monkeypatch.setattr(follow, "ATTEMPTS", 1_000_000)
     bench.script([["Hello."]], {"silent": True})
 
@@ -262,11 +267,8 @@ def test_a_network_that_comes_back_when_the_time_is_over_does_not_tell_who_took_
     assert not turn.changes  # which are known
 
 
-def test_a_network_that_goes_when_the_time_is_over_is_told_with_the_time(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(running, "GRACE", 0.1)
-    monkeypatch.setattr(running, "LAST_GRACE", 0.1)
+def test_a_network_that_goes_when_the_time_is_over_is_told_with_the_time(bench: Bench) -> None:
+    bench.wait(grace=0.1, last_grace=0.1)
     bench.script([["Hello."]], {"ignores_signals": True})
 
     def fail(command: str) -> None:
@@ -289,7 +291,7 @@ def test_a_program_that_was_killed_with_its_link_is_lost(bench: Bench) -> None:
 
 def test_an_end_that_cannot_be_brought_about_is_told(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.script([["Hello."]], {"ignores_signals": True})
-    monkeypatch.setattr(running, "GRACE", 0.1)
+    bench.wait(grace=0.1)
 
     def fail(command: str) -> None:
         if " end" in command:
@@ -312,7 +314,7 @@ def test_lost_before_it_began(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> 
     bench.script(CALLS)
     is_completed(bench.run(lambda data: 0))
     monkeypatch.setattr("links.LossyPty.write", lambda self, data: None)
-    monkeypatch.setattr("pytest_kiro.agent.conversation.attach", _impatient)
+    monkeypatch.setattr("pytest_kiro.agent.flight.attach", _impatient)
     turn = bench.kiro.conversation().run("Work.", check=False)
     assert (turn.status, turn.cause) == ("lost", Cause.CONNECTION)
     assert "lost before the program began" in turn.detail
@@ -349,9 +351,8 @@ def test_an_outcome_that_is_too_large_for_an_answer_is_read_as_a_file(
     assert bench.sandbox.calls[2:] == ["write", "exec", "close", "read_file", "remove"]
 
 
-def test_a_killed_turn_needs_four_more(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(running, "GRACE", 0.1)
-    monkeypatch.setattr(running, "LAST_GRACE", 0.1)
+def test_a_killed_turn_needs_four_more(bench: Bench) -> None:
+    bench.wait(grace=0.1, last_grace=0.1)
     bench.script([["Hello."]], {"ignores_signals": True})
     bench.run(lambda data: None, timeout=0.2)
     interrupt, terminate, kill = "write", "exec", ["exec", "close"]

@@ -1,0 +1,126 @@
+"""What every turn of one `Kiro` runs with, and who is told of it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from pytest_kiro.agent.owner import Owner
+from pytest_kiro.agent.workspace import Workspace
+from pytest_kiro.errors import SettingsError
+from pytest_kiro.kirocli import commands
+from pytest_kiro.kirocli.commands import Engine
+from pytest_kiro.kirocli.install import Installation
+from pytest_kiro.login.admission import Admission
+from pytest_kiro.login.login import Identity
+from pytest_kiro.run.budget import Budget
+from pytest_kiro.sandbox.protocol import Sandbox
+from pytest_kiro.secrecy.redaction import Secrets
+from pytest_kiro.settings.table import Settings
+from pytest_kiro.turn.turn import Home, Turn
+
+
+class Conversing(Home, Protocol):
+    """A conversation, as far as its turns and their observers know it."""
+
+    #: Attempts at the first turn that the world failed, so that it was run again.
+    retried: list[Turn]
+    turns: list[Turn]
+
+    @property
+    def bench(self) -> Bench: ...
+
+    @property
+    def kiro(self) -> object: ...
+
+    @property
+    def owner(self) -> Owner: ...
+
+    @property
+    def workspace(self) -> Workspace: ...
+
+    def end(self) -> None: ...
+
+
+class Observer(Protocol):
+    """Told what happens, as it happens; its exception ends the turn and is raised."""
+
+    def started(self, conversation: Conversing, prompt: str) -> None: ...
+
+    def printed(self, conversation: Conversing, text: str) -> None: ...
+
+    def finished(self, conversation: Conversing, turn: Turn) -> None: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """The sandbox with kiro-cli installed and logged in, and what is asked of it.
+
+    `path` is the PATH of Kiro's process, `work` the folder of its workspaces; `secrets` takes out what no turn may
+    tell, `budget` says what the run may spend, `admission` what turns have shown of the login.
+    """
+
+    sandbox: Sandbox
+    installation: Installation
+    identity: Identity
+    settings: Settings
+    engine: Engine
+    path: str
+    work: str
+    secrets: Secrets
+    budget: Budget
+    admission: Admission
+    observers: tuple[Observer, ...]
+
+    @classmethod
+    def set_up(
+        cls,
+        sandbox: Sandbox,
+        installation: Installation,
+        identity: Identity,
+        settings: Settings,
+        *,
+        budget: Budget | None = None,
+        secrets: Secrets | None = None,
+        observers: Sequence[Observer] = (),
+    ) -> Bench:
+        """Make the folder of workspaces and ask the machine for its PATH.
+
+        A login shell sets PATH anew, so the launch script exports it whole, and only the machine knows it.
+        Raises `SettingsError` when a model is asked for and the stand-in is to answer.
+        """
+        if settings.replies == "model" and installation.scripted:
+            raise SettingsError(
+                f"--kiro-replies=model: {installation.path} is the stand-in, which has no model",
+                advice="leave it out, or use --kiro-cli=official",
+            )
+        # `pwd -P`, since Kiro notes its folder without links in it, and a session is found by its folder.
+        work = shlex.quote(f"{sandbox.home}/work")
+        answer = sandbox.exec(f'mkdir -p {work} && cd {work} && printf "%s\\n" "$PATH" && pwd -P').check().output
+        path, _, work = answer.removesuffix("\n").partition("\n")
+        folders = dict.fromkeys([f"{sandbox.home}/.local/bin", installation.folder, *path.split(":")])
+        return cls(
+            sandbox=sandbox,
+            installation=installation,
+            identity=identity,
+            settings=settings,
+            engine=commands.ENGINES[settings.engine],
+            path=":".join(folders),
+            work=work,
+            secrets=secrets or Secrets(),
+            budget=budget or Budget(),
+            admission=Admission(identity),
+            observers=tuple(observers),
+        )
+
+    @property
+    def scripted(self) -> bool:
+        """Whether scenarios answer, by the stand-in or by the real kiro-cli, and no model."""
+        return self.installation.scripted or self.settings.replies == "scenario"
+
+    @property
+    def streams(self) -> bool:
+        """Whether kiro-cli prints events (`--kiro-output=stream-json`), which are shown as text."""
+        return self.settings.output == "stream-json"
