@@ -7,10 +7,10 @@ from contextlib import suppress
 
 from pytest_kiro.commandline.output import say
 from pytest_kiro.commandline.ready import Ready, for_a_login, read_settings, ready
-from pytest_kiro.errors import LoginError, message
+from pytest_kiro.errors import LoginError
 from pytest_kiro.login import credentials, device
 from pytest_kiro.login.login import login as log_in
-from pytest_kiro.login.saved import Saved
+from pytest_kiro.login.saved import SavedLogin
 
 
 def login(options: Mapping[str, str | None]) -> int:
@@ -19,39 +19,39 @@ def login(options: Mapping[str, str | None]) -> int:
     device.check()
     with ready(settings) as here:
         _check_what_is_saved(here)
-        identity = log_in(here.sandbox, here.cli, "device", here.ways)
-        found = credentials.take(here.sandbox, version=here.cli.version, scripted=here.cli.scripted, who=identity.who)
-        if found is None:
+        identity = log_in(here.sandbox, here.cli, "device", here.means)
+        taken = credentials.take(here.sandbox, version=here.cli.version, scripted=here.cli.scripted, who=identity.who)
+        if taken is None:
             what = f"kiro-cli {here.cli.version} is logged in, but its data file has no login that could be saved"
-            raise LoginError(message(what, advice="use --kiro-login=device, or set KIRO_API_KEY"))
-        here.ways.saved.save(found)
-    stand_in = "; it is the stand-in's, and worth nothing to Kiro" if found.scripted else ""
+            raise LoginError(what, advice="use --kiro-login=device, or set KIRO_API_KEY")
+        here.means.saved.save(taken)
+    stand_in = "; it is the stand-in's, and worth nothing to Kiro" if taken.scripted else ""
     say(f"logged in as {identity.who or 'an account'}{stand_in}")
-    say(f"saved as {here.ways.saved.path}, for pytest --kiro-login=saved; whoever can read it is you to Kiro")
+    say(f"saved as {here.means.saved.path}, for pytest --kiro-login=saved; whoever can read it is you to Kiro")
     return 0
 
 
 def _check_what_is_saved(here: Ready) -> None:
-    """Refuse to put a login that is worth nothing in the place of one that is."""
+    """Refuse to save the stand-in's login in the place of one of Kiro's."""
     kept = None
     with suppress(LoginError):  # one that cannot be used may go
-        kept = here.ways.saved.newest()
+        kept = here.means.saved.newest()
     if kept is not None and not kept.scripted and here.cli.scripted:
         what = f"a login of Kiro's is saved ({kept.who or 'an account'}), and this one would be the stand-in's"
-        raise LoginError(message(what, advice="run python -m pytest_kiro logout first, or use --kiro-cli=official"))
+        raise LoginError(what, advice="run python -m pytest_kiro logout first, or use --kiro-cli=official")
 
 
 def logout() -> int:
     """Remove the saved login."""
-    saved = Saved()
+    saved = SavedLogin()
     there = saved.forget()
     say(f"the saved login {saved.path} is removed" if there else f"no login is saved ({saved.path} is not there)")
     return 0
 
 
 def whoami() -> int:
-    """Say whose login is saved; 1 when none is."""
-    saved = Saved()
+    """Say whose login is saved; return 1 when none is."""
+    saved = SavedLogin()
     found = saved.newest()
     if found is None:
         say(f"no login is saved ({saved.path} is not there); python -m pytest_kiro login saves one")

@@ -24,7 +24,7 @@ def run(options: Mapping[str, str | None]) -> int:
     settings = read_settings(options)
     with ready(settings) as here:
         complain("kiro: logging in")
-        identity = login(here.sandbox, here.cli, settings.login, here.ways)
+        identity = login(here.sandbox, here.cli, settings.login, here.means)
         complain(f"kiro: kiro-cli {here.cli.version}, {identity.described or 'which needs no login'}")
         owner = Owner("chat", ("chat",), Path.cwd() / "chat.py")
         file = Path.cwd() / settings.scenarios / "chat.toml"

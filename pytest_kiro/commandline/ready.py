@@ -15,9 +15,8 @@ from pytest_kiro.commandline.output import complain
 from pytest_kiro.errors import SettingsError
 from pytest_kiro.kirocli import official
 from pytest_kiro.kirocli.install import Installation, install
-from pytest_kiro.login.box import AtTheTerminal, open_browser
-from pytest_kiro.login.chosen import ways_of
-from pytest_kiro.login.login import Ways
+from pytest_kiro.login.box import LoginTerminal, open_browser
+from pytest_kiro.login.login import LoginMeans
 from pytest_kiro.run.keeper import Keeper
 from pytest_kiro.run.providers import built_in
 from pytest_kiro.run.stops import Stops
@@ -33,7 +32,7 @@ class Ready:
 
     sandbox: Sandbox
     cli: Installation
-    ways: Ways
+    means: LoginMeans
     secrets: Secrets
 
 
@@ -78,7 +77,7 @@ def ready(settings: Settings) -> Iterator[Ready]:
         sandbox = undo.enter_context(keeper.sandbox(SandboxSpec(), failed=lambda: False))
         what = keeper.cli(isolated=sandbox.isolated)
         cli = install(sandbox, what, timeout=settings.setup_timeout, version=settings.cli_version)
-        yield Ready(sandbox, cli, ways_of(settings, _human(settings), secrets, os.environ), secrets)
+        yield Ready(sandbox, cli, LoginMeans(settings, _terminal(settings), secrets, os.environ), secrets)
 
 
 def _complain_of_leaks(keeper: Keeper) -> None:
@@ -107,12 +106,12 @@ class _Progress(logging.Handler):
         complain(f"kiro: {self._secrets(' '.join(record.getMessage().split()))}")
 
 
-def _human(settings: Settings) -> AtTheTerminal:
+def _terminal(settings: Settings) -> LoginTerminal:
     def tell(url: str, code: str) -> None:
         if settings.open_browser:
             open_browser(url)
 
-    return AtTheTerminal(tell=tell)
+    return LoginTerminal(tell=tell)
 
 
 def _end(number: signal.Signals) -> None:

@@ -1,10 +1,10 @@
-"""Whether Kiro lets us in: whoami asks no server, so only turns tell whether a login or a key is taken."""
+"""Decides from earlier turns whether the login still works: whoami asks no server, so it cannot tell."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_kiro.errors import HIDE_FRAMES, LoginError, message
+from pytest_kiro.errors import HIDE_FRAMES, LoginError
 from pytest_kiro.kirocli import commands
 from pytest_kiro.login.login import Identity
 from pytest_kiro.turn.causes import Cause
@@ -16,7 +16,7 @@ __tracebackhide__ = HIDE_FRAMES
 
 
 class Admission:
-    """What the turns of one `Kiro` have shown of its login; once it was refused, no further turn is begun."""
+    """Remembers what the turns of one `Kiro` have shown of its login; once refused, no further turn is begun."""
 
     def __init__(self, identity: Identity) -> None:
         self._identity = identity
@@ -27,16 +27,16 @@ class Admission:
         """Raise `LoginError` when an earlier turn was refused: the next one would be as well."""
         if self._refused:
             what = f"no turn was begun, since an earlier one was refused: {self._refused}"
-            raise LoginError(message(what, advice=self._advice))
+            raise LoginError(what, advice=self._advice)
 
     def keep_in_step(self) -> None:
-        """Hand a token that kiro-cli renewed on to whoever shares the login."""
+        """Hand a token that kiro-cli may have renewed on to the sandboxes that share the login."""
         renewal = self._identity.renewal
         if renewal is not None and renewal.due:
             renewal.hand_on()
 
     def heard(self, turn: Turn) -> bool:
-        """Learn from how a turn ended; return whether it was refused, and a newer login has been put in place since."""
+        """Learn from how a turn ended; return whether it was refused, and a newer login was put into the sandbox."""
         if turn.cause is not Cause.AUTH:
             self._proven |= turn.ok
             return False
@@ -49,13 +49,13 @@ class Admission:
         return False
 
     def refusal(self, turn: Turn) -> LoginError | None:
-        """Return what a refused turn means where the login is none: a key that no turn has proved."""
+        """Return the error of a refused turn where the login is a key that no turn has proved."""
         if turn.cause is not Cause.AUTH or self._proven or self._identity.how != "api key":
             return None
         key = self._identity.env[commands.API_KEY]
         shown = f" (it ends in {key[-4:]})" if len(key) >= 4 * 4 else ""  # of a short one that would be too much
         what = f"KIRO_API_KEY{shown} is not taken: {turn.detail}"
-        return LoginError(message(what, output=f"{turn.output}\n{turn.diagnostics}", advice=self._advice))
+        return LoginError(what, output=f"{turn.output}\n{turn.diagnostics}", advice=self._advice)
 
     @property
     def _advice(self) -> str:

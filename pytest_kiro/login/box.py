@@ -1,27 +1,36 @@
-"""The human who approves a device login: a box with the page, the code and the time that is left."""
+"""Shows a device login's code in a box, at the terminal of the person who approves it."""
 
 from __future__ import annotations
 
 import locale
-import re
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from datetime import datetime
 
-from pytest_kiro.login.device import DeviceCode
+from pytest_kiro.sandbox.protocol import Pty
+from pytest_kiro.terminal import keyboard
+from pytest_kiro.terminal.devtty import NoTerminal as NoTerminal  # what a login at a terminal that is gone raises
 
-#: What moves the cursor to another line than the next: then nobody knows where the box is.
-_MOVES = re.compile(rb"\x1b(?:\[[0-9;?]*[ABEFHJLMSTdfrsu]|[78cDEM])")
 _TITLE = "Log Kiro in: open this page and approve it, if the code is the same"
 
 
-class AtTheTerminal:
-    """Whoever sits at this process's terminal (a `Human` of cli/device.py).
+@dataclass(frozen=True)
+class DeviceCode:
+    """What a person needs to approve a login: the page, the code to compare, and the time until which it is waited."""
 
-    `lent` has the terminal left alone meanwhile; `tell` is called with the page's URL and the code.
+    url: str
+    code: str
+    until: datetime
+
+
+class LoginTerminal:
+    """The terminal of this process, where a person logs in.
+
+    `lent` keeps others from printing meanwhile; `tell` is called with the page's URL and the code.
     """
 
     def __init__(
@@ -31,69 +40,53 @@ class AtTheTerminal:
         lent: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self.lent, self._tell = lent, tell
-        self._until: float | None = None
         self._failed: BaseException | None = None
-        self._size, self._below, self._last = (0, 0), 0, ""
 
-    def told(self, code: DeviceCode) -> bytes:
-        """Show the code, and tell whoever wants to know."""
-        from pytest_kiro.terminal import keyboard
+    @staticmethod
+    def is_there() -> bool:
+        """Whether there is a terminal, and this process may read its keys."""
+        return keyboard.is_there()
 
-        self._until, self._size, self._below = time.monotonic() + code.seconds, keyboard.size(), 2
-        self._last = _left(code.seconds)
-        # Apart: while it takes its time, the code is to be seen, and Ctrl-C to be heard.
-        threading.Thread(target=self._let_know, args=(code,), name="kiro-device-code", daemon=True).start()
-        return box(code, self._size[0], self._last).encode(_encoding(), "replace")
+    @staticmethod
+    def size() -> tuple[int, int]:
+        """Return its (columns, rows); `NoTerminal` without one."""
+        return keyboard.size()
 
-    def _let_know(self, code: DeviceCode) -> None:
+    def lend(self, pty: Pty, show: Callable[[bytes], bytes], tick: Callable[[], bytes], timeout: float) -> int | None:
+        """Connect it with the program in `pty` until that ends; see `keyboard.lend`."""
+        return keyboard.lend(pty, show=show, tick=tick, timeout=timeout)
+
+    def show(self, code: DeviceCode) -> bytes:
+        """Return the box to be shown, and call `tell`."""
+        # In a thread: while a hook takes its time, the code is to be seen, and Ctrl-C to be heard.
+        threading.Thread(target=self._call, args=(code,), name="kiro-device-code", daemon=True).start()
+        return box(code, self.size()[0]).encode(_encoding(), "replace")
+
+    def check(self) -> None:
+        """Raise what `tell` has raised."""
+        if self._failed is not None:
+            raise self._failed
+
+    def _call(self, code: DeviceCode) -> None:
         try:
             self._tell(code.url, code.code)
         except BaseException as error:
             self._failed = error
 
-    def shown(self, data: bytes) -> None:
-        """Keep count of the lines below the box; where that is not possible its time stands still."""
-        if self._until is not None:
-            self._below += data.count(b"\n")
-            if _MOVES.search(data) or self._below >= self._size[1] - 1:
-                self._until = None
 
-    def tick(self) -> bytes:
-        """Renew the time that is left, once a second."""
-        from pytest_kiro.terminal import keyboard
-
-        if self._failed is not None:
-            raise self._failed
-        if self._until is None or (left := _left(self._until - time.monotonic())) == self._last:
-            return b""
-        if keyboard.size() != self._size:  # what was wrapped is wrapped anew
-            self._until = None
-            return b""
-        self._last = left
-        column = f"\x1b[{_INDENT + 1}G"
-        return f"\x1b7\x1b[{self._below}A{column}{left}\x1b8".encode()
-
-
-_INDENT = 2
-
-
-def box(code: DeviceCode, columns: int, left: str) -> str:
+def box(code: DeviceCode, columns: int) -> str:
     """Draw the box; without a frame where the terminal is too narrow, since a URL must stay in one piece.
 
-    The time stands two lines above the end, from the third column on.
-
-    >>> box(DeviceCode("https://x", "ABCD", 60.0), 20, "1:00 left").splitlines()[1:4]
-    ['https://x', 'Code: ABCD', '  1:00 left']
+    >>> box(DeviceCode("https://x", "ABCD", datetime(2026, 1, 1, 14, 32)), 20).splitlines()[1:]
+    ['https://x', 'Code: ABCD', 'until 14:32']
     """
-    lines = [_TITLE, code.url, f"Code: {code.code}", left.ljust(len(_TITLE))]
+    lines = [_TITLE, code.url, f"Code: {code.code}", f"until {code.until:%H:%M}"]
     width = max(map(len, lines))
-    if width + 2 * _INDENT > columns:
-        return "\r\n".join([*lines[:-1], f"  {left}", "", ""])
-    down, across = ("│", "─") if _encoding().lower().replace("-", "") == "utf8" else ("|", "-")
-    corners = "╭╮╰╯" if down == "│" else "++++"
-    rows = [f"{down} {line.ljust(width)} {down}" for line in lines]
-    top, bottom = (f"{corners[at]}{across * (width + 2)}{corners[at + 1]}" for at in (0, 2))
-    return "\r\n".join([top, *rows, bottom, ""])
+    if width + 4 <= columns:
+        drawable = _encoding().lower().replace("-", "") == "utf8"
+        side, edge, (a, b, c, d) = ("│", "─" * (width + 2), "╭╮╰╯") if drawable else ("|", "-" * (width + 2), "++++")
+        lines = [f"{a}{edge}{b}", *(f"{side} {line.ljust(width)} {side}" for line in lines), f"{c}{edge}{d}"]
+    return "\r\n".join([*lines, ""])
 
 
 def open_browser(url: str) -> None:
@@ -106,11 +99,6 @@ def open_browser(url: str) -> None:
         start_new_session=True,
     )
     threading.Thread(target=process.wait, name="kiro-browser", daemon=True).start()  # some end with the browser only
-
-
-def _left(seconds: float) -> str:
-    minutes, rest = divmod(max(0, round(seconds)), 60)
-    return f"{minutes}:{rest:02} left "
 
 
 def _encoding() -> str:

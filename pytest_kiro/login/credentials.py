@@ -1,6 +1,7 @@
-"""What kiro-cli keeps of a login: taken out of one sandbox, without the conversations beside it, put into another.
+"""Takes kiro-cli's credentials out of one sandbox, and puts them into another.
 
-It never touches a disk of ours on the way: the database is read and emptied in memory.
+The conversations beside them stay out. Nothing touches a disk of ours on the way: the database is read and emptied in
+memory.
 """
 
 from __future__ import annotations
@@ -12,13 +13,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pytest_kiro.errors import HIDE_FRAMES, LoginError, message
+from pytest_kiro.errors import HIDE_FRAMES, LoginError
 from pytest_kiro.kirocli import commands
 from pytest_kiro.kirocli.sessions.sqlite import Unreadable, with_wal
 from pytest_kiro.sandbox.protocol import Sandbox
 
 if TYPE_CHECKING:
     import sqlite3
+
+    from pytest_kiro.secrecy.redaction import Secrets
 
 __tracebackhide__ = HIDE_FRAMES
 
@@ -37,9 +40,10 @@ _STEPS = 500
 
 @dataclass(frozen=True)
 class Credentials:
-    """A login as kiro-cli stores it: `data` is its database without conversations; it never shows in a repr.
+    """A login as kiro-cli stores it.
 
-    `version` is the kiro-cli that wrote it, `scripted` whether that was the stand-in; `who` is whom whoami named.
+    `data` is kiro-cli's database without conversations; it never shows in a repr. `version` is the kiro-cli that wrote
+    it, `scripted` whether that was the stand-in; `who` is whom whoami named.
 
     >>> Credentials(b"", "2.29.0", scripted=True)
     Credentials(version='2.29.0', scripted=True, who=None)
@@ -52,7 +56,7 @@ class Credentials:
 
     @property
     def tokens(self) -> tuple[str, ...]:
-        """The tokens in it, which must not be written anywhere."""
+        """Its tokens, which must not be written anywhere."""
         return tuple(dict.fromkeys(text for _, name, text in _values(self.data) if name in _SECRETS))
 
     @property
@@ -66,16 +70,25 @@ class Credentials:
         return None
 
     def older_than(self, other: Credentials) -> bool:
-        """Whether the other one's token ends later, as far as both say when."""
+        """Whether the other login's token ends later, as far as both say when."""
         return self.expires is not None and other.expires is not None and self.expires < other.expires
 
     def same_login(self, other: Credentials | None) -> bool:
         """Whether both hold the same tokens; a database may differ in much that is no login."""
         return other is not None and set(self.tokens) == set(other.tokens)
 
+    def renews(self, kept: Credentials | None) -> bool:
+        """Whether it may replace a kept login: of the same account and CLI, and not one that ends later."""
+        return kept is None or ((kept.who, kept.scripted) == (self.who, self.scripted) and not self.older_than(kept))
+
+    def hide(self, secrets: Secrets) -> None:
+        """Keep its tokens out of all that is written."""
+        for token in self.tokens:
+            secrets.add(token, "login token")
+
 
 def take(sandbox: Sandbox, *, version: str, scripted: bool, who: str | None = None) -> Credentials | None:
-    """Take the login out of a sandbox; None when there is none.
+    """Take the login out of a sandbox; return None when there is none.
 
     Raises `LoginError` for a database that cannot be read, and what the sandbox raises.
     """
@@ -113,14 +126,14 @@ def put(sandbox: Sandbox, credentials: Credentials) -> None:
         if there := _stored(sandbox):
             data = _merged(there, data)
     path, log = _paths(sandbox)
-    for left in (path, log, f"{path}-shm"):  # who still has it open keeps the old one, and does not write into ours
-        sandbox.remove(left)
+    for file in (path, log, f"{path}-shm"):  # who still has it open keeps the old one, and does not write into ours
+        sandbox.remove(file)
     sandbox.write_file(path, data, mode=0o600)
 
 
 def _unusable(error: Exception, name: str = "kiro-cli's data file") -> LoginError:
     what = f"{name}, with the login in it, cannot be read: {error}"
-    return LoginError(message(what, advice="log in anew: python -m pytest_kiro login, or --kiro-login=device"))
+    return LoginError(what, advice="log in anew: python -m pytest_kiro login, or --kiro-login=device")
 
 
 def _paths(sandbox: Sandbox) -> tuple[str, str]:

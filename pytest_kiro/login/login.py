@@ -1,26 +1,25 @@
-"""Who is logged in: `whoami` is read, not trusted blindly; an API key is only proven by a turn."""
+"""Logs kiro-cli in: by a login that is there, an API key, the saved login, or by device."""
 
 from __future__ import annotations
 
-import json
-import re
-import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from pytest_kiro.errors import HIDE_FRAMES, LoginError, SandboxError, SandboxTimeout, message
+from pytest_kiro.errors import HIDE_FRAMES, LoginError, SandboxError
 from pytest_kiro.kirocli import commands
-from pytest_kiro.kirocli.evidence import waits_for_login
 from pytest_kiro.kirocli.install import Installation
 from pytest_kiro.login import credentials, device
+from pytest_kiro.login.box import LoginTerminal
 from pytest_kiro.login.credentials import Credentials
-from pytest_kiro.login.device import Human
-from pytest_kiro.login.exchange import Exchange
-from pytest_kiro.login.renewal import Memory, Renewal, Source
-from pytest_kiro.login.saved import Saved
-from pytest_kiro.sandbox.protocol import Sandbox
+from pytest_kiro.login.peer import PeerLogin
+from pytest_kiro.login.saved import SavedLogin
+from pytest_kiro.login.store import LoginStore, Renewal
+from pytest_kiro.login.whoami import REMEDIES, KiroAccount, whoami
+from pytest_kiro.run.providers import BUILT_IN
+from pytest_kiro.sandbox.protocol import Sandbox, SandboxSpec
+from pytest_kiro.settings.table import Secret, Settings
 
 if TYPE_CHECKING:
     from pytest_kiro.secrecy.redaction import Secrets
@@ -28,29 +27,8 @@ if TYPE_CHECKING:
 __tracebackhide__ = HIDE_FRAMES
 
 How = Literal["stored login", "api key", "saved login", "device login", "scripted", "unknown"]
-#: What whoami calls stored logins, in small letters; how it calls one by key is not known of every build.
-_STORED = ("builderid", "iamidentitycenter", "social", "google", "github")
 #: Why a saved login is not used by itself; by whether it is the stand-in's.
 _UNUSED = {True: "is the stand-in's", False: "is not used in CI unless asked for by --kiro-login=saved"}
-#: Under which names an account's plan may stand; no source tells.
-_PLANS = ("plan", "planName", "subscriptionType")
-
-#: whoami asks no server and answers within a second; more is a CLI that waits for a human.
-_WHOAMI_TIMEOUT = 15.0
-#: Runs a command and ends it at the last line of a device login, which would wait for a human.
-_WATCHED = """sh -c 'echo $$; exec "$@"' sh {command} 2>&1 | {{
-  read -r pid
-  while IFS= read -r line || [ -n "$line" ]; do
-    printf '%s\\n' "$line"
-    case $line in 'Open this URL:'*) kill -9 "$pid"; break ;; esac
-  done
-}}"""
-_REMEDIES = (
-    "remedies: set KIRO_API_KEY (plans Pro and above; --kiro-login=api-key); "
-    "save a login with python -m pytest_kiro login, and use it with --kiro-login=saved; "
-    "or run pytest in a terminal and log in there (--kiro-login=device; any plan). "
-    "--kiro-cli=scripted needs no account"
-)
 
 
 @dataclass(frozen=True)
@@ -72,7 +50,7 @@ class Identity:
 
     @property
     def described(self) -> str:
-        """Who is logged in, in words; empty where nobody has to be, or nobody was looked for."""
+        """Who is logged in, in words; empty where no login is needed, or none was looked for."""
         if self.how in ("scripted", "unknown"):
             return ""
         plan = f", plan {self.plan}" if self.plan else ""
@@ -80,39 +58,37 @@ class Identity:
 
 
 @dataclass(frozen=True)
-class Ways:
-    """What this process can log in with: the variables, the saved login, the human at its terminal.
+class LoginMeans:
+    """What this process can log in with: the environment's key, the saved login, its terminal.
 
-    `exchange` is where the workers of a run share a device login, None for a process that is alone; `arguments` are
-    further ones of `kiro-cli login`, `patience` the seconds that a human has, `timeout` those of each other step.
+    `secrets` hides tokens and codes. `peers` is where the workers of a run share a device login, None for a process
+    that is alone.
     """
 
-    environ: Mapping[str, str] = field(repr=False)
-    saved: Saved
-    human: Human
+    settings: Settings
+    terminal: LoginTerminal
     secrets: Secrets = field(repr=False)
-    timeout: float
-    exchange: Exchange | None = None
-    arguments: Sequence[str] = ()
-    patience: float = 600.0
+    environ: Mapping[str, str] = field(repr=False)
+    saved: SavedLogin = field(default_factory=SavedLogin)
+    peers: PeerLogin | None = None
 
     @property
     def key(self) -> str:
         """The API key, empty without one."""
-        return self.environ.get(commands.API_KEY, "")
+        return Secret(self.environ.get(commands.API_KEY, ""))
 
     @property
     def ci(self) -> bool:
         """Whether this is a CI's machine, which others may use as well."""
         return self.environ.get("CI", "").lower() not in ("", "0", "false")
 
-    def hide(self, login: Credentials) -> None:
-        """Keep the tokens of a login out of all that is written."""
-        for token in login.tokens:
-            self.secrets.add(token, "login token")
+    def whoami(self, sandbox: Sandbox, cli: Installation, env: Mapping[str, str] | None = None) -> KiroAccount | None:
+        """Return the account that is logged in in a sandbox, None without one."""
+        timeout = min(self.settings.setup_timeout, self.settings.waits.whoami)
+        return whoami(sandbox, cli, timeout=timeout, env=env)
 
 
-def login(sandbox: Sandbox, cli: Installation, how: str, ways: Ways, *, scripted: bool = False) -> Identity:
+def login(sandbox: Sandbox, cli: Installation, how: str, means: LoginMeans, *, scripted: bool = False) -> Identity:
     """Log kiro-cli in, or find out who is.
 
     `how` is `auto` (a stored login, `KIRO_API_KEY`, the saved login except in CI, a device login where there is a
@@ -123,186 +99,166 @@ def login(sandbox: Sandbox, cli: Installation, how: str, ways: Ways, *, scripted
         return Identity("unknown")
     if how == "auto" and (scripted or cli.scripted):
         return Identity("scripted", env={commands.API_KEY: commands.PLACEHOLDER_KEY})
-    if how in ("auto", "device") and (account := whoami(sandbox, cli, timeout=ways.timeout)):
-        return _alone("stored login", sandbox, cli, ways, account)
+    if how in ("auto", "device") and (account := means.whoami(sandbox, cli)):
+        return _alone("stored login", sandbox, cli, means, account)
     if how == "auto":
-        how = _choose(ways)
-    return {"api-key": _by_key, "saved": _by_saved, "device": _by_device}[how](sandbox, cli, ways)
+        how = _choose(means)
+    return {"api-key": _by_key, "saved": _by_saved, "device": _by_device}[how](sandbox, cli, means)
 
 
-def expect(how: str, ways: Ways) -> None:
-    """Raise the `LoginError` that no sandbox could help with, before one is paid for; `auto` is of a fresh sandbox."""
-    checks: Mapping[str, Callable[[Ways], object]] = {
-        "api-key": _key,
+def expect_login(means: LoginMeans, spec: SandboxSpec, *, installed: bool) -> None:
+    """Raise `LoginError` before a sandbox is paid for in which no login would work.
+
+    `installed` says that the official CLI is what we put into an isolated one.
+    """
+    settings = means.settings
+    if settings.login == "auto":
+        # An image may have somebody's login in it; and what is not installed by us may be the stand-in.
+        fresh = not (spec.image or spec.snapshot) and settings.snapshot in ("none", "auto")
+        if not (fresh and installed and settings.replies != "scenario" and settings.sandbox in BUILT_IN):
+            return
+    checks: Mapping[str, Callable[[LoginMeans], object]] = {
+        "api-key": _check_key,
         "saved": _saved,
-        "device": device.check,
+        "device": lambda _: device.check(),
         "auto": _choose,
+        "none": lambda _: None,
     }
-    checks[how](ways)
+    checks[settings.login](means)
 
 
-def _key(ways: Ways) -> None:
-    if not ways.key:
-        raise LoginError(message("KIRO_API_KEY is not set", advice=_REMEDIES))
-
-
-def _saved(ways: Ways) -> Credentials:
-    found = ways.saved.newest()
-    if found is None:
-        advice = "save one with python -m pytest_kiro login, on a machine with a terminal"
-        raise LoginError(message(f"no login is saved ({ways.saved.path} is not there)", advice=advice))
-    return found
-
-
-def _choose(ways: Ways) -> str:
-    from pytest_kiro.terminal import keyboard
-
-    if ways.key:
+def _choose(means: LoginMeans) -> str:
+    """Return the way to log in where no login is stored and the user has not chosen one."""
+    if means.key:
         return "api-key"
-    kept = ways.saved.newest()
-    if kept is not None and not kept.scripted and not ways.ci:
+    kept = means.saved.newest()
+    if kept is not None and not kept.scripted and not means.ci:
         return "saved"
-    if keyboard.is_there() and not ways.ci:
+    if means.terminal.is_there() and not means.ci:
         return "device"
     saved = "no login is saved" if kept is None else f"the saved login {_UNUSED[kept.scripted]}"
-    nobody = "nobody is asked in CI unless by --kiro-login=device" if ways.ci else "there is no terminal to log in at"
+    nobody = "nobody is asked in CI unless by --kiro-login=device" if means.ci else "there is no terminal to log in at"
     what = f"kiro-cli is not logged in, KIRO_API_KEY is not set, {saved}, and {nobody}"
-    raise LoginError(message(what, advice=_REMEDIES))
+    raise LoginError(what, advice=REMEDIES)
 
 
-def _by_key(sandbox: Sandbox, cli: Installation, ways: Ways) -> Identity:
-    _key(ways)
-    env = {commands.API_KEY: ways.key}
-    account = whoami(sandbox, cli, timeout=ways.timeout, env=env)
+# -- by key
+
+
+def _check_key(means: LoginMeans) -> None:
+    if not means.key:
+        raise LoginError("KIRO_API_KEY is not set", advice=REMEDIES)
+
+
+def _by_key(sandbox: Sandbox, cli: Installation, means: LoginMeans) -> Identity:
+    _check_key(means)
+    env = {commands.API_KEY: means.key}
+    account = means.whoami(sandbox, cli, env)
     if account is None:
         what = f"kiro-cli {cli.version} does not count itself as logged in although KIRO_API_KEY is set"
-        raise LoginError(message(what, advice=_REMEDIES))
-    if re.sub(r"\W", "", str(account.get("accountType"))).lower() in _STORED:
+        raise LoginError(what, advice=REMEDIES)
+    if account.stored:
         # A stored login goes before the key, which would then not be what is evaluated with.
-        who = _identity("stored login", account).described
+        who = Identity("stored login", account.who, account.plan).described
         what = f"KIRO_API_KEY is set, but kiro-cli in this sandbox is logged in as {who}"
-        raise LoginError(message(what, advice="use --kiro-login=auto to go on with that login, or log it out there"))
-    return _identity("api key", account, env=env)
+        raise LoginError(what, advice="use --kiro-login=auto to go on with that login, or log it out there")
+    return Identity("api key", account.who, account.plan, env)
 
 
-def _by_saved(sandbox: Sandbox, cli: Installation, ways: Ways) -> Identity:
-    found = _saved(ways)
-    if found.scripted is not cli.scripted:
-        kinds = ("of the stand-in", "the real one") if found.scripted else ("a real one", "the stand-in")
+# -- by the saved login
+
+
+def _saved(means: LoginMeans) -> Credentials:
+    kept = means.saved.newest()
+    if kept is None:
+        advice = "save one with python -m pytest_kiro login, on a machine with a terminal"
+        raise LoginError(f"no login is saved ({means.saved.path} is not there)", advice=advice)
+    return kept
+
+
+def _by_saved(sandbox: Sandbox, cli: Installation, means: LoginMeans) -> Identity:
+    kept = _saved(means)
+    if kept.scripted is not cli.scripted:
+        kinds = ("of the stand-in", "the real one") if kept.scripted else ("a real one", "the stand-in")
         advice = "save another with python -m pytest_kiro login, or choose the CLI that it is for by --kiro-cli"
-        raise LoginError(message(f"the saved login is {kinds[0]}, and kiro-cli here is {kinds[1]}", advice=advice))
-    return _enter("saved login", sandbox, cli, ways, found, ways.saved)
-
-
-def _by_device(sandbox: Sandbox, cli: Installation, ways: Ways) -> Identity:
-    if ways.exchange is None:
-        return _alone("device login", sandbox, cli, ways, _ask(sandbox, cli, ways))
-    asked = False
-
-    def ask() -> Credentials:
-        nonlocal asked
-        asked = True
-        who = _who(_ask(sandbox, cli, ways))
-        if found := credentials.take(sandbox, version=cli.version, scripted=cli.scripted, who=who):
-            return found
-        what = f"kiro-cli {cli.version} is logged in, but its data file has no login that other workers could use"
-        raise LoginError(message(what, advice="set KIRO_API_KEY, or run without -n"))
-
-    def stay() -> None:
-        """Keep this sandbox while another worker asks: to a service it is idle meanwhile."""
-        with suppress(SandboxError):
-            sandbox.keep_alive(ways.patience)
-            sandbox.exec("true", timeout=ways.timeout)
-
-    found = ways.exchange.obtain(ask, timeout=ways.patience + ways.timeout, waiting=stay)
-    return _enter("device login", sandbox, cli, ways, found, ways.exchange, there=asked)
-
-
-def _alone(how: How, sandbox: Sandbox, cli: Installation, ways: Ways, account: Mapping[str, Any]) -> Identity:
-    """Return whom a login is of that is in this sandbox only; nothing writes its tokens, nor those that they become."""
-    renewal = None
-    with suppress(LoginError, SandboxError, OSError):  # where it cannot be read nobody else can read it out either
-        if found := credentials.take(sandbox, version=cli.version, scripted=cli.scripted):
-            renewal = Renewal(sandbox, Memory(found), found, ways.hide)
-    return _identity(how, account, renewal=renewal)
-
-
-def _ask(sandbox: Sandbox, cli: Installation, ways: Ways) -> Mapping[str, Any]:
-    """Have a human log in, and return the account that whoami then names."""
-    device.log_in(sandbox, cli, ways.human, arguments=ways.arguments, timeout=ways.patience, secrets=ways.secrets)
-    if account := whoami(sandbox, cli, timeout=ways.timeout):
-        return account
-    what = "kiro-cli's login ended with exit code 0, but its whoami says that nobody is logged in"
-    raise LoginError(message(what, advice="run it again, and approve the code in your browser"))
+        raise LoginError(f"the saved login is {kinds[0]}, and kiro-cli here is {kinds[1]}", advice=advice)
+    return _enter("saved login", sandbox, cli, means, kept, means.saved)
 
 
 def _enter(
     how: How,
     sandbox: Sandbox,
     cli: Installation,
-    ways: Ways,
-    found: Credentials,
-    source: Source,
+    means: LoginMeans,
+    login: Credentials,
+    store: LoginStore,
     *,
     there: bool = False,
 ) -> Identity:
-    """Put a login into the sandbox, unless it is `there`, and see that kiro-cli takes it."""
-    ways.hide(found)
+    """Put a login into the sandbox, unless it is `there`, and ask whether kiro-cli takes it."""
+    login.hide(means.secrets)
     # In one that another worker has brought it into, turns may be running on it.
-    there = there or (sandbox.joined and whoami(sandbox, cli, timeout=ways.timeout) is not None)
+    there = there or (sandbox.joined and means.whoami(sandbox, cli) is not None)
     if not there:
-        credentials.put(sandbox, found)
-    account = whoami(sandbox, cli, timeout=ways.timeout)
+        credentials.put(sandbox, login)
+    account = means.whoami(sandbox, cli)
     if account is None:
-        wrote = "" if found.version == cli.version else f", which kiro-cli {found.version} has written"
+        wrote = "" if login.version == cli.version else f", which kiro-cli {login.version} has written"
         what = f"kiro-cli {cli.version} does not count itself as logged in with the {how}{wrote}"
-        raise LoginError(message(what, advice="log in anew: python -m pytest_kiro login, or --kiro-login=device"))
-    return _identity(how, account, renewal=Renewal(sandbox, source, found, ways.hide))
+        raise LoginError(what, advice="log in anew: python -m pytest_kiro login, or --kiro-login=device")
+    renewal = Renewal(sandbox, store, login, means.secrets)
+    return Identity(how, account.who, account.plan, renewal=renewal)
 
 
-def whoami(
-    sandbox: Sandbox, cli: Installation, *, timeout: float, env: Mapping[str, str] | None = None
-) -> Mapping[str, Any] | None:
-    """Ask kiro-cli who is logged in; None when nobody is, whatever the exit code says.
-
-    Some builds exit with 0 while logged out, others with 1, so only the JSON counts; its first line, since
-    text may follow. A CLI that shows the code of a device login says thereby that nobody is logged in, and is
-    ended, not waited for; one that waits without a word is given 15 s, or `timeout` if that is less.
-    """
-    command = shlex.join([cli.path, *commands.whoami()])
-    timeout = min(timeout, _WHOAMI_TIMEOUT)
-    try:
-        result = sandbox.exec(_WATCHED.format(command=command), env={**commands.QUIET, **(env or {})}, timeout=timeout)
-    except SandboxTimeout as error:
-        what = f"{command} did not answer within {timeout:g} s; it seems to wait for a login"
-        raise LoginError(message(what, output=_hidden(error.output, env), advice=_REMEDIES)) from None
-    if waits_for_login(result.output):
-        return None
-    for line in result.output.splitlines():
-        if line.startswith("{"):
-            try:
-                answer = json.loads(line)
-            except ValueError:
-                break
-            account = answer.get("account", answer)
-            return account if isinstance(account, dict) and account else None
-    if "not logged in" in result.output.lower():
-        return None
-    what = f"{command} said nothing that is JSON"
-    raise LoginError(message(what, output=_hidden(result.output, env), advice=_REMEDIES))
+# -- by device
 
 
-def _hidden(output: str, env: Mapping[str, str] | None) -> str:
-    """Take the key out of what a CLI said."""
-    key = (env or {}).get(commands.API_KEY)
-    return output.replace(key, "[KIRO_API_KEY]") if key else output
+def _by_device(sandbox: Sandbox, cli: Installation, means: LoginMeans) -> Identity:
+    peers, timeout, asked = means.peers, means.settings.setup_timeout, False
+    if peers is None:
+        return _alone("device login", sandbox, cli, means, _ask(sandbox, cli, means))
+
+    def ask() -> Credentials:
+        nonlocal asked
+        asked = True
+        account = _ask(sandbox, cli, means)
+        if login := credentials.take(sandbox, version=cli.version, scripted=cli.scripted, who=account.who):
+            return login
+        what = f"kiro-cli {cli.version} is logged in, but its data file has no login that other workers could use"
+        raise LoginError(what, advice="set KIRO_API_KEY, or run without -n")
+
+    def stay() -> None:
+        """Keep this sandbox while another worker asks: to a service it is idle meanwhile."""
+        with suppress(SandboxError):
+            sandbox.keep_alive(means.settings.login_timeout)
+            sandbox.exec("true", timeout=timeout)
+
+    login = peers.obtain(ask, timeout=means.settings.login_timeout + timeout, waiting=stay)
+    return _enter("device login", sandbox, cli, means, login, peers, there=asked)
 
 
-def _identity(how: How, account: Mapping[str, Any], **more: Any) -> Identity:
-    plan = next((account[word] for word in _PLANS if isinstance(account.get(word), str)), None)
-    return Identity(how, _who(account), plan, **more)
+def _alone(how: How, sandbox: Sandbox, cli: Installation, means: LoginMeans, account: KiroAccount) -> Identity:
+    """Return the identity of a login in this sandbox only; its tokens are hidden, and those that they become."""
+    renewal = None
+    with suppress(LoginError, SandboxError, OSError):  # where it cannot be read nobody else can read it out either
+        if login := credentials.take(sandbox, version=cli.version, scripted=cli.scripted):
+            renewal = Renewal(sandbox, LoginStore(login), login, means.secrets)
+    return Identity(how, account.who, account.plan, renewal=renewal)
 
 
-def _who(account: Mapping[str, Any]) -> str | None:
-    who = account.get("email") or account.get("accountType")
-    return str(who) if who else None
+def _ask(sandbox: Sandbox, cli: Installation, means: LoginMeans) -> KiroAccount:
+    """Have a person log in, and return the account that whoami then names."""
+    settings = means.settings
+    device.log_in(
+        sandbox,
+        cli,
+        means.terminal,
+        arguments=settings.login_args or (),
+        timeout=settings.login_timeout,
+        held_for=settings.waits.held_for,
+        secrets=means.secrets,
+    )
+    if account := means.whoami(sandbox, cli):
+        return account
+    what = "kiro-cli's login ended with exit code 0, but its whoami says that nobody is logged in"
+    raise LoginError(what, advice="run it again, and approve the code in your browser")

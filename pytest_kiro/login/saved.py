@@ -1,4 +1,4 @@
-"""A login that is kept between runs, in the data directory of this user: a file that only its owner can read."""
+"""Stores the saved login of this user: a file in the data directory that only its owner can read."""
 
 from __future__ import annotations
 
@@ -11,36 +11,41 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-from pytest_kiro.errors import HIDE_FRAMES, LoginError, message
+from pytest_kiro.errors import HIDE_FRAMES, LoginError
 from pytest_kiro.login import credentials
 from pytest_kiro.login.credentials import Credentials
+from pytest_kiro.login.store import LoginStore
+from pytest_kiro.settings.waits import Waits
 
 __tracebackhide__ = HIDE_FRAMES
 
 _FORMAT = 1
-_LOCK_TIMEOUT = 30.0
-_LOG_IN = "log in anew: python -m pytest_kiro login"
 
 
-class Saved:
-    """The saved login of this user; `path` is its file.
+class SavedLogin(LoginStore):
+    """Stores a login between runs, in a file; `path` is that file, by default in the user's data directory.
 
-    >>> Saved(Path("/nowhere/login.json")).newest() is None
+    >>> SavedLogin(Path("/nowhere/login.json")).newest() is None
     True
     """
 
-    def __init__(self, path: Path | None = None) -> None:
-        self._given, self._was_there = path, False
+    def __init__(self, path: Path | None = None, waits: Waits | None = None) -> None:
+        super().__init__()
+        self._path, self._lock_timeout = path, (waits or Waits()).lock
+        self._was_there = False
 
     @cached_property
     def path(self) -> Path:
         """The file, which need not be there."""
-        return self._given or _default()
+        if self._path is not None:
+            return self._path
+        import platformdirs
+
+        return platformdirs.user_data_path("pytest-kiro") / "login.json"
 
     def newest(self) -> Credentials | None:
-        """Return what is saved, None when nothing is; `LoginError` when it cannot be used."""
+        """Return the saved login, None when there is none; `LoginError` when it cannot be used."""
         try:
             status, text = self.path.stat(), self.path.read_text("utf-8")
         except FileNotFoundError:
@@ -49,12 +54,12 @@ class Saved:
             raise self._unusable(f"cannot be read: {error}") from None
         if stat.S_IMODE(status.st_mode) & 0o077:
             advice = f"see who has read it, and make it yours alone: chmod 600 {self.path}"
-            raise LoginError(message(f"the saved login {self.path} can be read by others", advice=advice))
+            raise LoginError(f"the saved login {self.path} can be read by others", advice=advice)
         try:
             kept = json.loads(text)
             if kept["format"] != _FORMAT:
                 raise self._unusable(f"has format {kept['format']!r}, and this pytest-kiro knows {_FORMAT}")
-            found = credentials.read(
+            login = credentials.read(
                 base64.b64decode(kept["data"], validate=True),
                 version=str(kept["version"]),
                 scripted=bool(kept["scripted"]),
@@ -63,24 +68,26 @@ class Saved:
             )
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise self._unusable(f"is not one: {type(error).__name__}: {error}") from None
-        if found is None:
+        if login is None:
             raise self._unusable("has no login in it")
         self._was_there = True
-        return found
+        return login
 
     def offer(self, login: Credentials) -> None:
-        """Keep a renewed login in the place of the saved one; of two tokens the one that ends later is the newer.
+        """Store a renewed login; never in the place of another account's, or of one that ends later.
 
-        One that was removed since this process has read it stays removed, and another account's stays what it is.
+        A login that was removed since this process has read it stays removed.
         """
         with self._locked():
-            kept, removed = self._or_none(), self._was_there and not self.path.exists()
-            another = kept is not None and (kept.who, kept.scripted) != (login.who, login.scripted)
-            if not (removed or another or (kept is not None and login.older_than(kept))):
+            kept = None
+            with suppress(LoginError):  # one that cannot be used may go
+                kept = self.newest()
+            removed = self._was_there and not self.path.exists()
+            if not removed and login.renews(kept):
                 self._write(login)
 
     def save(self, login: Credentials) -> None:
-        """Keep a login that somebody asked for, whatever was saved before."""
+        """Store a login that the user asked for, whatever was saved before."""
         with self._locked():
             self._write(login)
 
@@ -90,35 +97,30 @@ class Saved:
 
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with FileLock(f"{self.path}.lock", timeout=_LOCK_TIMEOUT, mode=0o600):
+            with FileLock(f"{self.path}.lock", timeout=self._lock_timeout, mode=0o600):
                 yield
         except (OSError, Timeout) as error:
             what = f"the login cannot be saved as {self.path}: {error}"
-            raise LoginError(message(what, advice="look at that folder, or set XDG_DATA_HOME to another")) from None
+            raise LoginError(what, advice="look at that folder, or set XDG_DATA_HOME to another") from None
 
     def forget(self) -> bool:
-        """Remove it; return whether there was one."""
+        """Remove the saved login; return whether there was one."""
         try:
             there = self.path.exists()
             for file in (self.path, self._part, Path(f"{self.path}.lock")):
                 file.unlink(missing_ok=True)
         except OSError as error:
             what = f"the saved login {self.path} cannot be removed: {error}"
-            raise LoginError(message(what, advice="look at that folder, and remove it yourself")) from None
+            raise LoginError(what, advice="look at that folder, and remove it yourself") from None
         return there
 
     def saved_at(self) -> datetime:
-        """Return when it was saved."""
+        """Return when the login was saved."""
         return datetime.fromtimestamp(self.path.stat().st_mtime, UTC)
 
     def _write(self, login: Credentials) -> None:
-        kept: dict[str, Any] = {
-            "format": _FORMAT,
-            "version": login.version,
-            "scripted": login.scripted,
-            "who": login.who,
-            "data": base64.b64encode(login.data).decode(),
-        }
+        data = base64.b64encode(login.data).decode()
+        kept = {"format": _FORMAT, **vars(login), "data": data}
         part = self._part
         part.unlink(missing_ok=True)
         try:
@@ -131,19 +133,8 @@ class Saved:
 
     @property
     def _part(self) -> Path:
-        """What is being written; of a writer that was killed it stays."""
+        """The file that is being written; that of a writer which was killed stays."""
         return self.path.with_suffix(".part")
 
-    def _or_none(self) -> Credentials | None:
-        with suppress(LoginError):  # it is just being replaced
-            return self.newest()
-        return None
-
     def _unusable(self, why: str) -> LoginError:
-        return LoginError(message(f"the saved login {self.path} {why}", advice=_LOG_IN))
-
-
-def _default() -> Path:
-    import platformdirs
-
-    return platformdirs.user_data_path("pytest-kiro") / "login.json"
+        return LoginError(f"the saved login {self.path} {why}", advice="log in anew: python -m pytest_kiro login")

@@ -20,8 +20,7 @@ from pytest_kiro.settings import table
 if TYPE_CHECKING:
     from pytest_kiro.agent.kiro import Kiro
     from pytest_kiro.kirocli.install import Installation
-    from pytest_kiro.login.box import AtTheTerminal
-    from pytest_kiro.login.login import Identity, Ways
+    from pytest_kiro.login.login import Identity, LoginMeans
     from pytest_kiro.sandbox.protocol import Sandbox, SandboxSpec
     from pytest_kiro.settings.table import Settings
 
@@ -59,10 +58,10 @@ def kiro_sandbox(
     state, spec = pytestconfig.stash[STATE], _specification(kiro_sandbox_args)
     state.stop_gently()
     if not {"kiro", "kiro_login"}.isdisjoint(request.fixturenames):
-        from pytest_kiro.login.chosen import expect_login
+        from pytest_kiro.login.login import expect_login
 
         with _InFewWords(pytestconfig):
-            expect_login(kiro_settings, spec, _ways(state), installed=state.keeper.installs)
+            expect_login(_means(state), spec, installed=state.keeper.installs)
     with (
         _InFewWords(pytestconfig),
         state.keeper.sandbox(spec, failed=lambda: bool(request.session.testsfailed)) as sandbox,
@@ -92,7 +91,7 @@ def kiro_login(
     state, scripted = pytestconfig.stash[STATE], kiro_settings.replies == "scenario"
     state.stop_gently()
     with _InFewWords(pytestconfig):
-        return login(kiro_sandbox, kiro_cli, kiro_settings.login, _ways(state), scripted=scripted)
+        return login(kiro_sandbox, kiro_cli, kiro_settings.login, _means(state), scripted=scripted)
 
 
 @pytest.fixture(scope="session")
@@ -124,15 +123,6 @@ def kiro(request: pytest.FixtureRequest) -> Iterator[Kiro]:
         yield kiro
     finally:
         kiro.close()
-
-
-def _human(state: State) -> AtTheTerminal:
-    from pytest_kiro.login.box import AtTheTerminal
-
-    def tell(url: str, code: str) -> None:
-        state.config.hook.pytest_kiro_device_code(config=state.config, url=url, code=code)
-
-    return AtTheTerminal(tell=tell, lent=state.progress.lent)
 
 
 def _check_isolation(name: str, registered: bool, found: bool) -> None:
@@ -174,8 +164,13 @@ class _InFewWords:
             error.__cause__ = error.__traceback__ = None
 
 
-def _ways(state: State) -> Ways:
-    from pytest_kiro.login.chosen import ways_of
+def _means(state: State) -> LoginMeans:
+    from pytest_kiro.login.box import LoginTerminal
+    from pytest_kiro.login.login import LoginMeans
 
-    exchange = state.exchange if state.is_worker else None
-    return ways_of(state.settings, _human(state), state.secrets, os.environ, exchange)
+    def tell(url: str, code: str) -> None:
+        state.config.hook.pytest_kiro_device_code(config=state.config, url=url, code=code)
+
+    terminal = LoginTerminal(tell=tell, lent=state.progress.lent)
+    peers = state.peer_login if state.is_worker else None
+    return LoginMeans(state.settings, terminal, state.secrets, os.environ, peers=peers)

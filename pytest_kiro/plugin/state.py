@@ -15,7 +15,7 @@ from pytest_kiro.plugin.xdist import worker_input
 if TYPE_CHECKING:
     from pytest_kiro.agent.bench import Observer
     from pytest_kiro.agent.owner import Owners
-    from pytest_kiro.login.exchange import Exchange
+    from pytest_kiro.login.peer import PeerLogin
     from pytest_kiro.plugin.progress import Progress
     from pytest_kiro.run.budget import Budget
     from pytest_kiro.run.keeper import Keeper
@@ -88,12 +88,12 @@ class State:
         return budget_of(self.settings)
 
     @cached_property
-    def exchange(self) -> Exchange:
-        """Where the workers of this run share a device login."""
-        from pytest_kiro.login.exchange import Exchange
+    def peer_login(self) -> PeerLogin:
+        """The device login that the workers of this run share."""
+        from pytest_kiro.login.peer import PeerLogin
         from pytest_kiro.sandbox.runs import folder_of
 
-        return Exchange(folder_of(self.run_id))
+        return PeerLogin(folder_of(self.run_id), self.settings.waits)
 
     def stop_gently(self) -> None:
         """Let SIGTERM, and SIGHUP of a closed terminal, end the run from now on as Ctrl-C does."""
@@ -110,13 +110,13 @@ class State:
         if self.settings.budget is not None:
             self.budget.remove()
         if self.keeper.used and not self.stops.leaving:
-            self.exchange.remove()
+            self.peer_login.remove()
         self.keeper.close()
 
     def leave(self) -> None:
         """End what this process serves to the others of its run; idempotent."""
-        if "exchange" in vars(self):  # else there is none
-            self.exchange.close()
+        if "peer_login" in vars(self):  # else there is none
+            self.peer_login.close()
 
 
 STATE = pytest.StashKey[State]()

@@ -26,4 +26,12 @@ class Waits:
     before_it_began: float = 1.0
     #: Of silence after which what looked like the beginning of a secret is shown.
     held_for: float = 1.0
+    #: For whoami's answer: it asks no server and answers within a second; more is a CLI that waits for a human.
+    whoami: float = 15.0
+    #: For the lock of the saved login's file.
+    lock: float = 30.0
+    #: That a login may take to arrive from another worker; it comes from the same machine's memory.
+    peer: float = 10.0
+    #: After which a sandbox is kept alive once more while another worker asks for the login.
+    sign_of_life: float = 60.0
     daytona: DaytonaWaits = field(default_factory=DaytonaWaits)

@@ -16,7 +16,7 @@ from plugin.device_runs import CTRL_C, DOWN, ENTER, SELECTOR, Device
 
 from pytest_kiro.commandline.ready import for_a_login
 from pytest_kiro.errors import SettingsError
-from pytest_kiro.login.saved import Saved
+from pytest_kiro.login.saved import SavedLogin
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_ctrl_c_in_a_login(device: Device, moment: str) -> None:
     child.expect("Your Organization")
     if moment == "the code":
         child.send(ENTER)
-        child.expect("left")
+        child.expect("until")
     child.send(CTRL_C)
     code, shown = device.ends(child)
     assert code == 130, shown
@@ -103,7 +103,7 @@ def test_a_login_with_nothing_to_log_in_with(evals: Evals) -> None:
 
 
 def test_a_login_of_kiros_is_not_lost_to_the_stand_ins(device: Device) -> None:
-    saved = Saved(login_file(device.evals))
+    saved = SavedLogin(login_file(device.evals))
     saved.save(login(scripted=False))
     child = device.begin("login", "--kiro-cli=scripted", module="pytest_kiro")
     code, shown = device.ends(child)

@@ -15,7 +15,7 @@ from login_data import login
 from login_runs import VERSION, Logins
 
 from pytest_kiro.login.credentials import Credentials
-from pytest_kiro.login.saved import Saved
+from pytest_kiro.login.saved import SavedLogin
 
 LONG_AGO, SOME_DAY = "2001-01-01T00:00:00.123456789Z", "2999-01-01T00:00:00Z"
 HELLO = """
@@ -32,14 +32,14 @@ def logins(evals: Evals, monkeypatch: pytest.MonkeyPatch) -> Logins:
     return Logins(evals)
 
 
-def save(name: str = "one", *, scripted: bool = False, **more: Any) -> Saved:
-    saved = Saved()
+def save(name: str = "one", *, scripted: bool = False, **more: Any) -> SavedLogin:
+    saved = SavedLogin()
     saved.save(login(name, scripted=scripted, **{"who": "BuilderId", **more}))
     return saved
 
 
 def newest() -> Credentials:
-    found = Saved().newest()
+    found = SavedLogin().newest()
     assert found is not None
     return found
 
@@ -74,7 +74,7 @@ def test_a_renewed_one_is_saved(logins: Logins, how: str) -> None:
     """After the turn where its end was known, at the end of the run in any case."""
     if how == "renewed since it ended":
         save(expires=LONG_AGO)
-        then = "assert 'one-access' not in Saved().newest().tokens"
+        then = "assert 'one-access' not in SavedLogin().newest().tokens"
     else:
         save(expires=SOME_DAY)
         then = "credentials.put(kiro.sandbox, login('two', expires='2999-01-01T01:00:00Z'))"
@@ -83,7 +83,7 @@ def test_a_renewed_one_is_saved(logins: Logins, how: str) -> None:
         f"""
         from login_data import login
         from pytest_kiro.login import credentials
-        from pytest_kiro.login.saved import Saved
+        from pytest_kiro.login.saved import SavedLogin
 
         def test_it(kiro):
             kiro.run("Hello.")
@@ -96,7 +96,7 @@ def test_a_renewed_one_is_saved(logins: Logins, how: str) -> None:
     assert found.expires is not None
     assert found.expires.year > 2001
     assert (found.version, found.scripted, found.who) == ("2.29.0", False, "BuilderId")
-    assert stat.S_IMODE(Saved().path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(SavedLogin().path.stat().st_mode) == 0o600
     # The next run begins with it.
     logins.steer(revoked=["one-access", "one-refresh"])
     logins.evals.write("test_it.py", HELLO)
@@ -136,7 +136,7 @@ def test_nothing_of_it_is_written(logins: Logins) -> None:
     )
     result.assert_outcomes(failed=1)
     saved = newest()
-    Saved().forget()
+    SavedLogin().forget()
     shown = result.stdout.str() + result.stderr.str()
     for token in ("canary-access", "canary-refresh", *saved.tokens):
         assert token not in shown
@@ -149,8 +149,8 @@ def test_nothing_of_it_is_written(logins: Logins) -> None:
 ELSEWHERE = """
 import sys
 from login_data import login
-from pytest_kiro.login.saved import Saved
-Saved().offer(login(sys.argv[1], who="BuilderId", scripted=False))
+from pytest_kiro.login.saved import SavedLogin
+SavedLogin().offer(login(sys.argv[1], who="BuilderId", scripted=False))
 """
 
 
@@ -196,8 +196,8 @@ def test_a_refused_token_is_replaced_once(logins: Logins) -> None:
     result.assert_outcomes(passed=3, failed=1)
     result.stdout.fnmatch_lines(
         [
-            "E *LoginError: no turn was begun, since an earlier one was refused: kiro-cli said: *bearer token *",
-            "E *log in anew: python -m pytest_kiro login",
+            "E *LoginError: no turn was begun, since an earlier one was refused: kiro-cli said: *bearer token *; "
+            "log in anew: python -m pytest_kiro login",
         ]
     )
     assert logins.turns == 5
@@ -312,8 +312,8 @@ def test_none_is_saved(logins: Logins) -> None:
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(
         [
-            f"E *LoginError: no login is saved ({Saved().path} is not there)",
-            "E *save one with python -m pytest_kiro login, on a machine with a terminal",
+            f"E *LoginError: no login is saved ({SavedLogin().path} is not there); save one with python -m pytest_kiro "
+            "login, on a machine with a terminal",
         ]
     )
 
@@ -325,15 +325,14 @@ def test_one_of_the_other_cli(logins: Logins) -> None:
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(
         [
-            "E *LoginError: the saved login is of the stand-in, and kiro-cli here is the real one",
-            "E *save another with *",
+            "E *LoginError: the saved login is of the stand-in, and kiro-cli here is the real one; save another with *",
         ]
     )
     save(scripted=False)
     result = logins.evals.run("--kiro-login=saved")
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(
-        ["E *LoginError: the saved login is a real one, and kiro-cli here is the stand-in", "E *save another with *"]
+        ["E *LoginError: the saved login is a real one, and kiro-cli here is the stand-in; save another with *"]
     )
 
 
@@ -350,11 +349,11 @@ def test_one_that_cannot_be_used(logins: Logins, broken: str) -> None:
         said = f"E *LoginError: the data file in the saved login {saved.path}, with the login in it, cannot be read: *"
     else:
         saved.path.chmod(0o644)
-        said = f"E *LoginError: the saved login {saved.path} can be read by others"
+        said = f"E *LoginError: the saved login {saved.path} can be read by others; *"
     result = logins.evals.run(logins.cli, "--kiro-login=saved")
     result.assert_outcomes(errors=1)
-    advice = f"E *chmod 600 {saved.path}" if broken == "open" else "E *log in anew: python -m pytest_kiro login*"
-    result.stdout.fnmatch_lines([said, advice])
+    advice = f"chmod 600 {saved.path}" if broken == "open" else "log in anew: python -m pytest_kiro login*"
+    result.stdout.fnmatch_lines([said + advice])
     assert logins.turns == 0
     assert "one-access" not in result.stdout.str()
 
@@ -370,7 +369,6 @@ def test_one_of_another_version_that_is_not_taken(logins: Logins) -> None:
     result.stdout.fnmatch_lines(
         [
             "E *LoginError: kiro-cli 2.30.1 does not count itself as logged in with the saved login, which kiro-cli "
-            "2.29.0 has written",
-            "E *log in anew: python -m pytest_kiro login, or --kiro-login=device",
+            "2.29.0 has written; log in anew: python -m pytest_kiro login, or --kiro-login=device",
         ]
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,11 +10,14 @@ from cli_scripts import cli
 
 from pytest_kiro.errors import LoginError
 from pytest_kiro.kirocli.install import Installation
-from pytest_kiro.login.box import AtTheTerminal
-from pytest_kiro.login.login import Identity, Ways, login, whoami
-from pytest_kiro.login.saved import Saved
+from pytest_kiro.login.box import LoginTerminal
+from pytest_kiro.login.login import Identity, LoginMeans, login
+from pytest_kiro.login.saved import SavedLogin
+from pytest_kiro.login.whoami import KiroAccount, whoami
 from pytest_kiro.sandbox.local import LocalSandbox
 from pytest_kiro.secrecy.redaction import Secrets
+from pytest_kiro.settings import table
+from pytest_kiro.settings.waits import Waits
 
 OUT = """echo '{"account":null}'"""
 IN = """echo '{"accountType":"BuilderId","email":"ada@example.com"}'"""
@@ -29,20 +32,21 @@ def installed(sandbox: LocalSandbox, script: str, *, scripted: bool = False) -> 
     return Installation(cli(sandbox, script), "2.29.0", scripted)
 
 
-def ask(sandbox: LocalSandbox, script: str, timeout: float = 30) -> Mapping[str, object] | None:
+def ask(sandbox: LocalSandbox, script: str, timeout: float = 30) -> KiroAccount | None:
     return whoami(sandbox, installed(sandbox, script), timeout=timeout)
 
 
 def enter(sandbox: LocalSandbox, script: str, how: str = "auto", key: str = "", timeout: float = 30) -> Identity:
-    return login(sandbox, installed(sandbox, script), how, ways(sandbox, key, timeout=timeout))
+    return login(sandbox, installed(sandbox, script), how, means(sandbox, key, timeout=timeout))
 
 
-def ways(sandbox: LocalSandbox, key: str = "", *, timeout: float = 30) -> Ways:
+def means(sandbox: LocalSandbox, key: str = "", *, timeout: float = 30) -> LoginMeans:
     """What is there to log in with: a key, nothing that is saved, and nobody at a terminal."""
     environ = {"KIRO_API_KEY": key} if key else {}
-    human = AtTheTerminal(tell=lambda url, code: None)
-    saved = Saved(Path(sandbox.home, "saved", "login.json"))
-    return Ways(environ=environ, saved=saved, human=human, secrets=Secrets(), timeout=timeout)
+    settings = table.read(option={"setup_timeout": str(timeout)}.get, environ={}, ini=lambda name: None)
+    terminal = LoginTerminal(tell=lambda url, code: None)
+    saved = SavedLogin(Path(sandbox.home, "saved", "login.json"))
+    return LoginMeans(settings, terminal, Secrets(), environ, saved)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +75,7 @@ def test_logged_out(sandbox: LocalSandbox, script: str) -> None:
     ],
 )
 def test_logged_in(sandbox: LocalSandbox, script: str) -> None:
-    assert ask(sandbox, script) == {"accountType": "BuilderId", "email": "ada@example.com"}
+    assert ask(sandbox, script) == KiroAccount("ada@example.com", None, stored=True)
 
 
 @pytest.mark.parametrize("script", ["true", "echo hello", "echo '{broken'; exit 3", "exit 127"])
@@ -85,6 +89,13 @@ def test_an_answer_that_never_comes_is_told(sandbox: LocalSandbox) -> None:
         ask(sandbox, "echo Opening browser...; sleep 1000", timeout=0.3)
 
 
+def test_whoami_has_less_time_than_other_steps(sandbox: LocalSandbox) -> None:
+    few = means(sandbox)
+    few = replace(few, settings=replace(few.settings, waits=Waits(whoami=0.2)))
+    with pytest.raises(LoginError, match=r"did not answer within 0\.2 s"):
+        login(sandbox, installed(sandbox, "exec sleep 1000"), "auto", few)
+
+
 def test_a_device_login_says_that_nobody_is_in(sandbox: LocalSandbox) -> None:
     """It is ended at once, not at its limit, which is an error of its own."""
     assert ask(sandbox, DEVICE, timeout=5) is None
@@ -92,7 +103,7 @@ def test_a_device_login_says_that_nobody_is_in(sandbox: LocalSandbox) -> None:
 
 def test_whoami_is_asked_quietly(sandbox: LocalSandbox) -> None:
     script = """printf '{"accountType":"%s"}\\n' "$*,$KIRO_NO_AUTO_UPDATE,$KIRO_DISABLE_TELEMETRY" """
-    assert ask(sandbox, script) == {"accountType": "whoami --format json,1,1"}
+    assert ask(sandbox, script) == KiroAccount("whoami --format json,1,1", None, stored=False)
 
 
 # -- strategies
@@ -154,7 +165,7 @@ def test_none_does_not_look(sandbox: LocalSandbox) -> None:
 
 def test_the_stand_in_needs_no_account(sandbox: LocalSandbox) -> None:
     cli = installed(sandbox, "echo x >asked", scripted=True)
-    identity = login(sandbox, cli, "auto", ways(sandbox, "ksk_real"))
+    identity = login(sandbox, cli, "auto", means(sandbox, "ksk_real"))
     assert identity == Identity("scripted", env={"KIRO_API_KEY": "ksk_scripted"}), "never the real key"
     assert "asked" not in sandbox.list_files("")
 

@@ -19,7 +19,7 @@ from login_data import TOKEN, database, login, tokens
 
 from pytest_kiro.errors import LoginError
 from pytest_kiro.login.credentials import Credentials
-from pytest_kiro.login.saved import Saved
+from pytest_kiro.login.saved import SavedLogin
 
 SOON, LATER = "2030-01-01T00:00:00Z", "2030-01-01T01:00:00Z"
 #: In front of scripts: what a test knows is theirs as well.
@@ -28,29 +28,29 @@ import os, signal, stat, sys
 from pathlib import Path
 sys.path.insert(0, {str(Path(__file__).parent.parent)!r})
 from login_data import login
-from pytest_kiro.login.saved import Saved
+from pytest_kiro.login.saved import SavedLogin
 path = Path(sys.argv[1])
-saved = Saved(path)
+saved = SavedLogin(path)
 """
 
 
 @pytest.fixture
-def saved(tmp_path: Path) -> Saved:
-    return Saved(tmp_path / "data" / "pytest-kiro" / "login.json")
+def saved(tmp_path: Path) -> SavedLogin:
+    return SavedLogin(tmp_path / "data" / "pytest-kiro" / "login.json")
 
 
-def newest(saved: Saved) -> Credentials:
+def newest(saved: SavedLogin) -> Credentials:
     found = saved.newest()
     assert found is not None
     return found
 
 
-def kept(saved: Saved) -> dict[str, Any]:
+def kept(saved: SavedLogin) -> dict[str, Any]:
     told: dict[str, Any] = json.loads(saved.path.read_text())
     return told
 
 
-def edit(saved: Saved, **values: Any) -> None:
+def edit(saved: SavedLogin, **values: Any) -> None:
     """Change what is in the file; None takes a value away."""
     told = {key: value for key, value in {**kept(saved), **values}.items() if value is not None}
     saved.path.write_text(json.dumps(told))
@@ -63,24 +63,24 @@ def mode(path: Path) -> int:
 # -- kept, found, forgotten
 
 
-def test_what_is_saved_is_found_again(saved: Saved) -> None:
+def test_what_is_saved_is_found_again(saved: SavedLogin) -> None:
     assert saved.newest() is None
     offered = login("one", expires=SOON, who="ada@example.com", scripted=False)
     saved.offer(offered)
     found = newest(saved)
     assert found.same_login(offered)
     assert (found.version, found.scripted, found.who) == ("2.29.0", False, "ada@example.com")
-    assert newest(Saved(saved.path)).expires == datetime(2030, 1, 1, tzinfo=UTC)
+    assert newest(SavedLogin(saved.path)).expires == datetime(2030, 1, 1, tzinfo=UTC)
     assert abs(datetime.now(UTC) - saved.saved_at()) < timedelta(minutes=10)
     assert {file.name for file in saved.path.parent.iterdir()} <= {"login.json", "login.json.lock"}
 
 
-def test_nobody_needs_to_be_named(saved: Saved) -> None:
+def test_nobody_needs_to_be_named(saved: SavedLogin) -> None:
     saved.offer(login(who=None))
     assert newest(saved).who is None
 
 
-def test_forgetting_is_idempotent(saved: Saved) -> None:
+def test_forgetting_is_idempotent(saved: SavedLogin) -> None:
     assert saved.forget() is False
     saved.offer(login())
     assert saved.forget() is True
@@ -92,14 +92,14 @@ def test_forgetting_is_idempotent(saved: Saved) -> None:
 def test_it_is_where_the_platform_keeps_such_things(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert Saved().path.is_relative_to(tmp_path)
-    assert Saved().path.parts[-2:] == ("pytest-kiro", "login.json")
+    assert SavedLogin().path.is_relative_to(tmp_path)
+    assert SavedLogin().path.parts[-2:] == ("pytest-kiro", "login.json")
 
 
 # -- for its owner only
 
 
-def test_nobody_else_can_read_it_not_even_for_a_moment(saved: Saved) -> None:
+def test_nobody_else_can_read_it_not_even_for_a_moment(saved: SavedLogin) -> None:
     """Looked at whenever something of C has returned, with a umask that takes nothing away."""
     watched = """
 os.umask(0)
@@ -120,7 +120,7 @@ assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
 
 @pytest.mark.parametrize("others", [0o640, 0o604, 0o620, 0o601, 0o777])
-def test_one_that_others_can_reach_is_refused(saved: Saved, others: int) -> None:
+def test_one_that_others_can_reach_is_refused(saved: SavedLogin, others: int) -> None:
     saved.offer(login())
     saved.path.chmod(others)
     with pytest.raises(LoginError, match=f"(?s){saved.path} can be read by others.*chmod 600 {saved.path}"):
@@ -130,7 +130,7 @@ def test_one_that_others_can_reach_is_refused(saved: Saved, others: int) -> None
     assert "two-access" in newest(saved).tokens
 
 
-def test_nothing_of_it_is_shown(saved: Saved) -> None:
+def test_nothing_of_it_is_shown(saved: SavedLogin) -> None:
     saved.offer(login())
     assert "one-access" not in repr(newest(saved)) + repr(saved)
     edit(saved, data=base64.b64encode(newest(saved).data[:5000]).decode())
@@ -156,13 +156,13 @@ def test_nothing_of_it_is_shown(saved: Saved) -> None:
     ],
     ids=["newer", "older", "same", "no end", "from no end", "somebody else", "nobody", "the other CLI"],
 )
-def test_the_newer_one_wins(saved: Saved, there: dict[str, Any], offered: dict[str, Any], wins: str) -> None:
+def test_the_newer_one_wins(saved: SavedLogin, there: dict[str, Any], offered: dict[str, Any], wins: str) -> None:
     saved.offer(login("there", **there))
     saved.offer(login("offered", **offered))
     assert f"{wins}-access" in newest(saved).tokens
 
 
-def test_two_writers_at_once(saved: Saved) -> None:
+def test_two_writers_at_once(saved: SavedLogin) -> None:
     """Each offers logins in another order; a reader in between finds a whole one at any time."""
     offers = """
 for minute in map(int, sys.argv[2:]):
@@ -185,7 +185,7 @@ for minute in map(int, sys.argv[2:]):
 
 
 @pytest.mark.parametrize("then", ["offer", "forget"])
-def test_a_killed_writer_leaves_nothing_that_stays(saved: Saved, then: str) -> None:
+def test_a_killed_writer_leaves_nothing_that_stays(saved: SavedLogin, then: str) -> None:
     """It has written all of it, and dies before that is in place."""
     killed = """
 sys.addaudithook(lambda event, args: os.kill(os.getpid(), signal.SIGKILL) if event == "os.rename" else None)
@@ -209,21 +209,21 @@ saved.offer(login("killed"))
 # -- what is none
 
 
-def _directory(saved: Saved) -> None:
+def _directory(saved: SavedLogin) -> None:
     saved.path.unlink()
     saved.path.mkdir()
 
 
-def _link_to_itself(saved: Saved) -> None:
+def _link_to_itself(saved: SavedLogin) -> None:
     saved.path.unlink()
     saved.path.symlink_to(saved.path)
 
 
-def _cut(saved: Saved) -> None:
+def _cut(saved: SavedLogin) -> None:
     edit(saved, data=base64.b64encode(newest(saved).data[:5000]).decode())
 
 
-BROKEN: dict[str, tuple[Callable[[Saved], object], str]] = {
+BROKEN: dict[str, tuple[Callable[[SavedLogin], object], str]] = {
     "no JSON": (lambda saved: saved.path.write_text("{"), "is not one: JSONDecodeError"),
     "empty": (lambda saved: saved.path.write_text(""), "is not one: JSONDecodeError"),
     "no text": (lambda saved: saved.path.write_bytes(b"\xff\xfe"), "cannot be read: 'utf-8' codec"),
@@ -251,7 +251,7 @@ BROKEN: dict[str, tuple[Callable[[Saved], object], str]] = {
 
 
 @pytest.mark.parametrize("what", BROKEN)
-def test_one_that_cannot_be_used_is_told(saved: Saved, what: str) -> None:
+def test_one_that_cannot_be_used_is_told(saved: SavedLogin, what: str) -> None:
     saved.offer(login())
     broke, said = BROKEN[what]
     broke(saved)
@@ -261,7 +261,7 @@ def test_one_that_cannot_be_used_is_told(saved: Saved, what: str) -> None:
 
 
 @pytest.mark.parametrize("what", sorted(BROKEN.keys() - {"a folder"}))
-def test_one_that_cannot_be_used_is_replaced_and_forgotten(saved: Saved, what: str) -> None:
+def test_one_that_cannot_be_used_is_replaced_and_forgotten(saved: SavedLogin, what: str) -> None:
     saved.offer(login())
     broke, _ = BROKEN[what]
     broke(saved)
@@ -274,14 +274,14 @@ def test_one_that_cannot_be_used_is_replaced_and_forgotten(saved: Saved, what: s
 
 def test_a_place_that_cannot_be_had_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    saved = Saved(tmp_path / "file" / "pytest-kiro" / "login.json")
+    saved = SavedLogin(tmp_path / "file" / "pytest-kiro" / "login.json")
     with pytest.raises(LoginError, match=r"(?s)the login cannot be saved as .*login.json: .*set XDG_DATA_HOME to an"):
         saved.offer(login())
     with pytest.raises(LoginError, match=r"(?s)cannot be read: .*log in anew"):
         saved.newest()
 
 
-def test_a_folder_in_its_place_is_told(saved: Saved) -> None:
+def test_a_folder_in_its_place_is_told(saved: SavedLogin) -> None:
     saved.path.mkdir(parents=True)
     with pytest.raises(LoginError, match=r"(?s)cannot be saved as .*look at that folder"):
         saved.offer(login())
@@ -290,7 +290,7 @@ def test_a_folder_in_its_place_is_told(saved: Saved) -> None:
     assert not saved.path.with_suffix(".part").exists()
 
 
-def test_the_token_is_of_another_kind(saved: Saved) -> None:
+def test_the_token_is_of_another_kind(saved: SavedLogin) -> None:
     """A further field in the file, of a later version with the same format, is none of ours."""
     saved.offer(login())
     edit(saved, note="hello", data=base64.b64encode(database({TOKEN: {"accessToken": "canary"}})).decode())
@@ -299,7 +299,7 @@ def test_the_token_is_of_another_kind(saved: Saved) -> None:
 
 def test_a_login_that_was_removed_is_not_brought_back(tmp_path: Path) -> None:
     """Somebody logs out while a run is going, whose sandbox then renews its token."""
-    running, person = Saved(tmp_path / "login.json"), Saved(tmp_path / "login.json")
+    running, person = SavedLogin(tmp_path / "login.json"), SavedLogin(tmp_path / "login.json")
     person.save(login())
     assert running.newest() is not None
     person.forget()
@@ -308,7 +308,7 @@ def test_a_login_that_was_removed_is_not_brought_back(tmp_path: Path) -> None:
 
 
 def test_what_somebody_asked_for_is_kept_whatever_was_there(tmp_path: Path) -> None:
-    saved = Saved(tmp_path / "login.json")
+    saved = SavedLogin(tmp_path / "login.json")
     later, earlier = (login(str(day), expires=f"2026-12-0{day}T00:00:00Z") for day in (2, 1))
     saved.save(later)
     saved.offer(earlier)

@@ -14,7 +14,7 @@ from login_data import login
 
 from pytest_kiro.errors import LoginError, message
 from pytest_kiro.login.credentials import Credentials
-from pytest_kiro.login.exchange import Exchange
+from pytest_kiro.login.peer import PeerLogin
 from pytest_kiro.sandbox.runs import folder_of
 
 
@@ -52,21 +52,21 @@ def shown(found: Credentials | None) -> str:
 
 
 def main() -> None:
-    exchange = Exchange(folder_of(sys.argv[1]))
+    peer = PeerLogin(folder_of(sys.argv[1]))
     say("ready")
     for line in sys.stdin:
         command, *words = line.split()
         try:
             if command == "obtain":
                 how, name, *timeout = words
-                say(shown(exchange.obtain(asks(how, name), timeout=float(timeout[0]) if timeout else 120)))
+                say(shown(peer.obtain(asks(how, name), timeout=float(timeout[0]) if timeout else 120)))
             elif command == "newest":
-                say(shown(exchange.newest()))
+                say(shown(peer.newest()))
             elif command == "offer":
-                exchange.offer(login(words[0]))
+                peer.offer(login(words[0]))
                 say("offered")
             else:
-                {"close": exchange.close, "remove": exchange.remove}[command]()
+                {"close": peer.close, "remove": peer.remove}[command]()
                 say("done")
         except (Exception, KeyboardInterrupt) as error:
             say(f"{type(error).__name__}: {error}")

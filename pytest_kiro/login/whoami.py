@@ -1,0 +1,87 @@
+"""Asks kiro-cli's whoami who is logged in; its JSON is read, and its exit code is not trusted."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pytest_kiro.errors import HIDE_FRAMES, LoginError, SandboxTimeout
+from pytest_kiro.kirocli import commands
+from pytest_kiro.kirocli.evidence import waits_for_login
+from pytest_kiro.kirocli.install import Installation
+from pytest_kiro.sandbox.protocol import Sandbox
+from pytest_kiro.sandbox.script import program
+
+__tracebackhide__ = HIDE_FRAMES
+
+_PROGRAM = Path(__file__).with_name("whoami.sh")
+#: What whoami calls stored logins, in small letters; how it calls one by key is not known of every build.
+_STORED = ("builderid", "iamidentitycenter", "social", "google", "github")
+#: Under which names an account's plan may stand; no source tells.
+_PLANS = ("plan", "planName", "subscriptionType")
+REMEDIES = (
+    "remedies: set KIRO_API_KEY (plans Pro and above; --kiro-login=api-key); "
+    "save a login with python -m pytest_kiro login, and use it with --kiro-login=saved; "
+    "or run pytest in a terminal and log in there (--kiro-login=device; any plan). "
+    "--kiro-cli=scripted needs no account"
+)
+
+
+@dataclass(frozen=True)
+class KiroAccount:
+    """The account that whoami names: an e-mail address or a kind of account, and its plan where whoami knows it."""
+
+    who: str | None
+    plan: str | None
+    #: Whether a stored login names it, and no key.
+    stored: bool
+
+
+def whoami(
+    sandbox: Sandbox, cli: Installation, *, timeout: float, env: Mapping[str, str] | None = None
+) -> KiroAccount | None:
+    """Return the account that is logged in, None without one.
+
+    Some builds exit with 0 while logged out, others with 1, so only the JSON counts; its first line, since text may
+    follow. A CLI that shows the code of a device login says thereby that nobody is logged in, and is ended, not waited
+    for; one that does not answer within `timeout` seconds is a `LoginError`.
+    """
+    command = shlex.join([cli.path, *commands.whoami()])
+    try:
+        result = sandbox.exec(
+            program(_PROGRAM, command=command), env={**commands.QUIET, **(env or {})}, timeout=timeout
+        )
+    except SandboxTimeout as error:
+        what = f"{command} did not answer within {timeout:g} s; it seems to wait for a login"
+        raise LoginError(what, output=_without_key(error.output, env), advice=REMEDIES) from None
+    if waits_for_login(result.output):
+        return None
+    for line in result.output.splitlines():
+        if line.startswith("{"):
+            try:
+                answer = json.loads(line)
+            except ValueError:
+                break
+            return _account(answer.get("account", answer))
+    if "not logged in" in result.output.lower():
+        return None
+    raise LoginError(f"{command} said nothing that is JSON", output=_without_key(result.output, env), advice=REMEDIES)
+
+
+def _account(account: Any) -> KiroAccount | None:
+    if not isinstance(account, dict) or not account:
+        return None
+    who = account.get("email") or account.get("accountType")
+    plan = next((account[word] for word in _PLANS if isinstance(account.get(word), str)), None)
+    stored = re.sub(r"\W", "", str(account.get("accountType"))).lower() in _STORED
+    return KiroAccount(str(who) if who else None, plan, stored)
+
+
+def _without_key(output: str, env: Mapping[str, str] | None) -> str:
+    key = (env or {}).get(commands.API_KEY)
+    return output.replace(key, "[KIRO_API_KEY]") if key else output
