@@ -1,4 +1,4 @@
-"""What every turn of one `Kiro` runs with, and who is told of it."""
+"""The bench: what every turn of one `Kiro` runs with."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Observer(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Bench:
-    """The sandbox with kiro-cli installed and logged in, and what is asked of it.
+    """A sandbox with kiro-cli installed and logged in.
 
     `path` is the PATH of Kiro's process, `work` the folder of its workspaces; `secrets` takes out what no turn may
     tell, `budget` says what the run may spend, `admission` what turns have shown of the login.
@@ -117,7 +117,7 @@ class Bench:
 
     @property
     def scripted(self) -> bool:
-        """Whether scenarios answer, by the stand-in or by the real kiro-cli, and no model."""
+        """Whether scenarios answer, and no model does."""
         return self.installation.scripted or self.settings.replies == "scenario"
 
     @property

@@ -183,7 +183,7 @@ class Conversation:
         )
 
     def _history(self) -> tuple[str, ...]:
-        """Say what a reader should know of how the next turn comes about."""
+        """Return the warnings that the next turn begins with."""
         if self.retried and not self.turns:
             return tuple(f"run again, because {turn.summary}: {turn.detail}" for turn in self.retried)
         if self.turns and not self._resume.session_id:
@@ -191,7 +191,7 @@ class Conversation:
         return ()
 
     def _landed(self, landed: Landed, *, retries: bool) -> None:
-        """Keep what came of a turn, or note that it is to be run again: only a first one that did nothing."""
+        """Keep a turn, or note that it is run again: only a first one that did nothing."""
         turn = landed.turn
         allowed = retries and not self.turns and len(self.retried) < self._bench.settings.retries
         if allowed and landed.may_fly_again:

@@ -58,7 +58,7 @@ class Landed:
 
     @property
     def may_fly_again(self) -> bool:
-        """Whether the same prompt, run again in a fresh session, may well complete."""
+        """Whether the same prompt may well complete in a fresh session."""
         cause = self.turn.cause
         return not self.turn.ok and self.untouched and (self.renewed or (cause is not None and cause.passing))
 
@@ -91,7 +91,7 @@ class Flight:
 
     @property
     def held_for(self) -> float:
-        """Seconds of silence after which what looked like the beginning of a secret is shown."""
+        """Seconds of silence after which the beginning of a secret is shown."""
         return self._bench.settings.waits.held_for
 
     def tell(self, text: str) -> None:
@@ -104,7 +104,7 @@ class Flight:
         return self._bench.admission.refusal(turn)
 
     def land(self) -> Landed:
-        """Collect what the turn left, once its program has ended, and make it a value."""
+        """Collect what the ended turn left, and make it a value."""
         bench, request = self._bench, self.request
         self._conversation.workspace.made |= self._pty.started
         with self._undo:

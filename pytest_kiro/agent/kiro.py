@@ -103,7 +103,7 @@ class Kiro:
 
     @property
     def scripted(self) -> bool:
-        """Whether the answers come from scenarios, by the stand-in or by the real kiro-cli, and not from a model."""
+        """Whether scenarios answer, by the stand-in or the real kiro-cli, and no model does."""
         return self.bench.scripted
 
     @property
@@ -113,7 +113,7 @@ class Kiro:
 
     @property
     def workspace(self) -> Workspace:
-        """The workspace of whoever asks; seeded when first asked for, and made when first used."""
+        """The workspace of the running test or fixture; seeded when first asked for."""
         return self._main().workspace
 
     def run(
@@ -148,7 +148,7 @@ class Kiro:
         return self._main().stream(prompt, check=check, stop_when=stop_when, **options)
 
     def conversation(self, *, workspace: str | None = None, **options: Unpack[RunArguments]) -> Conversation:
-        """Begin one more conversation of whoever asks, with a workspace of its own.
+        """Begin one more conversation, with a workspace of its own.
 
         `workspace` is the folder to seed it with (default: the marker's); the options hold for all its turns.
         Raises `ConversationError` outside of tests and fixtures; a wrong option or a missing folder is a
@@ -176,17 +176,17 @@ class Kiro:
         size: tuple[int, int] | None = None,
         env: Mapping[str, str] | None = None,
     ) -> Terminal:
-        """Start kiro-cli with these arguments in a terminal, to type into it and to see what a person would see.
+        """Start kiro-cli in a terminal, to type into it and read its screen.
 
-        Without arguments it is plain `kiro-cli`. It works in the workspace of whoever asks; `--agent-engine` is added
-        to a `chat` that names no engine, and nothing else: `mark.kiro` and the options say nothing of it but `env`.
-        `timeout` is what each waiting takes at most, in seconds, None for no limit; `size` is (columns, rows), by
-        default `--kiro-terminal`; `env` adds to Kiro's environment. Returns a `Terminal` with pexpect's words, to be
-        used in a `with` statement; what is still open is closed with its owner. It makes no `Turn`, and what Kiro
-        changes through it is not in `workspace.changes()`; look with `workspace.exec` or `workspace.contents()`.
-        In a scenario a chat is one more conversation, its turns in order. Raises `ConversationError` outside of tests
-        and fixtures, `LaunchError`, `SandboxError`, `SettingsError`, and `TypeError` or `ValueError` for what cannot be
-        typed.
+        Without arguments it is plain `kiro-cli`. It works in the workspace of the running test or fixture;
+        `--agent-engine` is added to a `chat` that names no engine, and nothing else: `mark.kiro` and the options say
+        nothing of it but `env`. `timeout` is what each waiting takes at most, in seconds, None for no limit; `size` is
+        (columns, rows), by default `--kiro-terminal`; `env` adds to Kiro's environment. Returns a `Terminal` with
+        pexpect's words, to be used in a `with` statement; what is still open is closed with its owner. It makes no
+        `Turn`, and what Kiro changes through it is not in `workspace.changes()`; look with `workspace.exec` or
+        `workspace.contents()`. In a scenario a chat is one more conversation, its turns in order. Raises
+        `ConversationError` outside of tests and fixtures, `LaunchError`, `SandboxError`, `SettingsError`, and
+        `TypeError` or `ValueError` for what cannot be typed.
 
         >>> import pexpect
         >>> def test_quit_leaves_cleanly(kiro):
@@ -201,7 +201,7 @@ class Kiro:
         return open_terminal(self._main(), argv, timeout=timeout, size=size, env=env)
 
     def close(self) -> None:
-        """End every conversation that is left, and hand on a login that was renewed; idempotent."""
+        """End every conversation and hand on a renewed login; idempotent."""
         for conversation in list(self._open):
             conversation.end()
         if renewal := self.identity.renewal:

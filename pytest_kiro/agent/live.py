@@ -113,7 +113,7 @@ class LiveTurn:
 
     @property
     def announced(self) -> list[ToolCall]:
-        """The tool calls that were announced so far, as far as the announcement tells; they may already run."""
+        """The tool calls that were announced so far; they may already run."""
         return list(self._printed.announced)
 
     @property
@@ -128,7 +128,7 @@ class LiveTurn:
 
     @property
     def ending(self) -> Ending | None:
-        """Why somebody or something ended it, None as long as nobody did."""
+        """Why it was ended from outside, None while it was not."""
         return self._running.ending
 
     @property
@@ -138,7 +138,7 @@ class LiveTurn:
 
     @property
     def first_output_after(self) -> float | None:
-        """Seconds from its beginning to its first byte, None when there was none."""
+        """Seconds from its start to its first byte, None without one."""
         return self._running.first_output_after
 
     @property
@@ -156,11 +156,11 @@ class LiveTurn:
         self._running.stop(Ending("stopped", Cause.STOPPED, detail="the test stopped it"))
 
     def expect(self, pattern: str | re.Pattern[str], timeout: float | None = None) -> re.Match[str]:
-        """Wait until Kiro prints something that matches, wherever its chunks are cut, and return the match.
+        """Wait until Kiro prints something that matches, and return the match.
 
-        Each call looks at what was printed after the match before it (the last MiB of it). `timeout` is in seconds
-        (default: as long as the turn takes). Raises `NotPrinted` when it was not printed in time or before the turn's
-        end.
+        It does not matter where chunks are cut. Each call looks at what was printed after the match before it (the last
+        MiB of it). `timeout` is in seconds (default: as long as the turn takes). Raises `NotPrinted` when it was not
+        printed in time or before the turn's end.
 
         >>> def test_asks_first(kiro):
         ...     with kiro.stream("Refactor the parser.") as live:
@@ -225,7 +225,7 @@ class LiveTurn:
         raise error(f"{self.name}: {turn.summary}: {turn.detail}", turn, output=printed, advice=advice)
 
     def _pump(self, until: float = math.inf) -> str | None:
-        """Return what is printed next, "" when nothing was until then, None when the program has ended."""
+        """Return the next text, "" for none until then, None at the end."""
         if self._running.over:
             return None
         try:
@@ -263,7 +263,7 @@ class LiveTurn:
                 return
 
     def _look_for_login(self, text: str) -> None:
-        """End a CLI that shows a device code and waits: nobody is there to approve it."""
+        """End a CLI that waits for the approval of a device code."""
         if len(self._beginning) < LOGIN_WITHIN:
             self._beginning += text
             if waits_for_login(self._beginning):

@@ -29,7 +29,7 @@ class RunArguments(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What holds for one turn; seconds, and None where Kiro or nobody decides."""
+    """How one turn is run; `timeout` in seconds, None where Kiro decides."""
 
     timeout: float
     agent: str | None = None
@@ -49,18 +49,18 @@ class RunOptions:
         None leaves the value below as it is; `env` is merged variable by variable.
         """
         if not isinstance(over, Mapping):
-            raise SettingsError(f"{where} is {over!r}; wanted: a dict")
+            raise SettingsError(f"{where} is {over!r}", advice="wanted: a dict")
         known = [f.name for f in fields(self)]
         given = {name: value for name, value in over.items() if value is not None}
         for name, value in given.items():
             if name not in known:
                 hint = did_you_mean(name, known)
-                raise SettingsError(f"{where} has no keyword {name!r}{hint}; known: {', '.join(known)}")
+                raise SettingsError(f"{where} has no keyword {name!r}{hint}", advice=f"known: {', '.join(known)}")
             try:
                 given[name] = _CHECKS[name](value)
             except (TypeError, ValueError) as error:
                 shown = name if name == "env" else f"{name}={value!r}"  # which may have a secret in it
-                raise SettingsError(f"{where}: {shown} is not right; wanted: {error}") from None
+                raise SettingsError(f"{where}: {shown} is not right", advice=f"wanted: {error}") from None
         if "env" in given:
             given["env"] = {**self.env, **given["env"]}
         return replace(self, **given)

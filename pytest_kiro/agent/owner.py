@@ -62,7 +62,7 @@ class Owner:
         return self._numbers[conversation]
 
     def number_for_terminal(self, conversation: Owned) -> int:
-        """Return the next number, which is that of its conversation if no turn has begun that yet."""
+        """Return the number of the next terminal: its conversation's, if that is unused."""
         unused = None if conversation in self._begun else self._numbers.pop(conversation, None)
         return next(self._counter) if unused is None else unused
 
@@ -79,7 +79,7 @@ class Owner:
 
 
 class Owners:
-    """The stack of owners that may run a turn now; the innermost owns it."""
+    """The stack of owners; the innermost owns a turn that begins now."""
 
     def __init__(self) -> None:
         self._stack: list[Owner] = []

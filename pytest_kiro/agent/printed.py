@@ -1,4 +1,4 @@
-"""What a turn has printed so far: bytes, the text that people read, and what Kiro told in it; without any secret."""
+"""What a turn has printed so far, as bytes, text and events, without any secret."""
 
 from __future__ import annotations
 
@@ -21,17 +21,18 @@ _GAP = "\n[… the middle of this output was not kept …]\n"
 
 
 class Printed:
-    """What has been printed so far, up to the cap; of an event `stream`, its text is what the events tell.
+    """What has been printed so far, up to the cap.
 
-    `hide` takes out what nobody shall read, from the bytes, and from the text as well, since colours, or the borders of
-    events, may stand in the middle of a secret. Of an event stream the bytes are what they were then: a secret that is
-    spread over several events is taken out of what they tell, not of the lines that they came in.
+    Of an event `stream` the text is what its events tell. `secrets` takes out what nobody shall read, from the bytes,
+    and from the text as well, since colours, or the borders of events, may stand in the middle of a secret. Of an event
+    stream the bytes are what they were then: a secret that is spread over several events is taken out of what they
+    tell, not of the lines that they came in.
     """
 
-    def __init__(self, engine: str, hide: Secrets, *, stream: bool = False) -> None:
+    def __init__(self, engine: str, secrets: Secrets, *, stream: bool = False) -> None:
         self.raw = Kept(b"", KEPT)
         self.announced = deque[ToolCall](maxlen=_EVENTS_KEPT)
-        self._hide, self._bytes, self._words = hide, hide.stream(), hide.stream()
+        self._secrets, self._bytes, self._words = secrets, secrets.stream(), secrets.stream()
         self._text, self._plain = Kept("", KEPT), Plain()
         self._events = deque[Event](maxlen=_EVENTS_KEPT)
         self._layout = Layout(engine)
@@ -52,11 +53,11 @@ class Printed:
 
     @property
     def waits(self) -> bool:
-        """Whether an end is held back that may be the beginning of a secret."""
+        """Whether an end is held back that may begin a secret."""
         return self._bytes.waits or self._words.waits
 
     def release(self) -> str:
-        """Let go of what is held back, since nothing came for a while; return the text that is new by that."""
+        """Let go of what is held back, after a silence; return the new text."""
         hidden = self._bytes.release()
         self.raw.add(hidden)
         if self._reader is None:
@@ -68,12 +69,12 @@ class Printed:
         return self._told(self._plain.feed(shown(event).encode("utf-8", "replace")), [event])
 
     def _hidden(self, events: Iterable[Event], *, final: bool) -> Iterator[Event]:
-        """Take the secrets out of events, also out of texts that follow one another."""
+        """Take the secrets out of events, and of texts in a row."""
         for event in events:
             if event.kind != self._kind and (rest := self._words.text("", final=True)):
                 yield Event(self._kind or "text", rest)
             self._kind = event.kind
-            event = self._hide.within(event)
+            event = self._secrets.within(event)
             yield replace(event, text=self._words.text(event.text)) if event.kind in ("text", "thought") else event
         if final and (rest := self._words.text("", final=True)):
             yield Event(self._kind or "text", rest)

@@ -1,4 +1,4 @@
-"""Reads a program in its terminal with patience, and ends it more and more firmly."""
+"""Reads a program in its terminal, and ends it when patience is over."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pytest_kiro.turn.transcript import ToolCall
 
 
 class Limit(Protocol):
-    """What may stop a turn, as far as it can be known without looking at its text."""
+    """A condition that may stop a turn, without what looks at its text."""
 
     @property
     def name(self) -> str: ...
@@ -69,7 +69,7 @@ class Running:
         return time.monotonic() - self._last_byte
 
     def read(self, until: float) -> bytes | None:
-        """Return the next bytes, None when none came until then, b"" at the end or when patience is over."""
+        """Return the next bytes, None for none until then, b"" at the end."""
         while True:
             left = self._left()
             if left > 0:
@@ -90,7 +90,7 @@ class Running:
                 return b""
 
     def end(self) -> None:
-        """Wait for the exit status of what has said its last, and close its terminal."""
+        """Wait for the exit status, after the last byte, and close the terminal."""
         self.exit_code = self._wait()
         self.over = True
         try:

@@ -31,7 +31,7 @@ def open_terminal(
     size: tuple[int, int] | None,
     env: Mapping[str, str] | None,
 ) -> Terminal:
-    """Start kiro-cli with these arguments in the workspace of `conversation`, which closes the terminal at its end."""
+    """Start kiro-cli in the workspace of `conversation`, which closes the terminal at its end."""
     bench = conversation.bench
     _check_arguments(bench, argv)
     _check_timeout(timeout)
@@ -81,7 +81,7 @@ def open_terminal(
 
 
 def _reply(conversation: Conversation) -> tuple[scenario.Reply | None, str]:
-    """Return what a scripted chat answers, or what is to be said when it has nothing to answer: it may need nothing."""
+    """Return what a scripted chat answers, or a note that no scenario is there."""
     owner, settings = conversation.owner, conversation.bench.settings
     if owner.answer is not None:
         return owner.answer, ""

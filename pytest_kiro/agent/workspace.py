@@ -1,4 +1,4 @@
-"""The folder in the sandbox in which one conversation works, and its paths."""
+"""The folder in the sandbox that one conversation works in."""
 
 from __future__ import annotations
 
@@ -44,7 +44,8 @@ class Workspace:
     def seeded(cls, sandbox: Sandbox, work: str, origin: Path, seed: Any) -> Workspace:
         """Make a workspace in `work` from a folder below `origin`; nothing is left of it when the seed is wrong."""
         if seed is not None and not (isinstance(seed, str | os.PathLike) and os.fspath(seed).strip(" ./")):
-            raise SettingsError(f"workspace={seed!r} is not right; wanted: the name of a folder beside the test's file")
+            advice = "wanted: the name of a folder beside the test's file"
+            raise SettingsError(f"workspace={seed!r} is not right", advice=advice)
         made = cls(sandbox, work, origin)
         try:
             if seed is not None:
@@ -59,7 +60,7 @@ class Workspace:
 
     @property
     def path(self) -> str:
-        """The absolute path; whoever asks for it finds the folder there."""
+        """The absolute path; asking for it makes the folder."""
         if not self.made:
             self.sandbox.exec(f"mkdir -p -- {shlex.quote(self._path)}").check()
             self.made = True
@@ -81,7 +82,7 @@ class Workspace:
         return self.sandbox.exec(command, cwd=self.path, env=env, timeout=timeout)
 
     def seed(self, source: str | os.PathLike[str] | Mapping[str, str | bytes]) -> None:
-        """Put files here that Kiro has not made, and that `changes` will not count.
+        """Put files here that `changes` will not count as Kiro's.
 
         `source` is a folder (relative ones start at the test's file, or at the file that defines the fixture)
         or a mapping of relative path to content. Links inside the folder stay links. Raises `SettingsError`
@@ -97,8 +98,8 @@ class Workspace:
         if not folder.is_dir():
             beside = sorted(p.name for p in folder.parent.iterdir()) if folder.parent.is_dir() else []
             raise SettingsError(
-                f"workspace {os.fspath(source)!r}: there is no folder {folder}; "
-                f"{folder.parent} has: {', '.join(beside) or 'nothing, or is not there'}"
+                f"workspace {os.fspath(source)!r}: there is no folder {folder}",
+                advice=f"{folder.parent} has: {', '.join(beside) or 'nothing, or is not there'}",
             )
         files, extras = _read_seed(folder)
         self._write(files)
@@ -115,9 +116,10 @@ class Workspace:
         return self.ledger.changes()
 
     def diff(self) -> str:
-        """Return a unified diff of what Kiro's turns changed here, as the files are now; empty when nothing changed.
+        """Return a unified diff of what Kiro's turns changed here.
 
-        Known is what was seeded; of a file that something else made, and Kiro modified, only the name is told.
+        It compares with the files as they are now; it is empty when nothing changed. Known is what was seeded; of a
+        file that something else made, and Kiro modified, only the name is told.
         """
         changes = self.changes()
         before: dict[str, bytes | None] = {**self._seeded, **dict.fromkeys(changes.added)}
@@ -129,9 +131,10 @@ class Workspace:
         return diff.unified(changes.paths, before, {paths[whole]: data for whole, data in found.items()})
 
     def contents(self) -> dict[str, bytes]:
-        """Return every file's content by its relative path, `.git` and `__pycache__` left out as in `changes`.
+        """Return every file's content by its relative path.
 
-        A link counts as the file that it leads to; one that leads to a folder or to nothing, and a pipe, do not count.
+        `.git` and `__pycache__` are left out, as in `changes`. A link counts as the file that it leads to; one that
+        leads to a folder or to nothing, and a pipe, do not count.
         """
         entries = self.sandbox.list_files(self.path)
         names = [name for name in entries if not name.endswith("/") and _UNNOTICED.isdisjoint(name.split("/"))]
@@ -257,7 +260,7 @@ def _check_inside(path: str) -> None:
 
 
 def _read_seed(folder: Path) -> tuple[dict[str, tuple[bytes, int]], list[str]]:
-    """Return a folder's files with their modes, and the commands that make its links and empty folders."""
+    """Return a folder's files, and the commands that make its links and empty folders."""
     files: dict[str, tuple[bytes, int]] = {}
     extras: list[str] = []
     inside = folder.resolve()
@@ -267,8 +270,8 @@ def _read_seed(folder: Path) -> tuple[dict[str, tuple[bytes, int]], list[str]]:
             target = Path(os.path.realpath(path))
             if not target.is_relative_to(inside) or path.readlink().is_absolute():
                 raise SettingsError(
-                    f"seed {folder}: the link {name} leads to {path.readlink()}, which is not in it; "
-                    "copy that into the seed"
+                    f"seed {folder}: the link {name} leads to {path.readlink()}, which is not in it",
+                    advice="copy that into the seed",
                 )
             above, leads_to = shlex.quote(str(PurePosixPath(name).parent)), shlex.quote(str(path.readlink()))
             extras.append(f"mkdir -p -- {above} && ln -sfn -- {leads_to} {shlex.quote(name)}")
@@ -278,7 +281,8 @@ def _read_seed(folder: Path) -> tuple[dict[str, tuple[bytes, int]], list[str]]:
             files[name] = (path.read_bytes(), path.stat().st_mode & 0o777)
         else:
             raise SettingsError(
-                f"seed {folder}: {name} is neither a file nor a folder (a pipe, socket or device); leave it out"
+                f"seed {folder}: {name} is neither a file nor a folder (a pipe, socket or device)",
+                advice="leave it out",
             )
     return files, extras
 

@@ -1,4 +1,7 @@
-"""The tool calls of a turn as a value that can be asked, and that shows what there was when the answer is none."""
+"""The tool calls of a turn, as a value that can be asked.
+
+Where the answer is none, its repr shows which calls there were.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +53,7 @@ class ToolCalls(tuple[ToolCall, ...]):
         pattern: str | None = None,
         status: ToolStatus | None = None,
     ) -> ToolCalls:
-        """Return the calls to which all of these apply, those of sub-agents included.
+        """Return the calls that all of these fit, sub-agents' included.
 
         `name` is V2's word, such as write; `path` a path or a glob (`src/*.py`, `**/*.py`), relative to the workspace
         where the call's path lies in it; `pattern` a regular expression that is searched in the command, the paths and
@@ -97,7 +100,7 @@ class ToolCalls(tuple[ToolCall, ...]):
 
     @property
     def files_written(self) -> Paths:
-        """The paths, relative to the workspace and in it, of completed write calls."""
+        """The paths in the workspace, relative to it, of completed write calls."""
         written = (call for call in walk(self) if call.name == "write" and call.status == "completed")
         return Paths(path for call in written for path in paths_of(call, self.folder) if _is_inside(path))
 
@@ -106,7 +109,7 @@ class ToolCalls(tuple[ToolCall, ...]):
         return ToolCalls(calls, folder=self.folder, among=self._among, wanted=before + wanted)
 
     def __repr__(self) -> str:
-        """Fit into what pytest shows of a value, so that a failed assert tells the calls that there were."""
+        """Return what a failed assert shows: the calls that there were, in pytest's room."""
         if self:
             return f"<ToolCalls: {listed(self._labels(self), SHOWN - 14)}>"
         if not self._wanted:
@@ -133,7 +136,7 @@ class Commands(list[str]):
 
 
 def walk(calls: Iterable[ToolCall]) -> Iterator[ToolCall]:
-    """Yield calls, each followed by those of its sub-agents, and each only once."""
+    """Yield each call once, followed by those of its sub-agents."""
     seen: set[int] = set()
     waiting = list(calls)[::-1]
     while waiting:
@@ -159,7 +162,7 @@ def label(call: ToolCall, folder: str = "") -> str:
 
 
 def paths_of(call: ToolCall, folder: str) -> list[str]:
-    """Return the paths in a call's input, relative to `folder` where they lie in it."""
+    """Return the paths in a call's input, relative to `folder` if inside."""
     operations = call.input.get("operations")
     several = operations if isinstance(operations, list | tuple) else []
     found = [call.input.get("path"), *(one.get("path") for one in several if isinstance(one, dict))]

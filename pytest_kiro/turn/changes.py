@@ -73,7 +73,7 @@ class Ledger:
         return _changes(touched)
 
     def miss(self, turn: str) -> None:
-        """Note that nobody knows what a turn changed: no changes would be a lie from now on."""
+        """Note a turn whose changes are unknown: no changes would be a lie now."""
         self._missed = turn
 
     def changes(self) -> Changes:

@@ -15,7 +15,7 @@ class TurnError(KiroError):
 
     @property
     def infrastructure(self) -> bool:
-        """Whether the world was at fault, so that nothing was learnt about the agent."""
+        """Whether the world was at fault, not the agent."""
         return self.turn.cause is not None and self.turn.cause.infrastructure
 
 

@@ -1,4 +1,4 @@
-"""How a value shows itself when an assert fails: whole where it fits, else with how many more there are."""
+"""Shortens what a value shows of itself when an assert fails."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _MOST = 40
 
 
 def listed(words: Sequence[str], room: int, none: str = "") -> str:
-    """Join words by commas, as many as there is room for, and count the others.
+    """Join as many words as there is room for; count the others.
 
     >>> listed(["a.py", "b.py", "long.py"], 16), listed([], 17, none="nothing")
     ('a.py, and 2 more', 'nothing')

@@ -15,7 +15,7 @@ __tracebackhide__ = HIDE_FRAMES
 
 
 class Home(Protocol):
-    """The conversation that a turn belongs to, as far as a value knows it."""
+    """The conversation of a turn, as far as a value knows it."""
 
     # `Any`, since a value stands below the machines: the types are those of agent/conversation.py.
     @property
@@ -103,7 +103,7 @@ class Turn:
 
     @property
     def changes(self) -> Changes:
-        """What this turn changed in its workspace, by content; `SandboxError` when nobody could tell."""
+        """What this turn changed in its workspace, by content; `SandboxError` when unknown."""
         if self.known_changes is None:
             raise SandboxError(f"what {self.summary} changed is not known: {self.detail}")
         return self.known_changes

@@ -191,8 +191,8 @@ def test_a_stored_login_goes_before_a_key(logins: Logins, monkeypatch: pytest.Mo
     result.assert_outcomes(errors=3)
     result.stdout.fnmatch_lines(
         [
-            "E *LoginError: KIRO_API_KEY is set, but kiro-cli in this sandbox is logged in as BuilderId (stored login); "
-            "use --kiro-login=auto to go on with that login, or log it out there",
+            "E *LoginError: KIRO_API_KEY is set, but kiro-cli in this sandbox is logged in as BuilderId (stored "
+            "login); use --kiro-login=auto to go on with that login, or log it out there",
         ]
     )
     assert logins.turns == 0
