@@ -10,16 +10,15 @@ import shlex
 import shutil
 import sys
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from pytest_kiro.errors import HIDE_FRAMES, InstallError, SandboxTimeout
 from pytest_kiro.kirocli import commands, official
 from pytest_kiro.sandbox.protocol import Sandbox
+from pytest_kiro.standin import STAND_IN
 from pytest_kiro.turn.causes import exit_name
 
 __tracebackhide__ = HIDE_FRAMES
-
-_STAND_IN = Path(__file__).parents[1] / "standin" / "kiro_cli"
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,7 @@ def _scripted(sandbox: Sandbox, timeout: float) -> str:
     if sandbox.isolated:
         _send(sandbox, path, timeout)
     else:
-        launcher = _launcher(f"{shlex.quote(sys.executable)} -I -S {shlex.quote(str(_STAND_IN / '__main__.py'))}")
+        launcher = _launcher(f"{shlex.quote(sys.executable)} -I -S {shlex.quote(str(STAND_IN / '__main__.py'))}")
         sandbox.write_file(path, launcher.encode(), mode=0o755)
     return path
 
@@ -140,7 +139,7 @@ def _archive() -> bytes:
     """Put the stand-in into a zip that python3 executes; its bytes depend on nothing but its files."""
     import zipfile
 
-    files = {f"kiro_cli/{path.relative_to(_STAND_IN)}": path.read_bytes() for path in sorted(_STAND_IN.rglob("*.py"))}
+    files = {f"kiro_cli/{path.relative_to(STAND_IN)}": path.read_bytes() for path in sorted(STAND_IN.rglob("*.py"))}
     files["__main__.py"] = b"import kiro_cli.app\nkiro_cli.app.main()\n"
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w") as archive:

@@ -1,4 +1,4 @@
-"""`{recall:REGEX|otherwise}` in a scenario: found wrong when the file is read, and not in the sandbox."""
+"""Checks `{recall:REGEX|otherwise}` when a scenario is read, and not in the sandbox."""
 
 from __future__ import annotations
 
@@ -11,21 +11,19 @@ OPENING = "{recall:"
 
 
 def check(where: str, text: str) -> None:
-    """Find a recall that the stand-in could not read; its rules are those of the stand-in's replies.py."""
+    """Refuse a recall that the stand-in could not read; the rules are those of its replies.py."""
     at = text.find(OPENING)
     while at >= 0:
         end = _closing(text, at)
         regex, separator, _ = text[at + len(OPENING) : max(end, 0)].rpartition("|")
         if end < 0 or not separator:
-            raise SettingsError(
-                f"{where}: {text[at : at + 60]!r} is no recall. The form is {{recall:REGEX|otherwise}}."
-            )
+            what = f"{where}: {text[at : at + 60]!r} is no recall"
+            raise SettingsError(what, advice="the form is {recall:REGEX|otherwise}")
         try:
             re.compile(regex)
         except re.error as error:
-            raise SettingsError(
-                f"{where}: {regex!r} in a recall is no regular expression: {error}; escape what is meant literally."
-            ) from None
+            what = f"{where}: {regex!r} in a recall is no regular expression: {error}"
+            raise SettingsError(what, advice="escape what is meant literally") from None
         at = text.find(OPENING, end)
 
 

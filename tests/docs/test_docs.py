@@ -16,6 +16,7 @@ import pytest
 import pytest_kiro
 from pytest_kiro.sandbox import environment
 from pytest_kiro.settings import table as settings
+from pytest_kiro.standin import STAND_IN
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -104,11 +105,14 @@ def test_the_inherited_environment_is_named(paper: str) -> None:
 
 @needs_papers
 def test_every_misbehaviour_is_described() -> None:
-    shown = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", (ROOT / "docs/scenarios.md").read_text(), re.MULTILINE))
-    program = "import json; from kiro_cli import misbehave; print(json.dumps(misbehave.KINDS))"
-    folder = Path(pytest_kiro.__file__).parent / "standin"
-    ran = subprocess.run([sys.executable, "-c", program], cwd=folder, capture_output=True, text=True, check=True)
+    """Those for users where scenarios are, those of our own tests where the stand-in's promises are."""
+    program = "import json; from kiro_cli.misbehave import INTERNAL, KINDS; print(json.dumps([KINDS, INTERNAL]))"
+    command = [sys.executable, "-c", program]
+    ran = subprocess.run(command, cwd=STAND_IN.parent, capture_output=True, text=True, check=True)
+    for_users = (ROOT / "docs/scenarios.md").read_text()
+    internal = (ROOT / "docs/fidelity.md").read_text().partition("## Misbehaviour of our own tests")[2]
 
+    shown = [dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", text, re.MULTILINE)) for text in (for_users, internal)]
     assert shown == json.loads(ran.stdout)
 
 

@@ -17,10 +17,11 @@ import pytest
 from helpers import run_python
 
 import pytest_kiro
+from pytest_kiro import standin
 
 ROOT = Path(pytest_kiro.__file__).parent
 FILES = sorted(path for path in ROOT.rglob("*.py") if "kiro_cli" not in path.parts)
-STAND_IN = sorted((ROOT / "standin" / "kiro_cli").rglob("*.py"))
+STAND_IN = sorted(standin.STAND_IN.rglob("*.py"))
 
 #: The floor of each room and of each file that stands alone.
 FLOORS = {

@@ -18,12 +18,12 @@ from typing import Any
 import pexpect
 import pytest
 
-import pytest_kiro
+from pytest_kiro import standin
 
 DEADLINE = 180.0
 #: A reply that only a conversation in which "the word is …" was said can give.
 RECALL = r"{recall:word is (\w+)|unknown}"
-STAND_IN = Path(pytest_kiro.__file__).parent / "standin" / "kiro_cli" / "__main__.py"
+STAND_IN = standin.STAND_IN / "__main__.py"
 #: Plugins of the outer environment that an inner run is faster or calmer without.
 QUIET = ("-p", "no:randomly", "-p", "no:hypothesispytest", "-W", "error")
 

@@ -369,7 +369,10 @@ SCENARIOS = {
     ),
     "no_table": (
         '[[test_other.turn]]\nrequests = [["x"]]\n',
-        ["*SettingsError: */scenarios/test_it.toml has no table [[]test_it]. Tables there are: [[]test_other]. Add:"],
+        [
+            "*SettingsError: */scenarios/test_it.toml has no table [[]test_it]. Tables there are: [[]test_other].",
+            "*Add:",
+        ],
     ),
     "no_turn_left": (
         '[[test_it.turn]]\nrequests = [["x"]]\n',
@@ -378,11 +381,11 @@ SCENARIOS = {
     "not_toml": ("[[test_it.turn\n", ["*SettingsError: */scenarios/test_it.toml is not TOML: *line 1*"]),
     "unknown_key": (
         '[[test_it.turn]]\nreqests = [["x"]]\n',
-        ["*SettingsError: */test_it.toml [[]test_it] turn 1 has the unknown key 'reqests'. Known keys: requests,*"],
+        ["*SettingsError: */test_it.toml [[]test_it] turn 1 has the unknown key 'reqests'; known keys: requests,*"],
     ),
     "unknown_kind": (
         '[[test_it.turn]]\nmisbehave = "sleepy"\n',
-        ["*SettingsError: */test_it.toml [[]test_it] turn 1: misbehave has the unknown kind 'sleepy'. Known kinds: *"],
+        ["*SettingsError: */test_it.toml [[]test_it] turn 1: misbehave has the unknown kind 'sleepy'; known kinds: *"],
     ),
 }
 

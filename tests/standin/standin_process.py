@@ -16,9 +16,9 @@ from typing import Any
 
 import pexpect
 
-import pytest_kiro.standin
+from pytest_kiro.standin import STAND_IN
 
-MAIN = Path(pytest_kiro.standin.__file__).parent / "kiro_cli" / "__main__.py"
+MAIN = STAND_IN / "__main__.py"
 DEADLINE = 60.0
 HEADLESS = ("chat", "--no-interactive")
 CHAT = ("chat", "--no-interactive", "--agent-engine", "v2", "-a", "--wrap", "never")

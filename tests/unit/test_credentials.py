@@ -18,16 +18,15 @@ from typing import Any
 import pytest
 from login_data import REGISTRATION, TOKEN, database, tokens
 
-import pytest_kiro.standin
 from pytest_kiro.errors import LoginError
 from pytest_kiro.login import credentials
 from pytest_kiro.login.credentials import Credentials
 from pytest_kiro.sandbox import leases
 from pytest_kiro.sandbox.local import LocalSandbox
 from pytest_kiro.sandbox.protocol import ExecResult
+from pytest_kiro.standin import STAND_IN as FOLDER
 
-MAIN = Path(pytest_kiro.standin.__file__).parent / "kiro_cli" / "__main__.py"
-STAND_IN = f"{shlex.quote(sys.executable)} -I -S {shlex.quote(str(MAIN))}"
+STAND_IN = f"{shlex.quote(sys.executable)} -I -S {shlex.quote(str(FOLDER / '__main__.py'))}"
 CHAT = "chat --no-interactive --trust-all-tools --agent-engine {engine} --wrap never"
 CANARIES = {"access_token": "aoa-canary", "refresh_token": "aor-canary", "client_secret": "oidc-canary"}
 #: What V1's tables hold of conversations, in the two generations and in the history of commands.

@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 
 from pytest_kiro.errors import SettingsError
-from pytest_kiro.standin import scenario
-from pytest_kiro.standin.scenario import Reply, ToolUse, find
+from pytest_kiro.standin import STAND_IN
+from pytest_kiro.standin.reply import Reply, ToolUse
+from pytest_kiro.standin.scenario import ConversationNumbers, find
+from pytest_kiro.standin.scenario_file import INTERNAL_MISBEHAVIOURS, MISBEHAVIOURS
 
 
 def write(folder: Path, text: str) -> Path:
@@ -151,13 +153,12 @@ def test_a_turn_that_misbehaves_needs_no_requests(tmp_path: Path) -> None:
 
 
 def test_the_kinds_are_those_of_the_standin() -> None:
-    code = "import json, kiro_cli.misbehave as m; print(json.dumps(sorted(m.KINDS)))"
-    folder = Path(scenario.__file__).parent
+    code = "import json; from kiro_cli.misbehave import *; print(json.dumps([sorted(KINDS), sorted(INTERNAL)]))"
+    folder = STAND_IN.parent
 
     done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, timeout=60, check=True)
 
-    assert json.loads(done.stdout) == sorted(scenario.MISBEHAVIOURS)
-    assert not [name for name in sys.modules if "kiro_cli" in name and "scripted" in name]
+    assert json.loads(done.stdout) == [sorted(MISBEHAVIOURS), sorted(INTERNAL_MISBEHAVIOURS)]
 
 
 @pytest.mark.parametrize(
@@ -170,7 +171,7 @@ def test_recalls_are_known(tmp_path: Path, text: str, recalls: bool) -> None:
 
 @pytest.mark.parametrize("text", ["{recall:a}", "{recall:a|b", "{recall:a{|b}", "{recall:", "{recall:a|b} {recall:}"])
 def test_a_recall_of_another_form_is_an_error(tmp_path: Path, text: str) -> None:
-    assert "The form is {recall:REGEX|otherwise}" in error(tmp_path, f'requests = [["{text}"]]')
+    assert "; the form is {recall:REGEX|otherwise}" in error(tmp_path, f'requests = [["{text}"]]')
 
 
 def test_a_recall_with_a_wrong_regex_is_an_error(tmp_path: Path) -> None:
@@ -180,7 +181,7 @@ def test_a_recall_with_a_wrong_regex_is_an_error(tmp_path: Path) -> None:
 
 
 def test_no_file_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"no scenario file .*gone\.toml, .* Write it:\n\[\[test_x\.turn"):
+    with pytest.raises(SettingsError, match=r"no scenario file .*gone\.toml, .*\.\nWrite it:\n\[\[test_x\.turn"):
         find(tmp_path / "gone.toml", ["test_x"], conversation=1, turn=1)
 
 
@@ -208,13 +209,13 @@ def test_a_missing_table_names_those_that_there_are(tmp_path: Path) -> None:
         find(file, ["test_x[2]", "test_x"], conversation=1, turn=1)
 
     assert str(raised.value) == (
-        f'{file} has no table ["test_x[2]"] or [test_x]. Tables there are: [test_a], ["test_b[1]"]. Add:\n'
+        f'{file} has no table ["test_x[2]"] or [test_x]. Tables there are: [test_a], ["test_b[1]"].\nAdd:\n'
         '[["test_x[2]".turn]]\nrequests = [["a text"]]'
     )
 
 
 def test_an_empty_file_has_no_tables(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"has no table \[test_x\]. Tables there are: none. Add:\n\[\[test_x"):
+    with pytest.raises(SettingsError, match=r"has no table \[test_x\]. Tables there are: none.\nAdd:\n\[\[test_x"):
         find(write(tmp_path, ""), ["test_x"], conversation=1, turn=1)
 
 
@@ -227,15 +228,15 @@ def test_no_turn_left_says_how_many_there_are(tmp_path: Path) -> None:
         find(file, ["test_x"], conversation=2, turn=1)
 
     assert str(raised.value) == (
-        f"{file} [test_x] has no turn 3 of conversation 1: it has 2 turns for that conversation.\n"
-        "Add another turn, or run fewer turns."
+        f"{file} [test_x] has no turn 3 of conversation 1: it has 2 turns for that conversation; "
+        "add another turn, or run fewer turns"
     )
 
 
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ("a = 1", "[a] has no turn. A table consists of its turns:\n[[a.turn]]"),
+        ("a = 1", "[a] has no turn.\nA table consists of its turns:\n[[a.turn]]"),
         ("[a]", "[a] has no turn"),
         ("[a]\nturns = 1", "[a] has the unknown key 'turns'"),
         ("[a]\nturn = 1", "[a]: turn must be an array of tables"),
@@ -251,17 +252,17 @@ def test_a_table_is_made_of_turns(tmp_path: Path, text: str, what: str) -> None:
 @pytest.mark.parametrize(
     ("turn", "what"),
     [
-        ("request = []", "turn 1 has the unknown key 'request'. Known keys: requests, conversation,"),
-        ("", "turn 1 has no requests. Give one list per model request"),
+        ("request = []", "turn 1 has the unknown key 'request'; known keys: requests, conversation,"),
+        ("", "turn 1 has no requests; give one list per model request"),
         ("requests = []", "turn 1 has no requests"),
         ('requests = [["x"]]\nconversation = 0', "conversation must be a whole number from 1, not 0"),
         ('requests = [["x"]]\nconversation = true', "conversation must be a whole number from 1, not True"),
         ('requests = [["x"]]\ntrial = "1"', "trial must be a whole number from 1, not '1'"),
         ('requests = "x"', "has requests that are str, not a list"),
         ('requests = ["x"]', "request 1 must be a list, not 'x'"),
-        ('requests = [["x"], []]', 'request 2 is empty. Give texts and tool calls, or [""] for silence'),
+        ('requests = [["x"], []]', 'request 2 is empty; give texts and tool calls, or [""] for silence'),
         ("requests = [[1]]", "request 1: 1 is neither a text nor a tool call"),
-        ("requests = [[{ name = 'a', args = {}, arg = 1 }]]", "unknown key 'arg'. Known keys: name, args,"),
+        ("requests = [[{ name = 'a', args = {}, arg = 1 }]]", "unknown key 'arg'; known keys: name, args,"),
         ("requests = [[{ args = {} }]]", 'a tool call needs its name, such as name = "shell", not None'),
         ("requests = [[{ name = '', args = {} }]]", "a tool call needs its name"),
         ("requests = [[{ name = 'a' }]]", "the tool call a needs args, a table of"),
@@ -270,7 +271,7 @@ def test_a_table_is_made_of_turns(tmp_path: Path, text: str, what: str) -> None:
         ("requests = [[{ name = 'a', args = { x = inf } }]]", "the tool call a needs args"),
         ("requests = [[{ name = 'a', args = { x = nan } }]]", "the tool call a needs args"),
         ("requests = [[{ name = 'a', args = {}, tool_use_id = 1 }]]", "tool_use_id must be a text, not 1"),
-        ("misbehave = 'sulk'", "misbehave has the unknown kind 'sulk'. Known kinds: agent_fallback,"),
+        ("misbehave = 'sulk'", "misbehave has the unknown kind 'sulk'; known kinds: crash, credits,"),
         ("misbehave = { sulk = 1 }", "misbehave has the unknown kind 'sulk'"),
         ("misbehave = {}", 'misbehave must be a kind, "throttled", or kinds with arguments'),
         ("misbehave = 7", "misbehave must be a kind"),
@@ -292,15 +293,35 @@ def test_the_whole_file_is_checked_at_once(tmp_path: Path) -> None:
         find(file, ["test_x"], conversation=1, turn=1)
 
 
-def test_a_file_is_read_once_for_each_of_its_versions(tmp_path: Path) -> None:
+def test_a_file_is_parsed_once_for_each_of_its_contents(tmp_path: Path) -> None:
+    """Neither its time nor its size tells two contents apart: another one may have both."""
     first = one(tmp_path, 'requests = [["one"]]')
     file = tmp_path / "test_x.toml"
 
     again = find(file, ["test_x"], conversation=1, turn=1)
     status = file.stat()
     file.write_text(file.read_text().replace("one", "two"))
-    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
     changed = find(file, ["test_x"], conversation=1, turn=1)
 
     assert again is first
+    assert (file.stat().st_mtime_ns, file.stat().st_size) == (status.st_mtime_ns, status.st_size)
     assert changed.requests == (("two",),)
+
+
+def test_conversations_are_numbered_from_their_opening() -> None:
+    numbers = ConversationNumbers()
+    for name in ("a", "b"):
+        numbers.opened(name)
+
+    assert [numbers.of_turn(name) for name in ("b", "a", "b")] == [2, 1, 2]
+
+
+def test_a_terminal_takes_the_number_of_a_conversation_without_turns() -> None:
+    numbers = ConversationNumbers()
+    for name in ("a", "b"):
+        numbers.opened(name)
+    numbers.of_turn("b")
+
+    assert [numbers.of_terminal(name) for name in ("a", "a", "b")] == [1, 3, 4]
+    assert [numbers.of_turn(name) for name in ("a", "b")] == [5, 2]

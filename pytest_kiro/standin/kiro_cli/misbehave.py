@@ -22,34 +22,38 @@ if TYPE_CHECKING:
 
 VARIABLE = "KIRO_STANDIN_MISBEHAVE"
 
+#: For users, described in docs/scenarios.md.
 KINDS = {
-    "slow": "prints one character at a time; argument: seconds between them (default 0.01)",
+    "throttled": "the request was throttled: text on stderr, no reply, exit code 0",
+    "limit": "the monthly limit is reached: text on stderr, no reply, exit code 0",
+    "login": "nobody is logged in: prints a device code and waits for ever",
+    "denied": "denies these tools although they are trusted: a name, a list, or true for all",
+    "crash": 'dies by SIGSEGV: "before" any output, or "after" the first text (default)',
+    "exit": "the turn goes well and ends with this exit code (default 1)",
     "silent": "prints nothing for so many seconds before the first byte; true: for ever",
+    "slow": "prints one character at a time; argument: seconds between them (default 0.01)",
+    "hangs": "prints its first text, then nothing for so many seconds; true: for ever",
+    "credits": "meters so many credits (default 0.25), in equal parts for the model requests",
+}
+#: For our own tests, described in docs/fidelity.md.
+INTERNAL = {
     "endless": "prints lines for ever; argument: seconds between them (default: as fast as it can)",
     "huge": "prints so many bytes of text before the reply (default 200000000), unrecorded",
     "split_utf8": "cuts multi-byte characters in two writes; argument: seconds between them (default 0.005)",
-    "crash": 'dies by SIGSEGV: "before" any output, or "after" the first text (default)',
-    "throttled": "the request was throttled: text on stderr, no reply, exit code 0",
-    "limit": "the monthly limit is reached: text on stderr, no reply, exit code 0",
     "bad_key": "the API key is invalid: text on stderr, nothing on stdout, exit code 0",
-    "login": "nobody is logged in: prints a device code and waits for ever",
-    "exit": "the turn goes well and ends with this exit code (default 1)",
     "no_session": "the turn goes well and leaves nothing in the session store",
-    "denied": "denies these tools although they are trusted: a name, a list, or true for all",
     "closes_output": "closes stdout and stderr after the turn, runs on for so many seconds; true: for ever",
-    "children": "leaves two processes holding the terminal, one in a session of its own; argument: seconds "
-    "that they live (default 600)",
+    "children": "leaves two processes holding the terminal, one in a session of its own; argument: seconds that "
+    "they live (default 600)",
     "ignores_signals": "ignores SIGINT, SIGTERM and SIGHUP, runs on for so many seconds; true: for ever",
     "carriage": "draws a spinner with lone carriage returns and cursor codes before the reply",
     "mcp": "a required MCP server did not start: exit code 3",
     "answers_nothing": "the turn goes well with an empty reply",
     "expired": "the token is refused: text on stderr, exit code 1; argument: after so many requests (default 0)",
     "overflow": "the context window is full: text on stderr, no reply, exit code 0",
-    "credits": "meters so many credits (default 0.25), in equal parts for the model requests",
     "agent_fallback": "a missing agent is a warning, and the default agent answers",
     "compaction": "before the last request the conversation is compacted and goes on under a new session id (v2, v3)",
     "forgets": "a resume silently begins a new session",
-    "hangs": "prints its first text, then nothing for so many seconds; true: for ever",
     "ignores_interrupt": "ignores SIGINT, runs on for so many seconds; true: for ever",
     "no_end": "stream-json: the events end without runFinished, exit code 0",
     "stray": "lines that are no events come first on stdout",
@@ -74,7 +78,7 @@ def load() -> dict[str, Any]:
     if not isinstance(kinds, dict):
         raise Failure(f"error: {VARIABLE} is wrong: it is not a JSON object", 2)
     for kind in kinds:
-        if kind not in KINDS:
+        if kind not in KINDS and kind not in INTERNAL:
             known = ", ".join(sorted(KINDS))
             raise Failure(f"error: {VARIABLE} has the unknown kind {kind!r}. Known kinds: {known}", 2)
     return kinds

@@ -1,0 +1,196 @@
+"""Reads and checks scenario files; every mistake names file, table and turn."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytest_kiro.errors import HIDE_FRAMES, SettingsError
+from pytest_kiro.standin import recall
+from pytest_kiro.standin.reply import Reply, ToolUse
+
+__tracebackhide__ = HIDE_FRAMES
+# The kinds of the stand-in's misbehave.py, which this process must not import; a test proves them equal.
+MISBEHAVIOURS = frozenset(
+    {"credits", "crash", "denied", "exit", "hangs", "limit", "login", "silent", "slow", "throttled"}
+)
+#: The kinds that only our own tests need.
+INTERNAL_MISBEHAVIOURS = frozenset(
+    {
+        "agent_fallback",
+        "answers_nothing",
+        "bad_key",
+        "carriage",
+        "children",
+        "closes_output",
+        "compaction",
+        "endless",
+        "expired",
+        "forgets",
+        "huge",
+        "ignores_interrupt",
+        "ignores_signals",
+        "mcp",
+        "no_end",
+        "no_session",
+        "overflow",
+        "split_utf8",
+        "stray",
+    }
+)
+TURN_KEYS = ("requests", "conversation", "trial", "retry", "misbehave")
+CALL_KEYS = ("name", "args", "tool_use_id")
+_EXAMPLE = 'requests = [["a text", { name = "shell", args = { command = "ls" } }], ["the end"]]'
+
+
+@dataclass(frozen=True)
+class ScenarioTurn:
+    """One entry of a table: the reply, and which turns it is for."""
+
+    conversation: int
+    trial: int | None
+    retry: int | None
+    reply: Reply
+
+
+def header(table: str) -> str:
+    """Write a table's name as its header in TOML."""
+    bare = re.fullmatch(r"[A-Za-z0-9_-]+", table)
+    return f"[{table}]" if bare else f"[{json.dumps(table, ensure_ascii=False)}]"
+
+
+def example(table: str) -> str:
+    """Write a table with one turn, for advice."""
+    return f'[{header(table)[:-1]}.turn]]\nrequests = [["a text"]]'
+
+
+def load(file: Path, table: str) -> Mapping[str, list[ScenarioTurn]]:
+    """Read and check a whole file; `table` is the one to write where there is no file."""
+    try:
+        content = file.read_bytes()
+    except FileNotFoundError:
+        what = f"there is no scenario file {file}, from which the stand-in answers."
+        advice = f"Write it:\n{example(table)}\nor let a model answer (--kiro-cli=official)."
+        raise SettingsError(what, advice=advice) from None
+    except OSError as error:
+        what = f"the scenario file {file} cannot be read: {error.strerror}"
+        raise SettingsError(what, advice="look at its permissions") from None
+    return _parse(file, content)
+
+
+@functools.lru_cache(maxsize=16)
+def _parse(file: Path, content: bytes) -> Mapping[str, list[ScenarioTurn]]:
+    """Parse what a file has; kept by its content, so that what is kept is never stale."""
+    try:
+        document = tomllib.loads(content.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{file} is not TOML: {error}", advice="docs/scenarios.md shows one") from None
+    return {name: _table(file, name, value) for name, value in document.items()}
+
+
+def _table(file: Path, name: str, value: object) -> list[ScenarioTurn]:
+    where = f"{file} {header(name)}"
+    if not isinstance(value, dict) or set(value) != {"turn"}:
+        extra = sorted(set(value) - {"turn"}) if isinstance(value, dict) else []
+        what = f"the unknown key {extra[0]!r}" if extra else "no turn"
+        raise SettingsError(f"{where} has {what}.", advice=f"A table consists of its turns:\n{example(name)}")
+    turns = value["turn"]
+    if not isinstance(turns, list) or not all(isinstance(entry, dict) for entry in turns):
+        raise SettingsError(f"{where}: turn must be an array of tables, [[….turn]]")
+    return [_turn(f"{where} turn {number}", entry) for number, entry in enumerate(turns, 1)]
+
+
+def _turn(where: str, entry: dict[str, object]) -> ScenarioTurn:
+    unknown = sorted(set(entry) - set(TURN_KEYS))
+    if unknown:
+        what = f"{where} has the unknown key {unknown[0]!r}"
+        raise SettingsError(what, advice=f"known keys: {', '.join(TURN_KEYS)}")
+    conversation = _count(where, entry, "conversation")
+    misbehave = _misbehave(where, entry["misbehave"]) if "misbehave" in entry else {}
+    if "requests" not in entry and misbehave:
+        requests: tuple[tuple[str | ToolUse, ...], ...] = ((),)
+    else:
+        requests = _requests(where, entry.get("requests"))
+    reply = Reply(requests, misbehave, where)
+    trial, retry = _count(where, entry, "trial"), _count(where, entry, "retry")
+    return ScenarioTurn(1 if conversation is None else conversation, trial, retry, reply)
+
+
+def _count(where: str, entry: dict[str, object], key: str) -> int | None:
+    value = entry.get(key)
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+        raise SettingsError(f"{where}: {key} must be a whole number from 1, not {value!r}")
+    return value
+
+
+def _misbehave(where: str, value: object) -> Mapping[str, object]:
+    kinds = {value: True} if isinstance(value, str) else value
+    if not isinstance(kinds, dict) or not kinds:
+        raise SettingsError(
+            f'{where}: misbehave must be a kind, "throttled", or kinds with arguments, {{ exit = 7 }}, not {value!r}'
+        )
+    for kind, argument in kinds.items():
+        if kind not in MISBEHAVIOURS | INTERNAL_MISBEHAVIOURS:
+            what = f"{where}: misbehave has the unknown kind {kind!r}"
+            raise SettingsError(what, advice=f"known kinds: {', '.join(sorted(MISBEHAVIOURS))}")
+        if argument is False or not _is_json(argument):
+            what = f"{where}: misbehave {kind} has the argument {argument!r}"
+            advice = "it takes true, a number, a text or a list. Leave the kind out to have it off"
+            raise SettingsError(what, advice=advice)
+    return kinds
+
+
+def _requests(where: str, value: object) -> tuple[tuple[str | ToolUse, ...], ...]:
+    if not isinstance(value, list) or not value:
+        what = "no requests" if not value else f"requests that are {type(value).__name__}, not a list"
+        raise SettingsError(f"{where} has {what}", advice=f"give one list per model request: {_EXAMPLE}")
+    requests = []
+    for number, items in enumerate(value, 1):
+        there = f"{where}, request {number}"
+        if not isinstance(items, list) or not items:
+            what = "is empty" if items == [] else f"must be a list, not {items!r}"
+            advice = f'give texts and tool calls, or [""] for silence: {_EXAMPLE}'
+            raise SettingsError(f"{there} {what}", advice=advice)
+        requests.append(tuple(_item(there, number, n, item) for n, item in enumerate(items, 1)))
+    return tuple(requests)
+
+
+def _item(where: str, request: int, number: int, item: object) -> str | ToolUse:
+    if isinstance(item, str):
+        recall.check(where, item)
+        return item
+    if not isinstance(item, dict):
+        raise SettingsError(f"{where}: {item!r} is neither a text nor a tool call {{ name = …, args = … }}")
+    unknown = sorted(set(item) - set(CALL_KEYS))
+    if unknown:
+        what = f"{where}: a tool call has the unknown key {unknown[0]!r}"
+        raise SettingsError(what, advice=f"known keys: {', '.join(CALL_KEYS)}")
+    name, args = item.get("name"), item.get("args")
+    if not isinstance(name, str) or not name:
+        raise SettingsError(f'{where}: a tool call needs its name, such as name = "shell", not {name!r}')
+    if not isinstance(args, dict) or not _is_json(args):
+        kinds = "texts, numbers, true, false, lists and tables"
+        raise SettingsError(f"{where}: the tool call {name} needs args, a table of {kinds}, not {args!r}")
+    # As long and as odd as the real ones, but the same in every run.
+    digest = hashlib.sha256(f"{where.rpartition('/')[2]}\0{request}\0{number}".encode()).hexdigest()[:22]
+    identifier = item.get("tool_use_id", f"tooluse_{digest}")
+    if not isinstance(identifier, str) or not identifier:
+        raise SettingsError(f"{where}: tool_use_id must be a text, not {identifier!r}")
+    return ToolUse(identifier, name, args)
+
+
+def _is_json(value: object) -> bool:
+    """Tell whether JSON has this value: TOML has dates and infinities, too."""
+    if isinstance(value, dict):
+        return all(_is_json(entry) for entry in value.values())
+    if isinstance(value, list):
+        return all(_is_json(entry) for entry in value)
+    if isinstance(value, float):
+        return value == value and value not in (float("inf"), float("-inf"))
+    return isinstance(value, str | int)
