@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pytest_kiro.kirocli.events import Event
     from pytest_kiro.kirocli.install import Installation
     from pytest_kiro.login.login import Identity
-    from pytest_kiro.sandbox.protocol import CommandFailed, ExecResult, Provider, Pty, Sandbox, SandboxSpec
+    from pytest_kiro.sandbox.protocol import CommandFailed, ExecResult, Provider, Pty, Sandbox, SandboxBase, SandboxSpec
     from pytest_kiro.settings.table import Settings
     from pytest_kiro.terminal.expect import Terminal
     from pytest_kiro.turn.causes import Cause
@@ -73,7 +73,7 @@ _HOMES = {
         "SettingsError",
         "SetupError",
     ],
-    "sandbox.protocol": ["CommandFailed", "ExecResult", "Provider", "Pty", "Sandbox", "SandboxSpec"],
+    "sandbox.protocol": ["CommandFailed", "ExecResult", "Provider", "Pty", "Sandbox", "SandboxBase", "SandboxSpec"],
     "settings.table": ["Settings"],
     "terminal.expect": ["Terminal"],
 }
@@ -103,6 +103,7 @@ __all__ = [
     "PtyClosed",
     "RecordingMiss",
     "Sandbox",
+    "SandboxBase",
     "SandboxClosed",
     "SandboxError",
     "SandboxPath",

@@ -1,4 +1,4 @@
-"""What a machine can do, in three protocols; every provider keeps contracts S and P (tests/contract/).
+"""Says what a machine can do, in three protocols; every provider keeps contracts S and P (tests/contract/).
 
 S1  `exec` merges stdout and stderr into `output`.
 S2  A non-zero exit is a result, never an exception.
@@ -15,7 +15,7 @@ S15 Removing a folder ends what commands that were executed in it left running.
 
 P1  Bytes arrive in order and unchanged.     P2  All output written before the exit is readable before b"".
 P3  After b"", always b"".
-P4  `wait` gives the status (128 + n for signal n, 137 where nobody says which); None: the link was lost, never a pass.
+P4  `wait` gives the status (128 + n for signal n, 137 where n is not known); None: the link was lost, never a pass.
 P5  `close` kills what still runs.           P6  The terminal has the size asked for.
 P7  A write after the end raises `PtyClosed`.
 P8  It is pulled: `read(timeout)`; callbacks and threads stay inside the provider.
@@ -24,14 +24,15 @@ P8  It is pulled: `read(timeout)`; callbacks and threads stay inside the provide
 from __future__ import annotations
 
 import re
+from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
-from pytest_kiro.errors import HIDE_FRAMES, KiroError
+from pytest_kiro.errors import HIDE_FRAMES, KiroError, SandboxError
 
 __tracebackhide__ = HIDE_FRAMES
-#: Seconds that a command may take when nobody says otherwise (contract S12).
+#: Seconds that a command may take unless it is given a timeout (contract S12).
 EXEC_TIMEOUT = 600.0
 #: Bytes of a command's output that are kept; beyond it the middle is dropped, and a line says so.
 OUTPUT_KEPT = 16 * 1024 * 1024
@@ -151,11 +152,13 @@ class Sandbox(Protocol):
     """A throw-away machine (contract S). Paths are POSIX strings; relative ones start at `home`."""
 
     @property
+    @abstractmethod
     def id(self) -> str:
         """The name by which the provider knows it."""
         ...
 
     @property
+    @abstractmethod
     def home(self) -> str:
         """The absolute path of HOME."""
         ...
@@ -179,6 +182,7 @@ class Sandbox(Protocol):
         """See to it that no time limit of its own ends it within so many seconds."""
         ...
 
+    @abstractmethod
     def exec(
         self,
         command: str,
@@ -190,6 +194,7 @@ class Sandbox(Protocol):
         """Execute one `sh` line; `timeout` in seconds (default `EXEC_TIMEOUT`), then `SandboxTimeout`."""
         ...
 
+    @abstractmethod
     def open_pty(
         self,
         *,
@@ -200,6 +205,7 @@ class Sandbox(Protocol):
         """Open a fresh terminal with the machine's shell in it; `size` is (columns, rows)."""
         ...
 
+    @abstractmethod
     def read_file(self, path: str) -> bytes:
         """Return a file's bytes; `FileNotFoundError`, `IsADirectoryError`."""
         ...
@@ -208,6 +214,7 @@ class Sandbox(Protocol):
         """Return the bytes of many files, by the paths given, in one request where the provider can."""
         ...
 
+    @abstractmethod
     def write_file(self, path: str, data: bytes, *, mode: int = 0o644) -> None:
         """Write a file and the folders above it."""
         ...
@@ -216,14 +223,17 @@ class Sandbox(Protocol):
         """Write many files, path to (bytes, mode), in one request where the provider can."""
         ...
 
+    @abstractmethod
     def list_files(self, path: str) -> list[str]:
         """Return every entry below a folder: relative paths, sorted, folders with a trailing slash."""
         ...
 
+    @abstractmethod
     def remove(self, path: str) -> None:
         """Remove a file or a whole folder, and end what was executed in it; one that is not there is no error."""
         ...
 
+    @abstractmethod
     def close(self) -> None:
         """End everything in it and remove it; idempotent."""
         ...
@@ -231,6 +241,43 @@ class Sandbox(Protocol):
     def keep(self) -> list[str]:
         """Close it without removing it; return the lines that tell how to get back to it, and how to delete it."""
         ...
+
+
+class SandboxBase(Sandbox):
+    """A sandbox of which a provider writes nine members; the other seven are here.
+
+    Those are `id`, `home`, `exec`, `open_pty`, `read_file`, `write_file`, `list_files`, `remove` and `close`. Override
+    `read_files` and `write_files` where many files can go in one request, `keep` where a sandbox can outlive its run,
+    `keep_alive` where it has a time limit; and say `isolated = True` where Kiro cannot reach this machine from it,
+    `remote = True` where its terminals' links can be lost.
+
+    >>> class Cloud(SandboxBase):
+    ...     isolated = True
+    >>> sorted(Cloud.__abstractmethods__)
+    ['close', 'exec', 'home', 'id', 'list_files', 'open_pty', 'read_file', 'remove', 'write_file']
+    """
+
+    isolated = False
+    remote = False
+    joined = False
+
+    def keep_alive(self, seconds: float) -> None:
+        """Do nothing: no time limit ends the sandbox."""
+
+    def read_files(self, paths: Iterable[str]) -> dict[str, bytes]:
+        """Return the bytes of many files, by the paths given, read one by one."""
+        return {path: self.read_file(path) for path in paths}
+
+    def write_files(self, files: Mapping[str, tuple[bytes, int]]) -> None:
+        """Write many files, path to (bytes, mode), one by one."""
+        for path, (data, mode) in files.items():
+            self.write_file(path, data, mode=mode)
+
+    def keep(self) -> list[str]:
+        """Close it, and raise `SandboxError`: this provider cannot keep one."""
+        self.close()
+        what = f"sandbox {self.id} was not kept but removed: its provider cannot keep one"
+        raise SandboxError(what, advice="leave out --kiro-keep-sandbox")
 
 
 @runtime_checkable
