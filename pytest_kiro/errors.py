@@ -79,7 +79,7 @@ class SandboxTimeout(SandboxError):
     """A command did not end in time and was killed; `.output` is what it had printed."""
 
     def __init__(self, what: str, output: str = "", *, advice: str = "") -> None:
-        super().__init__(what, advice=advice)
+        super().__init__(what, advice=advice, output=output)
         self.output = output
 
 

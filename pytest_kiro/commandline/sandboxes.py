@@ -10,7 +10,7 @@ from pytest_kiro.commandline.output import complain, say
 
 if TYPE_CHECKING:
     from pytest_kiro.sandbox.daytona.client import Client
-    from pytest_kiro.sandbox.daytona.labels import Found
+    from pytest_kiro.sandbox.daytona.labels import OurSandbox
 
 _TIMEOUT = 300.0
 
@@ -22,7 +22,7 @@ def run(delete: Sequence[str] | None) -> int:
 
     client = Client()
     try:
-        found = client.run(fleet.find(client), _TIMEOUT)
+        found = client.wait_for(fleet.find(client), _TIMEOUT)
         if delete is None:
             say(table(found, datetime.now(UTC)))
             return 0
@@ -31,7 +31,7 @@ def run(delete: Sequence[str] | None) -> int:
         client.close()
 
 
-def _delete(client: Client, found: Sequence[Found], wanted: Sequence[str]) -> int:
+def _delete(client: Client, found: Sequence[OurSandbox], wanted: Sequence[str]) -> int:
     """Delete those that are named, or all of one's own that are not kept."""
     from pytest_kiro.sandbox.daytona import fleet, labels
 
@@ -40,7 +40,7 @@ def _delete(client: Client, found: Sequence[Found], wanted: Sequence[str]) -> in
         chosen = [one for one in found if one.id in wanted or one.name in wanted]
     else:
         chosen = [one for one in found if one.owner == mine and not one.keep]
-    failed = client.run(fleet.delete_all(client, [one.id for one in chosen]), _TIMEOUT)
+    failed = client.wait_for(fleet.delete_all(client, [one.id for one in chosen]), _TIMEOUT)
     for one in chosen:
         if one.id in failed:
             complain(f"{one.name}: {failed[one.id]}")
@@ -54,7 +54,7 @@ def _delete(client: Client, found: Sequence[Found], wanted: Sequence[str]) -> in
     return 1 if failed or unknown else 0
 
 
-def table(found: Sequence[Found], now: datetime) -> str:
+def table(found: Sequence[OurSandbox], now: datetime) -> str:
     """Show sandboxes, oldest first."""
     if not found:
         return "no sandboxes"

@@ -1,4 +1,4 @@
-"""The files of a local sandbox: whatever an agent has made there, no call on them waits."""
+"""Reads and writes the files of a local sandbox: whatever an agent has made there, no call waits."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def write(path: Path, data: bytes, mode: int) -> None:
             file.write(data)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG):
-            raise SandboxError(f"{path} could not be written: {error.strerror}; free space there") from error
+            raise SandboxError(f"{path} could not be written: {error.strerror}", advice="free space there") from error
         raise
 
 
 def listing(top: Path) -> list[str]:
     """Return every entry below a folder: relative paths, sorted, folders with a trailing slash."""
-    found: list[str] = []
+    entries: list[str] = []
     if not top.is_dir():
         os.scandir(top)  # raises what is true: not there, or no folder
     for folder, folders, names in os.walk(top):
@@ -50,9 +50,9 @@ def listing(top: Path) -> list[str]:
         for name in folders:
             # A link to a folder is an entry of its own: following it could leave the sandbox, or never end.
             slash = "" if Path(folder, name).is_symlink() else "/"
-            found.append(str(prefix / name) + slash)
-        found.extend(str(prefix / name) for name in names)
-    return sorted(found)
+            entries.append(str(prefix / name) + slash)
+        entries.extend(str(prefix / name) for name in names)
+    return sorted(entries)
 
 
 def remove(path: Path) -> None:

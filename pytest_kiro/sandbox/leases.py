@@ -1,20 +1,20 @@
-"""Who owns which local sandbox: a folder and a locked file beside it, known before anything runs in it.
+"""Keeps who owns which local sandbox: a folder and a locked file beside it, known before anything runs in it.
 
-The kernel frees the lock however its owner dies, SIGKILL included; so a lock that can be taken marks a
-sandbox that nobody owns any more, and the next run clears it away (contract X3).
+The kernel frees the lock however its owner dies, SIGKILL included; so a lock that can be taken marks a sandbox
+without an owner, and the next run clears it away (contract X3).
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
-import secrets
 import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from secrets import token_hex
 
 from pytest_kiro.errors import SandboxError
 from pytest_kiro.sandbox import processes
@@ -58,17 +58,16 @@ def base() -> Path:
         path.mkdir(mode=0o700, exist_ok=True)
         status = path.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
-        raise SandboxError(
-            f"{path} is not a private directory of yours (mode {status.st_mode & 0o777:o}, owner {status.st_uid}); "
-            "remove it, or point TMPDIR elsewhere"
-        )
+        whose = f"mode {status.st_mode & 0o777:o}, owner {status.st_uid}"
+        what = f"{path} is not a private directory of yours ({whose})"
+        raise SandboxError(what, advice="remove it, or point TMPDIR elsewhere")
     return path
 
 
 def acquire(run_id: str) -> Lease:
     """Make a fresh folder that belongs to this process; `SandboxError` when the disk does not let us."""
     while True:
-        path = base() / f"{run_id[:8]}-{secrets.token_hex(4)}"
+        path = base() / f"{run_id[:8]}-{token_hex(4)}"
         with explained(f"at {path}"):
             descriptor = _lock(path)
             if descriptor is None:
@@ -106,7 +105,8 @@ def remove_tree(path: Path) -> None:
                 _open_up(Path(folder, name))
         shutil.rmtree(path, ignore_errors=True)
     if path.exists():
-        raise SandboxError(f"{path} could not be removed; look what in it is not yours, and remove it by hand")
+        what = f"{path} could not be removed"
+        raise SandboxError(what, advice="look what in it is not yours, and remove it by hand")
 
 
 def _open_up(folder: Path) -> None:
@@ -120,7 +120,7 @@ def _lock_file(path: Path) -> Path:
 
 
 def _lock(path: Path, *, create: bool = True) -> int | None:
-    """Return a locked descriptor, None when somebody else has the file or has just removed it."""
+    """Return a locked descriptor, None when another process has the file or has just removed it."""
     name = _lock_file(path)
     try:
         descriptor = os.open(name, os.O_RDWR | (os.O_CREAT if create else 0), 0o600)
@@ -142,7 +142,5 @@ def explained(where: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise SandboxError(
-            f"no sandbox can be made {where}: {error.strerror}; free space there, or set TMPDIR to a directory that "
-            "can be written"
-        ) from error
+        advice = "free space there, or set TMPDIR to a directory that can be written"
+        raise SandboxError(f"no sandbox can be made {where}: {error.strerror}", advice=advice) from error

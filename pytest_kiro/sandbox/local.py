@@ -1,4 +1,4 @@
-"""The local provider: a temporary directory with its own HOME, and processes in groups of their own.
+"""Makes local sandboxes: a temporary directory with its own HOME, and processes in groups of their own.
 
 It keeps evals apart from each other; it does not protect the developer's machine from the agent.
 """
@@ -13,16 +13,17 @@ import subprocess
 import tempfile
 import time
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import IO
 
-from pytest_kiro.errors import SandboxClosed, SandboxError, SandboxTimeout, SettingsError, message
+from pytest_kiro.errors import SandboxClosed, SandboxError, SandboxTimeout, SettingsError
 from pytest_kiro.sandbox import environment, files, leases, processes
 from pytest_kiro.sandbox.local_pty import LocalPty, no_start
-from pytest_kiro.sandbox.protocol import EXEC_TIMEOUT, OUTPUT_KEPT, ExecResult, SandboxSpec, check_env
+from pytest_kiro.sandbox.protocol import EXEC_TIMEOUT, OUTPUT_KEPT, ExecResult, SandboxBase, SandboxSpec, check_env
 from pytest_kiro.settings.table import Settings
+from pytest_kiro.settings.waits import Waits
 
 
 class LocalProvider:
@@ -32,18 +33,19 @@ class LocalProvider:
     isolated = False
 
     def __init__(self, settings: Settings) -> None:
-        self._run_id = settings.run_id
+        self._run_id, self._waits = settings.run_id, settings.waits
         self._made: list[LocalSandbox] = []
 
     def create(self, spec: SandboxSpec) -> LocalSandbox:
         """Make a sandbox, after clearing away those whose run died."""
         for field in fields(spec):
             if field.name != "env" and getattr(spec, field.name):
-                raise SettingsError(f"kiro_sandbox_args: the local sandbox has no {field.name}; it takes env only")
+                what = f"kiro_sandbox_args: the local sandbox has no {field.name}"
+                raise SettingsError(what, advice="it takes env only")
         leases.sweep()
         lease = leases.acquire(self._run_id)
         try:
-            sandbox = LocalSandbox(lease, spec.env)
+            sandbox = LocalSandbox(lease, spec.env, waits=self._waits)
         except BaseException:
             lease.release()
             raise
@@ -53,25 +55,28 @@ class LocalProvider:
     def close(self) -> list[str]:
         """Close its sandboxes, and clear away what this run's dead processes left.
 
-        Those that are just ending are waited for, at most 5 s.
+        Those that are just ending are waited for, as long as killing one may take.
         """
         while self._made:
             self._made.pop().close()
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + self._waits.kill
         while leases.sweep(self._run_id) and time.monotonic() < deadline:
             select.select([], [], [], 0.05)  # a lock has no file descriptor to wait on
         return []
 
 
-class LocalSandbox:
+class LocalSandbox(SandboxBase):
     """A folder that plays the machine (contract S)."""
 
-    isolated = remote = joined = False
-
     def __init__(
-        self, lease: leases.Lease, env: Mapping[str, str] | None = None, *, shell: tuple[str, ...] = ("/bin/sh",)
+        self,
+        lease: leases.Lease,
+        env: Mapping[str, str] | None = None,
+        *,
+        shell: tuple[str, ...] = ("/bin/sh",),
+        waits: Waits | None = None,
     ) -> None:
-        self._lease, self._shell, self._closed = lease, shell, False
+        self._lease, self._shell, self._closed, self._waits = lease, shell, False, waits or Waits()
         self._numbers = itertools.count(1)
         self._home, self._tmp = lease.path / "home", lease.path / "tmp"
         with leases.explained(f"at {lease.path}"):
@@ -93,9 +98,6 @@ class LocalSandbox:
     def home(self) -> str:
         return str(self._home)
 
-    def keep_alive(self, seconds: float) -> None:
-        """Nothing ends it before its owner does."""
-
     def exec(
         self,
         command: str,
@@ -110,7 +112,7 @@ class LocalSandbox:
         tag, folder = self._tag(), self._folder(cwd)
         self._commands[tag] = folder
         started = time.monotonic()
-        # A file, not a pipe: a background child that keeps it open holds nobody up (contract S14).
+        # A file, not a pipe: a background child that keeps it open does not hold us up (contract S14).
         with tempfile.TemporaryFile() as output:
             process = self._popen(command, folder, self._environment(env, tag), output)
             waiter = processes.Waiter(process.wait)
@@ -118,14 +120,14 @@ class LocalSandbox:
                 ended = waiter.wait(limit)
             finally:
                 if not waiter.ended:  # out of time, or Ctrl-C
-                    processes.end(tags=[tag], sessions=[process.pid])
-                    waiter.wait_after_kill()
+                    processes.end(tags=[tag], sessions=[process.pid], waits=self._waits)
+                    waiter.wait_after_kill(self._waits.kill)
                 self._leaders.update(processes.left_by(process.pid))
             duration = time.monotonic() - started
             text = files.read_ends(output, OUTPUT_KEPT).decode("utf-8", "replace")
         if not ended:
             what = f"the command did not end within {limit:g} s and was killed: {command}"
-            raise SandboxTimeout(message(what, output=text, advice="give exec a longer timeout"), text)
+            raise SandboxTimeout(what, text, advice="give exec a longer timeout")
         return ExecResult(command, processes.shell_status(process.returncode), text, duration)
 
     def _popen(self, command: str, folder: Path, env: dict[str, str], output: IO[bytes]) -> subprocess.Popen[bytes]:
@@ -152,7 +154,7 @@ class LocalSandbox:
         self._check()
         tag = self._tag()
         variables = self._environment({"TERM": "xterm-256color", **(env or {})}, tag)
-        pty = LocalPty(self._shell, self._folder(cwd), variables, size, tag)
+        pty = LocalPty(self._shell, self._folder(cwd), variables, size, tag, self._waits)
         self._ptys.add(pty)
         return pty
 
@@ -160,16 +162,9 @@ class LocalSandbox:
         self._check()
         return files.read(self._resolve(path))
 
-    def read_files(self, paths: Iterable[str]) -> dict[str, bytes]:
-        return {path: self.read_file(path) for path in paths}
-
     def write_file(self, path: str, data: bytes, *, mode: int = 0o644) -> None:
         self._check()
         files.write(self._resolve(path), data, mode)
-
-    def write_files(self, files: Mapping[str, tuple[bytes, int]]) -> None:
-        for path, (data, mode) in files.items():
-            self.write_file(path, data, mode=mode)
 
     def list_files(self, path: str) -> list[str]:
         self._check()
@@ -180,7 +175,7 @@ class LocalSandbox:
         target = self._resolve(path)
         if tags := [tag for tag, folder in self._commands.items() if folder.is_relative_to(target)]:
             # A server that an eval started would hold its port against the next one.
-            processes.end(tags=tags)
+            processes.end(tags=tags, waits=self._waits)
             for tag in tags:
                 del self._commands[tag]
         files.remove(target)
@@ -201,11 +196,11 @@ class LocalSandbox:
 
     def _check(self) -> None:
         if self._closed:
-            raise SandboxClosed(f"sandbox {self.id} is closed; a fixture or test used it after its session ended")
+            what = f"sandbox {self.id} is closed"
+            raise SandboxClosed(what, advice="a fixture or test used it after its session ended")
         if not os.access(self._home, os.F_OK):
-            raise SandboxError(
-                f"sandbox {self.id} is gone: {self._home} was removed, perhaps by a command in it; run pytest again"
-            )
+            what = f"sandbox {self.id} is gone: {self._home} was removed, perhaps by a command in it"
+            raise SandboxError(what, advice="run pytest again")
 
     def _tag(self) -> str:
         return f"{self.id}.{next(self._numbers)}."

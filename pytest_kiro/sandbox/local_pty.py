@@ -1,4 +1,4 @@
-"""The local sandbox's terminal, opened by pexpect."""
+"""Opens the terminals of a local sandbox, by pexpect."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ import pexpect
 from pytest_kiro.errors import PtyClosed, SandboxError, SandboxTimeout
 from pytest_kiro.sandbox import processes
 from pytest_kiro.sandbox.ready import ready
+from pytest_kiro.settings.waits import Waits
 
 _READ_AT_ONCE = 256 * 1024
 #: What a terminal can still hold when its program has ended; more comes from children that go on printing.
 _READ_AFTER_END = 1024 * 1024
-_WRITE_TIMEOUT = 10.0
+_ENDED, _NOTHING = "the program in this terminal has ended", "nothing can be typed"
 #: The filters of warnings are the whole process's: two threads that change them at once would leave them changed.
 _FORK = threading.Lock()
 
@@ -27,8 +28,11 @@ _FORK = threading.Lock()
 class LocalPty:
     """A terminal of this machine (contract P), opened by pexpect."""
 
-    def __init__(self, argv: tuple[str, ...], cwd: Path, env: dict[str, str], size: tuple[int, int], tag: str) -> None:
-        self._tag, self._closed, self._ended, self._left = tag, False, False, _READ_AFTER_END
+    def __init__(
+        self, argv: tuple[str, ...], cwd: Path, env: dict[str, str], size: tuple[int, int], tag: str, waits: Waits
+    ) -> None:
+        self._tag, self._waits = tag, waits
+        self._closed, self._ended, self._left = False, False, _READ_AFTER_END
 
         def prepare() -> None:  # in the child
             os.chdir(cwd)  # pexpect's own would, when it fails, leave a copy of this process running
@@ -89,25 +93,26 @@ class LocalPty:
                 size += len(data)
         except BlockingIOError:
             pass
-        except OSError:  # EIO: nobody has the terminal open any more
+        except OSError:  # EIO: no process has the terminal open any more
             self._ended = not chunks
         return b"".join(chunks)
 
     def write(self, data: bytes) -> None:
-        deadline = time.monotonic() + _WRITE_TIMEOUT
+        deadline = time.monotonic() + self._waits.write
         rest = memoryview(data)
         while rest:
             if self._closed or self._waiter.ended:
-                raise PtyClosed("the program in this terminal has ended; nothing can be typed")
+                raise PtyClosed(_ENDED, advice=_NOTHING)
             left = deadline - time.monotonic()
             if left <= 0 or not ready(left, writing=(self._fd,)):
-                raise SandboxTimeout(f"the program did not read {len(rest)} typed bytes within {_WRITE_TIMEOUT:g} s")
+                limit = f"{self._waits.write:g} s"
+                raise SandboxTimeout(f"the program did not read {len(rest)} typed bytes within {limit}")
             try:
                 rest = rest[os.write(self._fd, rest) :]
             except BlockingIOError:
                 continue
             except OSError as error:
-                raise PtyClosed("the program in this terminal has ended; nothing can be typed") from error
+                raise PtyClosed(_ENDED, advice=_NOTHING) from error
 
     def resize(self, size: tuple[int, int]) -> None:
         if not self._closed:
@@ -123,15 +128,14 @@ class LocalPty:
         if self._closed:
             return
         sessions = processes.left_by(self._pid) if self._waiter.ended else [self._pid]
-        processes.end(tags=[self._tag], sessions=sessions)
-        self._waiter.wait_after_kill()
+        processes.end(tags=[self._tag], sessions=sessions, waits=self._waits)
+        self._waiter.wait_after_kill(self._waits.kill)
         self._closed = True
         self._child.close(force=True)
         os.close(self._bell)
 
 
 def no_start(what: str, folder: Path, error: Exception) -> SandboxError:
-    return SandboxError(
-        f"no {what} can be started in {folder}: {error}; look at the folder's permissions and at the machine's limits "
-        "of processes and terminals"
-    )
+    """Return the error for a program that cannot be started."""
+    advice = "look at the folder's permissions and at the machine's limits of processes and terminals"
+    return SandboxError(f"no {what} can be started in {folder}: {error}", advice=advice)

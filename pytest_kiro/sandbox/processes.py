@@ -1,4 +1,4 @@
-"""Ending local processes: a group, its session, and whoever carries our tag in the environment.
+"""Ends local processes: a group, its session, and those that carry our tag in the environment.
 
 `setsid` leaves both the group and the session, so the environment is the last mark that a child cannot
 shed by accident.
@@ -17,17 +17,15 @@ from contextlib import suppress
 from pathlib import Path
 
 from pytest_kiro.errors import SandboxError
+from pytest_kiro.settings.waits import Waits
 
-#: Seconds for which killing is repeated: a process may fork while we look, or take its time to die.
-_KILL_TIMEOUT = 5.0
-#: Seconds for which a process may be just starting another program.
-_START_TIMEOUT = 1.0
 #: The variable by which we know our processes again. It names no product: the agent can read it.
 TAG = "SANDBOX_TASK"
+_USUAL = Waits()
 
 
 class Waiter:
-    """Reaps one child on a thread, so that anybody can wait for its end with a deadline.
+    """Reaps one child on a thread, so that its end can be waited for with a deadline.
 
     Popen.wait(timeout) polls with sleeps of up to 50 ms; a join wakes at once.
     """
@@ -51,13 +49,11 @@ class Waiter:
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
-    def wait_after_kill(self) -> None:
+    def wait_after_kill(self, timeout: float) -> None:
         """Wait for a child that was killed; `SandboxError` for one that even SIGKILL does not end."""
-        if not self.wait(_KILL_TIMEOUT):
-            raise SandboxError(
-                f"a process did not end within {_KILL_TIMEOUT:g} s after SIGKILL; it may wait for a device or a "
-                "network file system; look at it with ps"
-            )
+        if not self.wait(timeout):
+            what = f"a process did not end within {timeout:g} s after SIGKILL"
+            raise SandboxError(what, advice="it may wait for a device or a network file system; look at it with ps")
 
 
 def shell_status(returncode: int) -> int:
@@ -65,7 +61,9 @@ def shell_status(returncode: int) -> int:
     return 128 - returncode if returncode < 0 else returncode
 
 
-def end(*, tags: Collection[str], sessions: Collection[int] = (), below: Path | None = None) -> None:
+def end(
+    *, tags: Collection[str], sessions: Collection[int] = (), below: Path | None = None, waits: Waits = _USUAL
+) -> None:
     """Kill these sessions and every process whose tag begins with one of `tags`, until none is left.
 
     Also those that work in a folder `below`, on Linux: a program that writes its title overwrites its
@@ -81,7 +79,7 @@ def end(*, tags: Collection[str], sessions: Collection[int] = (), below: Path | 
         dying = {pid for pid in dying if _still_dies(pid)} | {
             pid for pid, sure in found if sure and _kill(os.kill, pid)
         }
-        limit = _KILL_TIMEOUT if dying else _START_TIMEOUT if found else 0
+        limit = waits.kill if dying else waits.start if found else 0
         if time.monotonic() >= begun + limit:
             return
 
@@ -89,8 +87,8 @@ def end(*, tags: Collection[str], sessions: Collection[int] = (), below: Path | 
 def left_by(*leaders: int) -> list[int]:
     """Return the sessions that outlived their leaders, which were reaped.
 
-    The kernel keeps a session's number for it while it has members; so a process with that number is
-    somebody else's.
+    The kernel keeps a session's number for it while it has members; so a process with that number is another
+    user's or program's.
     """
     return [leader for leader in leaders if _is_there(os.killpg, leader) and not _is_there(os.kill, leader)]
 
@@ -138,21 +136,21 @@ def _works_in(pid: int, folder: Path | None) -> bool:
 
 
 def _is_zombie(pid: int) -> bool:
-    """Whether a process is dead and only waits to be reaped: killing it again would never end."""
+    """Return whether a process is dead and only waits to be reaped: killing it again would never end."""
     if not sys.platform.startswith("linux"):
         return False
     return _stat(pid)[0] in (b"Z", b"X")
 
 
 def _still_dies(pid: int) -> bool:
-    """Whether a process that was killed is not dead yet."""
+    """Return whether a process that was killed is not dead yet."""
     with suppress(OSError, IndexError):
         return sys.platform.startswith("linux") and not _is_zombie(pid)
     return False
 
 
 def _is_starting(pid: int) -> bool:
-    """Whether a process is just becoming another program: the kernel then shows no environment for a moment."""
+    """Return whether a process is just becoming another program: the kernel then shows no environment for a moment."""
     if not sys.platform.startswith("linux"):
         return False
     with suppress(OSError, IndexError):

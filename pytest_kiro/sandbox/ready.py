@@ -1,4 +1,4 @@
-"""Waiting for descriptors, however many a process has open."""
+"""Waits for descriptors, however many a process has open."""
 
 from __future__ import annotations
 

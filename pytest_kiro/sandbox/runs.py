@@ -1,4 +1,4 @@
-"""What the processes of one pytest run share: files under a lock, in a folder below the temporary directory.
+"""Keeps what the processes of one pytest run share: files under a lock, in a folder below the temporary directory.
 
 A process that holds a lock of its own as long as it lives, which the kernel frees however it dies, can be told from a
 dead one.
@@ -19,10 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from pytest_kiro.errors import SandboxError
+from pytest_kiro.settings.waits import Waits
 
-#: Seconds for which a file's lock is waited for; it is held for milliseconds.
-_LOCK_TIMEOUT = 30.0
-#: Seconds after which a run that nobody lives in any more is forgotten: its sandboxes are long past their time.
+#: Seconds after which a run without a living process is forgotten: its sandboxes are long past their time.
 _FORGOTTEN = 24 * 3600.0
 
 
@@ -32,10 +31,10 @@ def folder_of(run_id: str) -> Path:
 
 
 @contextmanager
-def transaction(file: Path, empty: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Have what is in a file of a run, `empty` where nothing is, and keep what is changed of it.
+def transaction(file: Path, empty: Mapping[str, Any], *, lock: float = Waits.lock) -> Iterator[dict[str, Any]]:
+    """Read a file of a run, `empty` where nothing is, and write back what is changed of it.
 
-    An exception keeps the file as it was.
+    An exception keeps the file as it was; its lock is waited for `lock` seconds.
     """
     from filelock import FileLock, Timeout
 
@@ -43,18 +42,18 @@ def transaction(file: Path, empty: Mapping[str, Any]) -> Iterator[dict[str, Any]
         _forget_old_runs()
     file.parent.mkdir(mode=0o700, exist_ok=True)
     try:
-        with FileLock(f"{file}.lock", timeout=_LOCK_TIMEOUT):
+        with FileLock(f"{file}.lock", timeout=lock):
             state = {**json.loads(json.dumps(empty)), **(json.loads(file.read_text()) if file.exists() else {})}
             yield state
             part = file.with_suffix(".part")
             part.write_text(json.dumps(state))
             part.replace(file)
     except Timeout as error:
-        raise SandboxError(f"{file}.lock was held for more than {_LOCK_TIMEOUT:g} s; end what holds it") from error
+        raise SandboxError(f"{file}.lock was held for more than {lock:g} s", advice="end what holds it") from error
 
 
 class Life:
-    """A lock that this process holds until it ends, or `end` is called; its file's name ends in `.alive`."""
+    """Holds a lock until this process ends, or `end` is called; its file's name ends in `.alive`."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -75,7 +74,7 @@ class Life:
 
 
 def is_alive(file: Path) -> bool:
-    """Whether some process holds the lock of that file."""
+    """Return whether some process holds the lock of that file."""
     try:
         descriptor = os.open(file, os.O_RDWR)
     except FileNotFoundError:
@@ -104,7 +103,9 @@ def _base() -> Path:
         path.mkdir(mode=0o700, exist_ok=True)
         status = path.lstat()
     except OSError as error:
-        raise SandboxError(f"{path} cannot be made: {error.strerror}; set TMPDIR to a directory of yours") from error
+        what = f"{path} cannot be made: {error.strerror}"
+        raise SandboxError(what, advice="set TMPDIR to a directory of yours") from error
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
-        raise SandboxError(f"{path} is not a private directory of yours; remove it, or point TMPDIR elsewhere")
+        what = f"{path} is not a private directory of yours"
+        raise SandboxError(what, advice="remove it, or point TMPDIR elsewhere")
     return path

@@ -7,7 +7,50 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class DaytonaWaits:
-    """Seconds that the Daytona provider waits."""
+    """Seconds that the Daytona provider waits; its pauses come with the service's answers."""
+
+    #: For the answer to one request, and for that to a question about a sandbox's state.
+    request: float = 60.0
+    state: float = 20.0
+    #: Beyond a call's own deadline, for the client's thread; and for a link that is told to close.
+    slack: float = 5.0
+    #: Before the n-th new attempt where the answer does not say, each jittered; never longer than that at once.
+    pauses: tuple[float, ...] = (0.5, 1, 2, 4, 8, 15, 30)
+    longest_pause: float = 60.0
+    #: Beyond a command's own time, for its answer: it may be 16 MiB.
+    answer: float = 60.0
+    #: After Ctrl-C, for the end of a command.
+    interrupted: float = 10.0
+    #: For which what an ended terminal has left may wait for a request that takes its end along.
+    left_over: float = 0.5
+    #: For files: their names and small ones, an upload beyond its bytes, a download of unknown size, all of it.
+    transfer: float = 60.0
+    upload: float = 30.0
+    download: float = 1800.0
+    all_files: float = 1800.0
+    #: After which a download of which nothing comes is begun anew.
+    stalled: float = 30.0
+    #: For a terminal to open, to take what is typed, to close.
+    pty_open: float = 60.0
+    pty_write: float = 30.0
+    pty_close: float = 30.0
+    #: Of silence after which the machine is asked whether the program still runs; then the link has `late` to say so.
+    silence: float = 20.0
+    late: float = 3.0
+    #: Bytes of a terminal that wait for their reader; beyond it the link is not read, as a full terminal would hold its
+    #: program.
+    held_bytes: int = 64 * 1024 * 1024
+    #: For the deletion of one sandbox: a state change that is under way answers 409 for a while.
+    delete: float = 60.0
+    #: For a sweep, of which nothing depends: what it does not reach, the next one or the time to live does.
+    sweep: float = 60.0
+    #: Between looks for a sandbox whose creation was given up, and may be carried out all the same.
+    looks: tuple[float, ...] = (0.5, 1, 2, 4, 8)
+    #: Between looks at what the other workers make.
+    join: float = 0.5
+    #: For a snapshot (the CLI's archive alone is some hundred megabytes), and between looks at it.
+    build: float = 1800.0
+    poll: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -26,12 +69,11 @@ class Waits:
     before_it_began: float = 1.0
     #: Of silence after which what looked like the beginning of a secret is shown.
     held_for: float = 1.0
-    #: For whoami's answer: it asks no server and answers within a second; more is a CLI that waits for a human.
-    whoami: float = 15.0
-    #: For the lock of the saved login's file.
+    #: For which killing a local process is repeated: it may fork while we look, or take its time to die.
+    kill: float = 5.0
+    #: For which a local process may be just starting another program.
+    start: float = 1.0
+    #: That a program in a local terminal has to read what is typed.
+    write: float = 10.0
+    #: That other processes of the run may hold the lock of a file: they do for milliseconds.
     lock: float = 30.0
-    #: That a login may take to arrive from another worker; it comes from the same machine's memory.
-    peer: float = 10.0
-    #: After which a sandbox is kept alive once more while another worker asks for the login.
-    sign_of_life: float = 60.0
-    daytona: DaytonaWaits = field(default_factory=DaytonaWaits)

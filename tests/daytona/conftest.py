@@ -8,18 +8,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from daytona_helpers import Make, Waits
+from daytona_helpers import Clock, Make
 from emulator import Emulator
 
 from pytest_kiro.sandbox.daytona.provider import DaytonaProvider
 from pytest_kiro.sandbox.daytona.sandbox import DaytonaSandbox
 from pytest_kiro.sandbox.protocol import SandboxSpec
 from pytest_kiro.settings.table import read
+from pytest_kiro.settings.waits import DaytonaWaits, Waits
 
 
 @pytest.fixture
-def waits() -> Waits:
-    return Waits()
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def waits() -> DaytonaWaits:
+    """How long the product waits; a test in a hurry parametrizes it."""
+    return DaytonaWaits()
 
 
 @pytest.fixture(scope="session")
@@ -40,7 +47,7 @@ def emulator(daytona: Emulator) -> Iterator[Emulator]:
 
 @pytest.fixture
 def provider(
-    emulator: Emulator, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+    emulator: Emulator, waits: DaytonaWaits, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Make]:
     """Makes providers of one run: `provider(worker="gw0", max_sandboxes="2", environ={…})`; all are closed."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path_factory.mktemp("t")))
@@ -53,12 +60,14 @@ def provider(
         run: str = run_id,
         recipe: tuple[str, ...] = (),
         environ: dict[str, str] | None = None,
-        waits: Waits | None = None,
+        clock: Clock | None = None,
         **options: str,
     ) -> DaytonaProvider:
-        settings = read(option=options.get, environ={}, ini=lambda _: None, run_id=run, worker=worker)
+        settings = read(
+            option=options.get, environ={}, ini=lambda _: None, run_id=run, worker=worker, waits=Waits(daytona=waits)
+        )
         keys = {"DAYTONA_API_URL": emulator.url, "DAYTONA_API_KEY": emulator.key, **(environ or {})}
-        waiting: dict[str, Any] = {"pause": waits.pause, "clock": waits.clock} if waits else {}
+        waiting: dict[str, Any] = {"pause": clock.pause, "clock": clock.clock} if clock else {}
         made.append(DaytonaProvider(settings, recipe=recipe, environ=keys, **waiting))
         return made[-1]
 

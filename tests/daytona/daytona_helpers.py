@@ -9,8 +9,8 @@ from pytest_kiro.sandbox.daytona.provider import DaytonaProvider
 Make = Callable[..., DaytonaProvider]
 
 
-class Waits:
-    """A clock that moves when somebody waits, and only then."""
+class Clock:
+    """A clock that moves when it is told to wait, and only then."""
 
     def __init__(self) -> None:
         self.now, self.pauses = 1_000_000.0, list[float]()

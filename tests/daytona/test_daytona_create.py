@@ -85,7 +85,7 @@ def test_the_snapshot_of_the_option_is_used_and_that_of_the_fixture_wins(emulato
     ("spec", "said"),
     [
         ({"image": "debian:12", "snapshot": "x"}, "image='debian:12' and snapshot='x' are two ways .*; give one"),
-        ({"image": "debian"}, "image='debian' is not right; wanted: a tag that stays, such as debian:12.9"),
+        ({"image": "debian"}, "image='debian' is not right\nwanted: a tag that stays, such as debian:12.9"),
         ({"image": "registry:5000/debian"}, "wanted: a tag that stays"),
         ({"image": "node:latest"}, "image='node:latest' is not right"),
         ({"image": "debian:12\nRUN evil"}, "image='debian:12.nRUN evil' is not right; wanted: a text without blanks"),
@@ -140,7 +140,7 @@ def test_an_image_and_the_snapshot_of_the_option_contradict_each_other(emulator:
 @pytest.mark.parametrize(
     ("environ", "error", "said"),
     [
-        ({"DAYTONA_API_KEY": ""}, SandboxError, r"needs DAYTONA_API_KEY in the environment.*\.env file is not read"),
+        ({"DAYTONA_API_KEY": ""}, SandboxError, r"needs DAYTONA_API_KEY in the environment\n.*\.env file is not read"),
         ({"DAYTONA_API_KEY": "dtn_secret\n"}, SettingsError, "DAYTONA_API_KEY has blanks, line ends or strange"),
         ({"DAYTONA_API_URL": "app.daytona.io/api"}, SettingsError, "DAYTONA_API_URL='app.daytona.io/api' is not right"),
         ({"DAYTONA_API_URL": "https:///api"}, SettingsError, "wanted: an http or https address"),

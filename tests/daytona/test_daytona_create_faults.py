@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from daytona_helpers import Make, Waits
+from daytona_helpers import Clock, Make
 from emulator import Emulator
 
 from pytest_kiro.errors import SandboxError, SandboxTimeout
@@ -42,11 +42,11 @@ def creates(emulator: Emulator) -> list[int]:
     ids=["lost answer", "lost answer, then full", "lost answer, then ill", "half an answer", "torn", "burst", "ill"],
 )
 def test_one_sandbox_is_made_in_spite_of(
-    emulator: Emulator, provider: Make, waits: Waits, faults: list[dict[str, Any]], statuses: list[int]
+    emulator: Emulator, provider: Make, clock: Clock, faults: list[dict[str, Any]], statuses: list[int]
 ) -> None:
     for fault in faults:
         emulator.fault("sandbox_create", **fault)
-    sandbox = provider(waits=waits).create(SandboxSpec())
+    sandbox = provider(clock=clock).create(SandboxSpec())
     assert names(emulator) == [sandbox.name]
     assert creates(emulator) == statuses
     assert sandbox.exec("echo here").output == "here\n"
@@ -64,34 +64,34 @@ def test_a_sandbox_that_is_being_created_is_waited_for(emulator: Emulator, provi
     assert creates(emulator) == [200]
 
 
-def test_a_rate_limit_is_kept_by_every_worker_of_the_run(emulator: Emulator, provider: Make, waits: Waits) -> None:
+def test_a_rate_limit_is_kept_by_every_worker_of_the_run(emulator: Emulator, provider: Make, clock: Clock) -> None:
     emulator.fault("sandbox_create", status=429, headers={"Retry-After-sandbox-create": "30"})
-    provider(worker="gw0", waits=waits).create(SandboxSpec())
-    (pause,) = waits.pauses
+    provider(worker="gw0", clock=clock).create(SandboxSpec())
+    (pause,) = clock.pauses
     assert pause >= 30
-    other = Waits()  # its clock has not moved
-    provider(worker="gw1", waits=other).create(SandboxSpec())
+    other = Clock()  # its clock has not moved
+    provider(worker="gw1", clock=other).create(SandboxSpec())
     assert sum(other.pauses) >= 30
     assert creates(emulator) == [429, 200, 200], "it waits instead of asking"
 
 
 def test_a_limit_of_creations_per_minute_is_waited_for(emulator: Emulator, provider: Make) -> None:
-    class Advancing(Waits):
+    class Advancing(Clock):
         async def pause(self, seconds: float) -> None:
             await super().pause(seconds)
             emulator.advance(seconds)
 
     emulator.configure(rate_limit=1)
-    made = provider(waits=Advancing())
+    made = provider(clock=Advancing())
     made.create(SandboxSpec())
     made.create(SandboxSpec())
     assert creates(emulator) == [200, 429, 200]
 
 
-def test_thirty_seconds_of_rate_limit_are_sat_out(emulator: Emulator, provider: Make, waits: Waits) -> None:
+def test_thirty_seconds_of_rate_limit_are_sat_out(emulator: Emulator, provider: Make, clock: Clock) -> None:
     emulator.fault("sandbox_create", status=429, headers={"retry-after-SANDBOX-create": "6"}, times=5)
-    provider(waits=waits).create(SandboxSpec())
-    assert sum(waits.pauses) >= 30
+    provider(clock=clock).create(SandboxSpec())
+    assert sum(clock.pauses) >= 30
     assert creates(emulator) == [429] * 5 + [200]
 
 
@@ -113,7 +113,7 @@ def test_one_that_died_before_it_could_be_shared_is_replaced(emulator: Emulator,
             {},
             {"delay_response": 5, "comes_late": True},
             {"setup_timeout": "0.3"},
-            r"sandbox pytest-kiro-\S+ was not ready within 0.3 s\nsee status.daytona.io, or .*--kiro-setup-timeout",
+            r"sandbox pytest-kiro-\S+ was not ready within 0.3 s; see status.daytona.io, or .*--kiro-setup-timeout",
         ),
         ({}, {"delay_response": 5}, {"setup_timeout": "0.3"}, "was not ready within 0.3 s"),
         ({"creating_polls": 999}, {}, {"setup_timeout": "0.3"}, "was not ready within 0.3 s"),
@@ -144,15 +144,15 @@ def test_one_that_died_before_it_could_be_shared_is_replaced(emulator: Emulator,
             {"snapshot": "asleep"},
             r"HTTP 400: .*Snapshot asleep is inactive\nit was not used for long: activate it in Daytona's dashboard",
         ),
-        ({}, {"status": 403, "message": "Forbidden resource"}, {}, r"HTTP 403: .*\ngive the DAYTONA_API_KEY the perm"),
+        ({}, {"status": 403, "message": "Forbidden resource"}, {}, r"HTTP 403: .*; give the DAYTONA_API_KEY the perm"),
         ({}, {"status": 422, "message": "bad target"}, {}, "HTTP 422: .*bad target"),
         ({}, {"status": 503, "times": None}, {}, r"HTTP 503(?s:.*)status.daytona.io tells whether the service is ill"),
-        ({}, {"drop": True, "times": None}, {}, "no connection to Daytona: .*\nlook at the network"),
+        ({}, {"drop": True, "times": None}, {}, "no connection to Daytona: .*; look at the network"),
         (
             {},
             {"status": 429, "times": None, "headers": {"Retry-After": "50"}},
             {"setup_timeout": "20"},
-            r"HTTP 429: .*\nrun fewer workers at once",
+            r"HTTP 429: .*; run fewer workers at once",
         ),
     ],
     ids=[
@@ -174,7 +174,7 @@ def test_nothing_is_left_and_the_cause_is_named(
         emulator.fault("sandbox_get", status=404, message="not found", times=3)
     if wanted := {name: value for name, value in fault.items() if name != "comes_late"}:
         emulator.fault("sandbox_create", **wanted)
-    made = provider(waits=Waits(), **options)
+    made = provider(clock=Clock(), **options)
     with pytest.raises(SandboxError, match=said) as caught:
         made.create(SandboxSpec())
     assert not re.search("[\"'(]None|Traceback", str(caught.value))
@@ -182,10 +182,10 @@ def test_nothing_is_left_and_the_cause_is_named(
     assert made.close() == []
 
 
-def test_a_sandbox_that_cannot_be_looked_into_is_deleted(emulator: Emulator, provider: Make, waits: Waits) -> None:
+def test_a_sandbox_that_cannot_be_looked_into_is_deleted(emulator: Emulator, provider: Make, clock: Clock) -> None:
     emulator.fault("exec", status=502, times=None)
     with pytest.raises(SandboxError, match=r"look at a new sandbox: Daytona answered: HTTP 502"):
-        provider(waits=waits).create(SandboxSpec())
+        provider(clock=clock).create(SandboxSpec())
     assert names(emulator) == []
 
 
@@ -208,14 +208,14 @@ def test_a_worker_that_comes_after_the_refusal_does_not_wait_for_a_sandbox(emula
 
 def test_workers_that_are_held_back_too_long_say_so(emulator: Emulator, provider: Make) -> None:
     emulator.fault("sandbox_create", status=429, headers={"Retry-After": "60"})
-    provider(worker="gw0", waits=Waits()).create(SandboxSpec())
+    provider(worker="gw0", clock=Clock()).create(SandboxSpec())
 
-    class Stopped(Waits):
+    class Stopped(Clock):
         async def pause(self, seconds: float) -> None:
             self.pauses.append(seconds)  # and somebody holds everybody back anew
 
     with pytest.raises(SandboxTimeout, match=r"not requested within 20 s \(--kiro-setup-timeout\).*run fewer workers"):
-        provider(worker="gw1", waits=Stopped(), setup_timeout="20").create(SandboxSpec())
+        provider(worker="gw1", clock=Stopped(), setup_timeout="20").create(SandboxSpec())
 
 
 # -- keys and connections
@@ -235,16 +235,16 @@ def test_a_key_that_is_refused_is_told_at_once(emulator: Emulator, provider: Mak
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "no-such-host.invalid"])
-def test_where_nobody_answers_it_is_said_soon(provider: Make, waits: Waits, host: str) -> None:
+def test_where_nobody_answers_it_is_said_soon(provider: Make, clock: Clock, host: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    made = provider(waits=waits, environ={"DAYTONA_API_URL": f"http://{host}:{port}/api"})
+    made = provider(clock=clock, environ={"DAYTONA_API_URL": f"http://{host}:{port}/api"})
     with pytest.raises(
         SandboxError, match=rf"no connection to Daytona: .*{host}(?s:.*)look at the network, at DAYTONA_"
     ):
         made.create(SandboxSpec())
     assert made.close() == []
-    assert sum(waits.pauses) < 20
+    assert sum(clock.pauses) < 20
 
 
 @pytest.mark.parametrize("end", [{}, {"end_state": "error", "error_reason": "no runner has room"}])

@@ -1,4 +1,4 @@
-"""Ctrl-C while a sandbox is made: once, it is deleted, even if it comes late; twice, nobody waits for that."""
+"""Ctrl-C while a sandbox is made: once, it is deleted, even if it comes late; twice, that is not waited for."""
 
 from __future__ import annotations
 

@@ -22,9 +22,9 @@ TIMES = 'echo x >>"$HOME/times"'
 
 
 @pytest.fixture
-def sandbox(provider: Callable[..., Any], waits: Any) -> Iterator[DaytonaSandbox]:
+def sandbox(provider: Callable[..., Any], clock: Any) -> Iterator[DaytonaSandbox]:
     """One whose pauses between two attempts take no time."""
-    made = provider(waits=waits).create(SandboxSpec())
+    made = provider(clock=clock).create(SandboxSpec())
     yield made
     made.close()
 
@@ -85,11 +85,11 @@ def test_a_refusal_that_stays_is_an_error_that_names_it(emulator: Emulator, sand
     assert sandbox.exec("echo on").output == "on\n"
 
 
-def test_what_the_service_refuses_is_not_asked_again(emulator: Emulator, sandbox: DaytonaSandbox, waits: Any) -> None:
+def test_what_the_service_refuses_is_not_asked_again(emulator: Emulator, sandbox: DaytonaSandbox, clock: Any) -> None:
     emulator.fault("exec", status=401, message="Invalid credentials")
     with pytest.raises(SandboxError, match="DAYTONA_API_KEY"):
         sandbox.exec("true")
-    assert waits.pauses == []
+    assert clock.pauses == []
 
 
 @pytest.mark.parametrize("state", ["destroyed", "error"])

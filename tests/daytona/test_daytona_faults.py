@@ -10,7 +10,9 @@ from daytona import DaytonaError
 from pytest_kiro.errors import SandboxError, SandboxTimeout
 from pytest_kiro.sandbox.daytona import faults
 from pytest_kiro.sandbox.daytona.client import Client
+from pytest_kiro.settings.waits import DaytonaWaits
 
+WAITS = DaytonaWaits()
 QUOTA = "Total memory limit exceeded. Maximum allowed: 10GiB.\nUpgrade your organization's tier."
 
 
@@ -37,37 +39,37 @@ def refused(status: int | None, text: str = "no", **headers: str) -> DaytonaErro
     ],
 )
 def test_what_may_be_tried_again(status: int, safe: bool, again: bool) -> None:
-    assert (faults.pause_before_retry(refused(status), 0, safe=safe) is not None) is again
+    assert (faults.pause_before_retry(refused(status), 0, safe=safe, waits=WAITS) is not None) is again
 
 
 def test_a_lost_connection_is_tried_again_only_where_it_is_safe() -> None:
     lost = ConnectionResetError("reset")
-    assert faults.pause_before_retry(lost, 0, safe=True) is not None
-    assert faults.pause_before_retry(lost, 0, safe=False) is None
+    assert faults.pause_before_retry(lost, 0, safe=True, waits=WAITS) is not None
+    assert faults.pause_before_retry(lost, 0, safe=False, waits=WAITS) is None
 
 
 def test_a_mistake_of_ours_is_not_tried_again() -> None:
-    assert faults.pause_before_retry(TypeError("unexpected keyword"), 0, safe=True) is None
+    assert faults.pause_before_retry(TypeError("unexpected keyword"), 0, safe=True, waits=WAITS) is None
 
 
 @pytest.mark.parametrize("name", ["Retry-After", "retry-after-sandbox-create", "RETRY-AFTER-AUTHENTICATED"])
 def test_the_wait_that_is_asked_for_is_kept_in_any_case(name: str) -> None:
     error = DaytonaError("slow down", status_code=429, headers={name: "7"})
-    pause = faults.pause_before_retry(error, 0, safe=False)
+    pause = faults.pause_before_retry(error, 0, safe=False, waits=WAITS)
     assert pause is not None
     assert 7 <= pause <= 7.5
 
 
 def test_no_wait_is_longer_than_a_minute_and_none_is_the_same_for_all() -> None:
     error = DaytonaError("slow down", status_code=429, headers={"Retry-After": "86400"})
-    assert faults.pause_before_retry(error, 0, safe=False) == 60
+    assert faults.pause_before_retry(error, 0, safe=False, waits=WAITS) == 60
     date = DaytonaError("slow down", status_code=429, headers={"Retry-After": "Wed, 25 Nov 2026 03:00:00 GMT"})
-    pauses = {faults.pause_before_retry(date, 0, safe=False) for _ in range(20)}
+    pauses = {faults.pause_before_retry(date, 0, safe=False, waits=WAITS) for _ in range(20)}
     assert len(pauses) > 10, "workers that were refused together must not come back together"
 
 
 def test_trying_again_ends() -> None:
-    assert faults.pause_before_retry(refused(503), 100, safe=True) is None
+    assert faults.pause_before_retry(refused(503), 100, safe=True, waits=WAITS) is None
 
 
 @pytest.mark.parametrize(
@@ -76,7 +78,7 @@ def test_trying_again_ends() -> None:
         (refused(401, "Unauthorized"), "HTTP 401: Unauthorized\nset a DAYTONA_API_KEY that is valid"),
         (refused(403, "Forbidden resource"), "give the DAYTONA_API_KEY the permission"),
         (refused(503, "Service Unavailable"), "status.daytona.io tells whether the service is ill"),
-        (ConnectionRefusedError("refused"), "no connection to Daytona: refused\nlook at the network"),
+        (ConnectionRefusedError("refused"), "no connection to Daytona: refused; look at the network"),
         (refused(422, "bad name"), "HTTP 422: bad name"),
     ],
 )

@@ -13,18 +13,18 @@ import pytest
 from emulator import Emulator
 
 from pytest_kiro.errors import SandboxError, SandboxTimeout
-from pytest_kiro.sandbox.daytona import files
 from pytest_kiro.sandbox.daytona.sandbox import DaytonaSandbox
 from pytest_kiro.sandbox.protocol import SandboxSpec
+from pytest_kiro.settings.waits import DaytonaWaits
 
 LARGE = random.Random(1).randbytes(1 << 20) * 9
 PLAIN = 0o644
 
 
 @pytest.fixture
-def sandbox(provider: Callable[..., Any], waits: Any) -> Iterator[DaytonaSandbox]:
+def sandbox(provider: Callable[..., Any], clock: Any) -> Iterator[DaytonaSandbox]:
     """One whose pauses between two attempts take no time."""
-    made = provider(waits=waits).create(SandboxSpec())
+    made = provider(clock=clock).create(SandboxSpec())
     yield made
     made.close()
 
@@ -154,11 +154,11 @@ def test_what_an_agent_put_in_the_place_of_a_file_holds_nobody_up(sandbox: Dayto
     assert sandbox.read_files(["pipe", "socket"]) == {"pipe": b"y", "socket": b"z"}
 
 
+@pytest.mark.parametrize("waits", [DaytonaWaits(upload=0.5)], ids=["quick"])
 def test_a_service_that_is_held_up_by_a_pipe_is_not_waited_for_and_the_pipe_is_named(
-    emulator: Emulator, sandbox: DaytonaSandbox, monkeypatch: pytest.MonkeyPatch
+    emulator: Emulator, sandbox: DaytonaSandbox
 ) -> None:
     """As one would be that opens what it finds."""
-    monkeypatch.setattr(files, "_UPLOAD_TIMEOUT", 0.5)
     sandbox.exec("mkfifo pipe").check()
     emulator.fault("files_bulk_upload", delay=30)
     with pytest.raises(OSError, match=r"neither a file nor a folder.*/pipe"):
@@ -236,11 +236,9 @@ def test_files_that_are_one_file_and_files_that_change(sandbox: DaytonaSandbox) 
     assert found["log"].startswith(b"line\n")
 
 
-def test_a_download_that_stalls_is_begun_anew(
-    emulator: Emulator, sandbox: DaytonaSandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("waits", [DaytonaWaits(stalled=1.0)], ids=["quick"])
+def test_a_download_that_stalls_is_begun_anew(emulator: Emulator, sandbox: DaytonaSandbox) -> None:
     sandbox.write_file("large", LARGE)
-    monkeypatch.setattr(files, "_STALLED", 1.0)
     emulator.fault("files_bulk_download", delay=60)
     assert sandbox.read_file("large") == LARGE
 
@@ -254,6 +252,7 @@ VERBS: dict[str, Callable[[DaytonaSandbox], Any]] = {
 }
 
 
+@pytest.mark.parametrize("waits", [DaytonaWaits(stalled=2.0)], ids=["quick"])
 @pytest.mark.parametrize(
     ("verb", "route"),
     [
@@ -267,9 +266,8 @@ VERBS: dict[str, Callable[[DaytonaSandbox], Any]] = {
     ],
 )
 def test_a_sandbox_that_dies_meanwhile_is_gone(
-    emulator: Emulator, sandbox: DaytonaSandbox, monkeypatch: pytest.MonkeyPatch, verb: str, route: str
+    emulator: Emulator, sandbox: DaytonaSandbox, verb: str, route: str
 ) -> None:
-    monkeypatch.setattr(files, "_STALLED", 2.0)
     sandbox.write_file("large", LARGE)
     # What was being sent may have been read from the disk already, so the link is cut as well.
     cut = {"cut_body": 100_000} if route == "files_bulk_download" else {}

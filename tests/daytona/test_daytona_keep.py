@@ -40,7 +40,7 @@ def sweep(emulator: Emulator, *, at: datetime) -> list[str]:
     """Sweep as a run would that begins at that time."""
     client = Client({"DAYTONA_API_URL": emulator.url, "DAYTONA_API_KEY": emulator.key})
     try:
-        return client.run(fleet.sweep(client, "ada/engine", now=at), 60)
+        return client.wait_for(fleet.sweep(client, "ada/engine", now=at), 60)
     finally:
         client.close()
 
@@ -86,7 +86,7 @@ def test_the_end_of_the_run_leaves_it_on_another_worker_too(emulator: Emulator, 
 def test_one_that_no_list_shows_as_kept_is_left(
     emulator: Emulator, provider: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def nothing(*_: Any, **__: Any) -> list[labels.Found]:
+    async def nothing(*_: Any, **__: Any) -> list[labels.OurSandbox]:
         return []
 
     made = provider()

@@ -13,7 +13,7 @@ from pytest_kiro.sandbox.daytona import labels
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 
 
-def found(of: str = "ada@host", minutes: int = 120, at: datetime = NOW, **more: str) -> labels.Found:
+def found(of: str = "ada@host", minutes: int = 120, at: datetime = NOW, **more: str) -> labels.OurSandbox:
     made = labels.make("run-1", "gw0", minutes, now=at, of=of)
     return labels.read("id-1", "name-1", "started", {**made, **more})
 
@@ -41,7 +41,7 @@ def test_labels_say_all_that_a_sweep_must_know() -> None:
     ],
     ids=["alive", "past its time", "kept", "somebody else's", "without a time", "a time that is none"],
 )
-def test_what_a_sweep_takes(one: labels.Found, left: bool) -> None:
+def test_what_a_sweep_takes(one: labels.OurSandbox, left: bool) -> None:
     assert one.is_left_over("ada@host", NOW) is left
 
 

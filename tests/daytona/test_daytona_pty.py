@@ -15,11 +15,10 @@ from emulator import Emulator
 from helpers import is_alive, read_all, read_until, wait_until
 
 from pytest_kiro.errors import PtyClosed, SandboxError
-from pytest_kiro.sandbox.daytona import machine
-from pytest_kiro.sandbox.daytona import pty as module
 from pytest_kiro.sandbox.daytona.pty import DaytonaPty
 from pytest_kiro.sandbox.daytona.sandbox import DaytonaSandbox
 from pytest_kiro.sandbox.protocol import SandboxSpec
+from pytest_kiro.settings.waits import DaytonaWaits
 from pytest_kiro.terminal.attach import attach
 from pytest_kiro.terminal.launch import Launch
 
@@ -29,9 +28,9 @@ LONG = "head -c 40000 /dev/zero | tr '\\0' x"
 
 
 @pytest.fixture
-def sandbox(provider: Callable[..., Any], waits: Any) -> Iterator[DaytonaSandbox]:
+def sandbox(provider: Callable[..., Any], clock: Any) -> Iterator[DaytonaSandbox]:
     """One whose pauses between two attempts take no time."""
-    made = provider(waits=waits).create(SandboxSpec())
+    made = provider(clock=clock).create(SandboxSpec())
     yield made
     made.close()
 
@@ -142,12 +141,9 @@ def test_a_polite_close_at_the_very_end_is_no_success_without_the_end(emulator: 
     assert len(got) < 40_000, "the prompt and the marker were part of it"
 
 
+@pytest.mark.parametrize("waits", [DaytonaWaits(silence=0.2, late=0.2)], ids=["quick"])
 @pytest.mark.parametrize("rule", [{"exit_style": "none"}, {"mute_after": 20_000}], ids=str)
-def test_an_end_of_which_nobody_tells_is_noticed(
-    emulator: Emulator, start: Start, monkeypatch: pytest.MonkeyPatch, rule: dict[str, Any]
-) -> None:
-    monkeypatch.setattr(module, "_SILENCE", 0.2)
-    monkeypatch.setattr(module, "_LATE", 0.2)
+def test_an_end_of_which_nobody_tells_is_noticed(emulator: Emulator, start: Start, rule: dict[str, Any]) -> None:
     emulator.fault("pty_create_connect", **rule)
     pty = start(f"{LONG}; while ! [ -e go ]; do sleep 0.05; done")
     with pytest.raises(TimeoutError):
@@ -158,9 +154,8 @@ def test_an_end_of_which_nobody_tells_is_noticed(
     assert pty.wait(30) is None
 
 
-def test_a_silent_program_is_left_alone(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_SILENCE", 0.05)
-    monkeypatch.setattr(module, "_LATE", 0.05)
+@pytest.mark.parametrize("waits", [DaytonaWaits(silence=0.05, late=0.05)], ids=["quick"])
+def test_a_silent_program_is_left_alone(start: Start) -> None:
     pty = start("sleep 1; printf done; exit 5")
     assert rest(pty) == b"done"
     assert pty.wait(30) == 5
@@ -252,9 +247,9 @@ def test_neither_descriptors_nor_threads_grow(sandbox: DaytonaSandbox) -> None:
     assert last[1] == first[1]
 
 
-def test_what_nobody_reads_waits(emulator: Emulator, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("waits", [DaytonaWaits(held_bytes=4 * 1024 * 1024)], ids=["quick"])
+def test_what_nobody_reads_waits(emulator: Emulator, start: Start) -> None:
     """Beyond what is held here the program waits, as at a terminal that is full."""
-    monkeypatch.setattr(module, "_HELD", 4 * 1024 * 1024)
     emulator.configure(slow_client_grace=60)
     pty = start("head -c 100000000 /dev/zero | tr '\\0' x; printf END; touch done")
     with pytest.raises(TimeoutError):
@@ -268,10 +263,8 @@ def test_what_nobody_reads_waits(emulator: Emulator, start: Start, monkeypatch: 
     assert pty.wait(30) == 0
 
 
-def test_a_link_that_is_given_up_because_nobody_read_is_lost(
-    emulator: Emulator, start: Start, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "_HELD", 1024 * 1024)
+@pytest.mark.parametrize("waits", [DaytonaWaits(held_bytes=1024 * 1024)], ids=["quick"])
+def test_a_link_that_is_given_up_because_nobody_read_is_lost(emulator: Emulator, start: Start) -> None:
     emulator.configure(slow_client_grace=0.1)
     pty = start("yes x")
     wait_until(lambda: emulator.log("pty_create_connect")[0]["ended"])
@@ -340,10 +333,8 @@ def test_what_an_ended_program_left_is_ended_soon_although_nothing_is_asked_any_
     assert wait_until(lambda: not is_alive(pid))
 
 
-def test_what_an_ended_program_left_is_ended_before_the_next_command(
-    sandbox: DaytonaSandbox, start: Start, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(machine, "_DOOM", 3600.0)
+@pytest.mark.parametrize("waits", [DaytonaWaits(left_over=3600.0)], ids=["quick"])
+def test_what_an_ended_program_left_is_ended_before_the_next_command(sandbox: DaytonaSandbox, start: Start) -> None:
     pty = start(LEAVES)
     read_all(pty)
     pid = int(sandbox.read_file("child"))

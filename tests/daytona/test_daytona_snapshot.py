@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from daytona_helpers import Make, Waits
+from daytona_helpers import Clock, Make
 from emulator import Emulator
 
 from pytest_kiro.errors import SandboxError, SandboxTimeout
@@ -20,6 +20,7 @@ from pytest_kiro.sandbox.daytona.client import Client
 from pytest_kiro.sandbox.daytona.provider import DaytonaProvider
 from pytest_kiro.sandbox.daytona.snapshot import Builder
 from pytest_kiro.sandbox.protocol import SandboxSpec
+from pytest_kiro.settings.waits import DaytonaWaits
 
 RECIPE = ("echo one", "echo two")
 SIZES = {"cpu": 2, "memory": 4, "disk": 8}
@@ -126,26 +127,26 @@ def test_the_cli_that_a_snapshot_has_is_not_installed_again(emulator: Emulator, 
 # -- what there is already
 
 
-def test_one_that_sleeps_is_woken_up(emulator: Emulator, auto: Make, waits: Waits) -> None:
+def test_one_that_sleeps_is_woken_up(emulator: Emulator, auto: Make, clock: Clock) -> None:
     emulator.put_snapshot(name(), state="inactive")
     emulator.configure(activate_polls=2)
-    auto(waits=waits).create(SandboxSpec())
+    auto(clock=clock).create(SandboxSpec())
     assert (calls(emulator, "activate"), calls(emulator, "create")) == (1, 0)
     assert used(emulator) == [name()]
 
 
 @pytest.mark.parametrize("state", ["error", "build_failed"])
-def test_one_that_is_broken_is_built_again(emulator: Emulator, auto: Make, waits: Waits, state: str) -> None:
+def test_one_that_is_broken_is_built_again(emulator: Emulator, auto: Make, clock: Clock, state: str) -> None:
     emulator.put_snapshot(name(), state=state, error_reason="the runner was lost")
-    auto(waits=waits).create(SandboxSpec())
+    auto(clock=clock).create(SandboxSpec())
     assert (calls(emulator, "delete"), calls(emulator, "create")) == (1, 1)
     assert used(emulator) == [name()]
 
 
-def test_one_that_fails_again_is_given_up_with_the_end_of_its_log(emulator: Emulator, auto: Make, waits: Waits) -> None:
+def test_one_that_fails_again_is_given_up_with_the_end_of_its_log(emulator: Emulator, auto: Make, clock: Clock) -> None:
     emulator.put_snapshot(name(), state="build_failed", error_reason="no space")
     emulator.configure(build_fails="apt-get said 100")
-    made = auto(waits=waits)
+    made = auto(clock=clock)
     with pytest.raises(SandboxError) as caught:
         made.create(SandboxSpec())
     first, *lines, advice = str(caught.value).splitlines()
@@ -157,23 +158,23 @@ def test_one_that_fails_again_is_given_up_with_the_end_of_its_log(emulator: Emul
     assert emulator.log("sandbox_create") == []
 
 
-def test_one_that_is_new_and_fails_is_not_built_twice(emulator: Emulator, auto: Make, waits: Waits) -> None:
+def test_one_that_is_new_and_fails_is_not_built_twice(emulator: Emulator, auto: Make, clock: Clock) -> None:
     emulator.configure(build_fails="apt-get said 100")
     with pytest.raises(SandboxError, match="could not be built: apt-get said 100"):
-        auto(waits=waits).create(SandboxSpec())
+        auto(clock=clock).create(SandboxSpec())
     assert (calls(emulator, "delete"), calls(emulator, "create")) == (0, 1)
 
 
 def test_one_that_another_worker_builds_and_that_fails_is_not_built_again(
-    emulator: Emulator, auto: Make, waits: Waits
+    emulator: Emulator, auto: Make, clock: Clock
 ) -> None:
-    class Failing(Waits):
+    class Failing(Clock):
         async def pause(self, seconds: float) -> None:
             emulator.put_snapshot(name(), state="build_failed", error_reason="apt-get said 100")
 
     emulator.put_snapshot(name(), state="building")
     with pytest.raises(SandboxError, match="could not be built: apt-get said 100"):
-        auto(waits=Failing()).create(SandboxSpec())
+        auto(clock=Failing()).create(SandboxSpec())
     assert (calls(emulator, "delete"), calls(emulator, "create")) == (0, 0)
 
 
@@ -185,11 +186,12 @@ def test_one_that_is_deleted_before_it_is_used_is_built_again(emulator: Emulator
     assert emulator.sandboxes()[0]["snapshot"] == name()
 
 
-def test_one_that_is_never_ready_is_given_up(emulator: Emulator, waits: Waits) -> None:
+def test_one_that_is_never_ready_is_given_up(emulator: Emulator, clock: Clock) -> None:
     emulator.put_snapshot(name(), state="pulling")
-    client = Client({"DAYTONA_API_URL": emulator.url, "DAYTONA_API_KEY": emulator.key}, pause=waits.pause)
+    environ = {"DAYTONA_API_URL": emulator.url, "DAYTONA_API_KEY": emulator.key}
+    client = Client(environ, waits=DaytonaWaits(build=0.2), pause=clock.pause)
     with pytest.raises(SandboxTimeout, match=f"snapshot {name()} was not ready within 0.2 s"):
-        client.run(Builder(client, RECIPE, SIZES).ensure(timeout=0.2), 30)
+        client.wait_for(Builder(client, RECIPE, SIZES).ensure(), 30)
     client.close()
 
 
@@ -224,18 +226,18 @@ def test_two_workers_at_once_build_one_and_both_use_it(emulator: Emulator, auto:
     ],
     ids=lambda value: "-".join(map(str, value)) if isinstance(value, dict) else value,
 )
-def test_a_build_survives(emulator: Emulator, auto: Make, waits: Waits, route: str, fault: dict[str, Any]) -> None:
+def test_a_build_survives(emulator: Emulator, auto: Make, clock: Clock, route: str, fault: dict[str, Any]) -> None:
     if route in ("activate", "delete"):
         emulator.put_snapshot(name(), state="inactive" if route == "activate" else "error")
     if fault.get("status") == 409 and route == "delete":
 
-        class Removed(Waits):
+        class Removed(Clock):
             async def pause(self, seconds: float) -> None:
                 emulator.put_snapshot(name(), state="active")  # another worker has built it meanwhile
 
-        waits = Removed()
+        clock = Removed()
     emulator.fault(f"snapshot_{route}", **fault)
-    auto(waits=waits).create(SandboxSpec())
+    auto(clock=clock).create(SandboxSpec())
     assert used(emulator) == [name()]
 
 
@@ -249,5 +251,5 @@ def test_a_key_that_may_not_build_says_so(emulator: Emulator, auto: Make) -> Non
 
 def test_no_room_for_a_snapshot_is_not_taken_for_no_room_for_a_sandbox(emulator: Emulator, auto: Make) -> None:
     emulator.fault("snapshot_create", status=403, message="Snapshot quota exceeded. Maximum allowed: 30")
-    with pytest.raises(SandboxError, match=r"quota exceeded. Maximum allowed: 30\ndelete snapshots that nobody uses"):
+    with pytest.raises(SandboxError, match=r"quota exceeded. Maximum allowed: 30; delete snapshots that nobody uses"):
         auto().create(SandboxSpec())

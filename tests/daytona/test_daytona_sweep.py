@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from daytona_helpers import Make, Waits
+from daytona_helpers import Clock, Make
 from emulator import Emulator
 from helpers import wait_until
 
@@ -59,8 +59,8 @@ def clear(emulator: Emulator) -> None:
     ],
     ids=["busy", "ill", "once ill", "lost answer", "torn", "already gone", "rate limited"],
 )
-def test_it_is_deleted_in_spite_of(emulator: Emulator, provider: Make, waits: Waits, fault: dict[str, Any]) -> None:
-    made = provider(waits=waits)
+def test_it_is_deleted_in_spite_of(emulator: Emulator, provider: Make, clock: Clock, fault: dict[str, Any]) -> None:
+    made = provider(clock=clock)
     sandbox = made.create(SandboxSpec())
     emulator.fault("sandbox_delete", **fault)
     sandbox.close()
@@ -104,15 +104,15 @@ def test_one_that_is_gone_already_is_no_error(emulator: Emulator, provider: Make
     assert made.close() == []
 
 
-def test_one_that_stays_busy_is_given_up_and_named(emulator: Emulator, provider: Make, waits: Waits) -> None:
-    made = provider(waits=waits)
+def test_one_that_stays_busy_is_given_up_and_named(emulator: Emulator, provider: Make, clock: Clock) -> None:
+    made = provider(clock=clock)
     sandbox = made.create(SandboxSpec())
     emulator.fault("sandbox_delete", status=409, message="Sandbox state change in progress", times=None)
     with pytest.raises(SandboxError, match=r"HTTP 409: .*Sandbox state change in progress"):
         sandbox.close()
     (line,) = made.close()
     assert line.startswith(f"{sandbox.name} ({sandbox.id}) could not be deleted: ")
-    assert 50 < sum(waits.pauses) <= 130
+    assert 50 < sum(clock.pauses) <= 130
     clear(emulator)
 
 
@@ -133,7 +133,7 @@ def test_one_that_no_list_shows_yet_is_deleted_by_its_name(
 ) -> None:
     sandbox = provider(worker="gw0").create(SandboxSpec())
 
-    async def nothing(*_: Any, **__: Any) -> list[labels.Found]:
+    async def nothing(*_: Any, **__: Any) -> list[labels.OurSandbox]:
         return []
 
     monkeypatch.setattr("pytest_kiro.sandbox.daytona.fleet.find", nothing)
@@ -142,10 +142,10 @@ def test_one_that_no_list_shows_yet_is_deleted_by_its_name(
     assert emulator.log("sandbox_get")[-1]["path"].endswith(f"/{sandbox.name}")
 
 
-def test_what_could_not_even_be_looked_for_is_named(emulator: Emulator, provider: Make, waits: Waits) -> None:
+def test_what_could_not_even_be_looked_for_is_named(emulator: Emulator, provider: Make, clock: Clock) -> None:
     sandbox = provider(worker="gw0").create(SandboxSpec())
     emulator.fault("sandbox_list", status=401, message="API key has expired")
-    (line,) = provider(worker="main", waits=waits).close()
+    (line,) = provider(worker="main", clock=clock).close()
     assert line.startswith(f"{sandbox.name} may be left, it could not be looked for: list sandboxes: ")
     assert line.endswith(f"delete it: python -m pytest_kiro sandboxes --delete {sandbox.name}")
 
@@ -200,11 +200,11 @@ def test_more_than_one_page_of_them_is_swept(emulator: Emulator, provider: Make)
     ids=["ill", "torn", "half an answer", "refused", "may not delete", "ill when deleting"],
 )
 def test_a_sweep_that_fails_does_not_fail_the_run(
-    emulator: Emulator, provider: Make, waits: Waits, route: str, fault: dict[str, Any]
+    emulator: Emulator, provider: Make, clock: Clock, route: str, fault: dict[str, Any]
 ) -> None:
     left(emulator, "before")
     emulator.fault(route, **fault)
-    made = provider(waits=waits, environ=ADA)
+    made = provider(clock=clock, environ=ADA)
     own = made.create(SandboxSpec())
     assert names(emulator) == {"before", own.name}
     emulator.clear_faults()
@@ -212,11 +212,11 @@ def test_a_sweep_that_fails_does_not_fail_the_run(
     assert names(emulator) == set()
 
 
-def test_one_that_does_not_go_does_not_keep_the_others(emulator: Emulator, provider: Make, waits: Waits) -> None:
+def test_one_that_does_not_go_does_not_keep_the_others(emulator: Emulator, provider: Make, clock: Clock) -> None:
     left(emulator, "stubborn")
     left(emulator, "willing")
     emulator.fault("sandbox_delete", sandbox="stubborn", status=403, message="Forbidden", times=None)
-    made = provider(waits=waits, environ=ADA)
+    made = provider(clock=clock, environ=ADA)
     made.create(SandboxSpec())
     assert made.close() == [], "it is not of this run"
     assert names(emulator) == {"stubborn"}

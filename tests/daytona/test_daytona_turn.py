@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from daytona_runs import Waiting
 from links import without_script
 from plugin.eval_runs import RECALL, STAND_IN, program, shell, turn, write
 
 from pytest_kiro.agent import running
-from pytest_kiro.sandbox.daytona import faults, pty
+from pytest_kiro.settings.waits import DaytonaWaits
 from pytest_kiro.terminal import follow
 from pytest_kiro.terminal.attach import attach
 
@@ -57,14 +58,12 @@ COMPLETE = """
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+def quick(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is waited for a service's or a network's sake, in hundredths of it."""
-    monkeypatch.setattr(faults, "_PAUSES", (0.01,) * 7)
-    monkeypatch.setattr(faults, "_asked_for", lambda error: 0.01)
+    quick = DaytonaWaits(pauses=(0.01,) * 7, longest_pause=0.01, silence=0.3, late=0.3)
+    runs.pytester.plugins.append(Waiting(quick))
     monkeypatch.setattr(follow, "PAUSES", (0.05,))
     monkeypatch.setattr(running, "GRACE", 0.5)
-    monkeypatch.setattr(pty, "_SILENCE", 0.3)
-    monkeypatch.setattr(pty, "_LATE", 0.3)
 
 
 def passes(runs: Runs, source: str, tables: Mapping[str, Sequence[Any]], *args: str) -> pytest.RunResult:

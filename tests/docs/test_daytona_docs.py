@@ -16,7 +16,7 @@ import yaml
 from emulator import Emulator
 
 from pytest_kiro.kirocli.official import HOSTS
-from pytest_kiro.sandbox.daytona import creation, wanted
+from pytest_kiro.sandbox.daytona import fleet, provider, specs
 from pytest_kiro.sandbox.protocol import SandboxSpec
 
 ROOT = Path(__file__).parents[2]
@@ -106,23 +106,23 @@ def _plain(**_: Any) -> Any:
 
 
 def test_the_numbers_are_the_codes() -> None:
-    assert f"snapshot `{creation.SNAPSHOT}`" in TEXT
-    sizes = wanted.RESOURCES
+    assert f"snapshot `{provider.SNAPSHOT}`" in TEXT
+    sizes = specs.RESOURCES
     assert f"{sizes['cpu']} vCPU, {sizes['memory']} GiB of memory, {sizes['disk']} GiB of disk" in TEXT
-    assert f"auto-stop of {creation.AUTO_STOP} minutes" in TEXT
-    assert f"time to live of {creation.TTL} minutes" in TEXT
+    assert f"auto-stop of {fleet.AUTO_STOP} minutes" in TEXT
+    assert f"time to live of {fleet.TTL} minutes" in TEXT
     assert all(f"`{host}`" in TEXT for host in HOSTS)
 
 
 def test_the_worked_example_adds_up() -> None:
-    sizes = wanted.RESOURCES
+    sizes = specs.RESOURCES
     an_hour = sizes["cpu"] * 0.0504 + sizes["memory"] * 0.0162 + (sizes["disk"] - 5) * 0.000108
     assert f"= {an_hour:.3f} USD an hour" in TEXT
     assert f"**{4 * 31 / 60 * an_hour:.2f} USD**" in TEXT
 
 
 def test_the_table_of_tiers_adds_up() -> None:
-    sizes = wanted.RESOURCES
+    sizes = specs.RESOURCES
     rows = re.findall(r"^\| (\d) \| (\d+) \| (\d+) \| (\d+) \| (\d+) \|$", TEXT, re.MULTILINE)
     assert len(rows) == 4
     for _, cpu, memory, disk, held in rows:

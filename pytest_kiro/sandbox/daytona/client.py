@@ -1,4 +1,4 @@
-"""The SDK's async client on a loop thread of its own.
+"""Runs the SDK's async client on a loop thread of its own.
 
 Its sync client is out of the question under pytest: on the main thread it takes SIGALRM away from pytest-timeout,
 and its terminals drop early bytes and can keep the interpreter from ending (docs/daytona.md).
@@ -20,15 +20,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pytest_kiro.errors import SandboxError, SandboxTimeout, SettingsError
 from pytest_kiro.sandbox.daytona import faults
 from pytest_kiro.settings.table import Secret
+from pytest_kiro.settings.waits import DaytonaWaits
 
 if TYPE_CHECKING:
     from daytona import AsyncDaytona
 
 T = TypeVar("T")
-#: Seconds that one request may take when nobody says otherwise.
-CALL_TIMEOUT = 60.0
-#: Seconds beyond a call's own deadline after which its thread is no longer waited for.
-_SLACK = 5.0
 #: What the SDK would read from a `.env` of the working directory unless it is set.
 _SHIELDED = (
     *("DAYTONA_TARGET", "DAYTONA_ORGANIZATION_ID", "DAYTONA_JWT_TOKEN", "DAYTONA_OTEL_ENABLED"),
@@ -40,20 +37,23 @@ _FIRST_ATTEMPTS = 3
 
 
 class Client:
-    """Calls Daytona, each call bounded, retried where that is safe, and explained when it fails.
+    """Calls Daytona: each call is bounded, retried where that is safe, and explained when it fails.
 
-    `environ` is where `DAYTONA_API_KEY`, `DAYTONA_API_URL` and `DAYTONA_TARGET` are read, and nothing else is.
-    Nothing is imported and no thread is started before the first call.
+    `environ` is where `DAYTONA_API_KEY`, `DAYTONA_API_URL` and `DAYTONA_TARGET` are read, and nothing else is;
+    `waits` is how long all that goes over it is waited for. Nothing is imported and no thread is started before the
+    first call.
     """
 
     def __init__(
         self,
         environ: Mapping[str, str] = os.environ,
         *,
+        waits: DaytonaWaits | None = None,
         on_rate_limit: Callable[[float], None] = lambda seconds: None,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._environ, self._on_rate_limit, self.pause = environ, on_rate_limit, pause
+        self.waits = waits or DaytonaWaits()
         #: Whether Daytona ever answered, if only with a refusal: its address is right, and there is a network.
         self.answered = False
         self._lock = threading.Lock()
@@ -63,7 +63,7 @@ class Client:
 
     @property
     def sdk(self) -> AsyncDaytona:
-        """The SDK's client; made at first use."""
+        """The SDK's client, made at first use."""
         with self._lock:
             if self._sdk is None:
                 self._sdk = self._make()
@@ -71,7 +71,7 @@ class Client:
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
-        """The loop on which all of it runs."""
+        """The event loop of all calls, started at first use."""
         with self._lock:
             if self._loop is None:
                 self._loop = loop = asyncio.new_event_loop()
@@ -79,44 +79,52 @@ class Client:
                 self._thread.start()
             return self._loop
 
-    def run(self, work: Coroutine[Any, Any, T], timeout: float) -> T:
-        """Run a coroutine on the loop and wait for it; however this is left, the coroutine does not go on.
+    def wait_for(self, work: Coroutine[Any, Any, T], timeout: float) -> T:
+        """Wait for a coroutine that runs on the loop; however this is left, it does not go on.
 
         The work has deadlines of its own; `timeout` (seconds) is for a loop that hangs.
         """
+        timeout += self.waits.slack
         future = asyncio.run_coroutine_threadsafe(work, self.loop)
         try:
-            return future.result(timeout + _SLACK)
+            return future.result(timeout)
         except concurrent.futures.TimeoutError:
             if not future.done():
-                raise SandboxTimeout(f"Daytona's client did not come back within {timeout + _SLACK:g} s") from None
+                raise SandboxTimeout(f"Daytona's client did not come back within {timeout:g} s") from None
             raise
         finally:
             future.cancel()
 
     async def ask(
-        self, what: str, call: Callable[[], Awaitable[T]], *, timeout: float = CALL_TIMEOUT, safe: bool = False
+        self,
+        what: str,
+        call: Callable[[], Awaitable[T]],
+        *,
+        timeout: float | None = None,
+        safe: bool = False,
+        look: Callable[[Exception], Awaitable[None]] | None = None,
     ) -> T:
         """Make one request; `safe` when carrying it out twice does no harm.
 
-        `timeout` (seconds) bounds it with all its attempts. Raises `SandboxError` saying what was asked.
+        `timeout` (seconds, default `waits.request`) bounds it with all its attempts; `look` is awaited after each that
+        fails, and may raise what is true. Raises `SandboxError` saying what was asked.
         """
+        timeout = self.waits.request if timeout is None else timeout
         deadline, attempt = time.monotonic() + timeout, 0
         while True:
             try:
-                answer = await asyncio.wait_for(call(), max(0.0, deadline - time.monotonic()))
-            except (asyncio.CancelledError, KeyboardInterrupt):
-                raise
+                answer = await asyncio.wait_for(_attempt(call, look), max(0.0, deadline - time.monotonic()))
             except FileNotFoundError:
                 raise
             except Exception as error:
-                self.answered = self.answered or faults.status_of(error) is not None
-                pause = faults.pause_before_retry(error, attempt, safe=safe)
+                status = faults.status_of(error)
+                self.answered = self.answered or status is not None
+                pause = faults.pause_before_retry(error, attempt, safe=safe, waits=self.waits)
                 if not self.answered and attempt >= _FIRST_ATTEMPTS and faults.is_unreachable(error):
                     pause = None  # a wrong address does not get right
                 if pause is None or time.monotonic() + pause >= deadline:
                     faults.explain(error, what, timeout)
-                if faults.status_of(error) == 429:
+                if status == 429:
                     self._on_rate_limit(pause)
             else:
                 self.answered = True
@@ -134,22 +142,25 @@ class Client:
         if sdk is not None:
             with suppress(Exception):  # it is all being thrown away
                 closing: Coroutine[Any, Any, None] = sdk.close()  # type: ignore[no-untyped-call] # the SDK has no types for it
-                asyncio.run_coroutine_threadsafe(closing, loop).result(_SLACK)
+                asyncio.run_coroutine_threadsafe(closing, loop).result(self.waits.slack)
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(_SLACK)
+        thread.join(self.waits.slack)
 
     def _make(self) -> AsyncDaytona:
         key = self._environ.get("DAYTONA_API_KEY", "")
         if not key:
             raise SandboxError(
-                "--kiro-sandbox=daytona needs DAYTONA_API_KEY in the environment; make one in Daytona's dashboard, or "
-                "use --kiro-sandbox=local (a .env file is not read; uv run --env-file .env does)"
+                "--kiro-sandbox=daytona needs DAYTONA_API_KEY in the environment",
+                advice="make one in Daytona's dashboard, or use --kiro-sandbox=local (a .env file is not read; uv run "
+                "--env-file .env does)",
             )
         if not re.fullmatch(r"[!-~]+", key):  # a secret that was pasted with its line end, most often
-            raise SettingsError("DAYTONA_API_KEY has blanks, line ends or strange characters in it; set it anew")
+            raise SettingsError(
+                "DAYTONA_API_KEY has blanks, line ends or strange characters in it", advice="set it anew"
+            )
         url = self._environ.get("DAYTONA_API_URL") or "https://app.daytona.io/api"
         if not re.fullmatch(r"https?://[^\s/]+(/\S*)?", url):
-            raise SettingsError(f"DAYTONA_API_URL={url!r} is not right; wanted: an http or https address")
+            raise SettingsError(f"DAYTONA_API_URL={url!r} is not right", advice="wanted: an http or https address")
         with _shielded():
             from daytona import AsyncDaytona, DaytonaConfig, DaytonaError
 
@@ -163,20 +174,29 @@ class Client:
                 return AsyncDaytona(config)
             except DaytonaError as error:
                 raise SettingsError(
-                    f"Daytona's client cannot be made: {error}; look at your DAYTONA_ variables"
+                    f"Daytona's client cannot be made: {error}", advice="look at your DAYTONA_ variables"
                 ) from error
+
+
+async def _attempt(call: Callable[[], Awaitable[T]], look: Callable[[Exception], Awaitable[None]] | None) -> T:
+    try:
+        return await call()
+    except Exception as error:
+        if look is not None:
+            await look(error)
+        raise
 
 
 @contextmanager
 def _shielded() -> Iterator[None]:
-    """Keep the SDK from a `.env` in the working directory: somebody's key and target, and real money.
+    """Keep the SDK from a `.env` in the working directory: another key and target, and real money.
 
     It parses the file at construction, and an absent variable is taken from there; an empty one is not.
     """
     with _ENVIRON, warnings.catch_warnings():
         # It reports a file that names another API address: true, harmless, and an error under -W error.
         warnings.filterwarnings("ignore", message=".*was ignored", category=UserWarning)
-        # Whoever sets that variable has decided.
+        # A variable that is set was decided on.
         warnings.filterwarnings("ignore", message="Polling-only mode", category=DeprecationWarning)
         absent = [name for name in _SHIELDED if name not in os.environ]
         os.environ.update(dict.fromkeys(absent, ""))

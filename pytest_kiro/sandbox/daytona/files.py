@@ -1,4 +1,4 @@
-"""The files of a sandbox in Daytona: many in one request, any name, any size, and no pipe holds us up."""
+"""Reads and writes the files of a sandbox in Daytona: many in one request, any name, any size."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import errno
 import io
 import os
 import re
-import secrets
 import tarfile
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterator, Mapping, Sequence
 from contextlib import aclosing, suppress
+from secrets import token_hex
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
-from pytest_kiro.errors import SandboxError, SandboxTimeout, message
-from pytest_kiro.sandbox.daytona import faults, guest_files
+from pytest_kiro.errors import SandboxError, SandboxTimeout
+from pytest_kiro.sandbox.daytona import faults, guest
 
 if TYPE_CHECKING:
     from pytest_kiro.sandbox.daytona.machine import Machine
@@ -24,14 +24,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 #: Bytes that come back with a command's answer; more is downloaded, which is one request further.
 _INLINE = 4 * 1024 * 1024
-#: Bytes of names in one command; the kernel takes 2 MiB of arguments.
-_NAMES_AT_ONCE = 1024 * 1024
-#: Seconds for a transfer, and bytes a second beyond that: slower is a link that hangs.
-_TRANSFER_TIMEOUT, _SLOWEST = 60.0, 100 * 1024
-#: The same for an upload without its bytes, and for a download, of which nobody knows the size.
-_UPLOAD_TIMEOUT, _DOWNLOAD_TIMEOUT = 30.0, 1800.0
-#: Seconds after which a download of which nothing comes is begun anew.
-_STALLED = 30.0
+#: Bytes of names in one command, quoted twice: the SDK's client warns of a request of more than 1 MiB.
+_NAMES_AT_ONCE = 768 * 1024
+#: Bytes a second of an upload: slower is a link that hangs.
+_SLOWEST = 100 * 1024
 _TOOLS = "run it again; the sandbox needs a POSIX sh, tar, base64 and find"
 #: Names that travel unchanged in every part of a multipart body.
 _PLAIN = re.compile(r"[\w./ +@=,~-]+", re.ASCII)
@@ -52,17 +48,16 @@ _SAYINGS: Sequence[tuple[str, type[OSError], int]] = (
 
 async def read(machine: Machine, paths: Sequence[str]) -> dict[str, bytes]:
     """Return the bytes of files by their absolute paths; the errors of contract S7."""
-    found: dict[str, bytes] = {}
+    contents: dict[str, bytes] = {}
     for some in _batches(paths, paths):
-        found.update(await _read_some(machine, some))
-    return found
+        contents.update(await _read_some(machine, some))
+    return contents
 
 
 async def _read_some(machine: Machine, paths: Sequence[str]) -> dict[str, bytes]:
-    pack = f"{machine.tasks}/{secrets.token_hex(8)}.pack"
-    answer = await machine.errand(
-        "read files", guest_files.pack(paths, pack, inline=_INLINE), timeout=_TRANSFER_TIMEOUT
-    )
+    pack = f"{machine.tasks}/{token_hex(8)}.pack"
+    command = guest.pack(paths, pack, inline=_INLINE)
+    answer = await machine.errand("read files", command, timeout=machine.waits.transfer)
     kinds, _, rest = answer.partition("\n")
     for path, kind in zip(paths, kinds, strict=False):
         if kind != "f":
@@ -70,15 +65,14 @@ async def _read_some(machine: Machine, paths: Sequence[str]) -> dict[str, bytes]
     if rest.startswith("failed"):
         _explain("read files", rest.partition("\n")[2], paths)
     if len(kinds) != len(paths):
-        what = "the sandbox could not pack the files asked for"
-        raise SandboxError(message(what, output=answer, advice=_TOOLS))
+        raise SandboxError("the sandbox could not pack the files asked for", output=answer, advice=_TOOLS)
     try:
         data = await _download(machine, pack) if rest.strip() == "big" else base64.b64decode(rest)
         with tarfile.open(fileobj=io.BytesIO(data)) as archive:
             files = [file.read() for member in archive if (file := archive.extractfile(member))]
         return dict(zip(paths, files, strict=True))
     except (tarfile.TarError, binascii.Error, ValueError) as error:
-        raise SandboxError(f"what the sandbox packed could not be read: {error}; run it again") from error
+        raise SandboxError(f"what the sandbox packed could not be read: {error}", advice="run it again") from error
     finally:
         machine.throw_away(pack)
 
@@ -89,7 +83,8 @@ async def _download(machine: Machine, path: str) -> bytes:
     async def call() -> bytes:
         received = bytearray()
         try:
-            async with aclosing(_pieces(await machine.raw.fs.download_file_stream(path))) as pieces:
+            stream = await machine.raw.fs.download_file_stream(path)
+            async with aclosing(_pieces(stream, machine.waits.stalled)) as pieces:
                 async for piece in pieces:
                     received += piece
         except DaytonaError as error:
@@ -98,15 +93,15 @@ async def _download(machine: Machine, path: str) -> bytes:
             raise
         return bytes(received)
 
-    return await machine.ask(f"download {path}", call, timeout=_DOWNLOAD_TIMEOUT, safe=True)
+    return await machine.ask(f"download {path}", call, timeout=machine.waits.download, safe=True)
 
 
-async def _pieces(stream: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
-    """Yield what comes, as long as something comes."""
+async def _pieces(stream: AsyncIterator[bytes], stalled: float) -> AsyncGenerator[bytes, None]:
+    """Yield what comes, as long as something comes within `stalled` seconds."""
     try:
         with suppress(StopAsyncIteration):
             while True:
-                yield await asyncio.wait_for(anext(stream), _STALLED)
+                yield await asyncio.wait_for(anext(stream), stalled)
     finally:
         if isinstance(stream, AsyncGenerator):
             await stream.aclose()
@@ -121,7 +116,7 @@ async def write(machine: Machine, files: Mapping[str, tuple[bytes, int]], *, car
     """
     if not files:
         return
-    token, sent, staged = secrets.token_hex(8), dict[str, bytes](), list[tuple[str, str, int]]()
+    token, sent, staged = token_hex(8), dict[str, bytes](), list[tuple[str, str, int]]()
     for number, (path, (data, mode)) in enumerate(files.items()):
         place = path
         if careful or mode != 0o644 or not _PLAIN.fullmatch(path):
@@ -137,7 +132,7 @@ async def write(machine: Machine, files: Mapping[str, tuple[bytes, int]], *, car
 
 
 async def _place(machine: Machine, staged: Sequence[tuple[str, str, int]]) -> None:
-    answer = await machine.errand("write files", guest_files.place(staged), timeout=_TRANSFER_TIMEOUT)
+    answer = await machine.errand("write files", guest.place(staged), timeout=machine.waits.transfer)
     kind, _, number = answer.strip().rpartition("\n")[2].partition(" ")
     if number.isdigit():
         _refuse(staged[int(number)][1], kind)
@@ -155,11 +150,11 @@ async def _upload(machine: Machine, files: Mapping[str, bytes]) -> None:
     size = sum(map(len, files.values()))
     what = f"upload {len(files)} files, {size} bytes" if len(files) > 1 else f"upload {next(iter(files))}"
     try:
-        await machine.ask(what, call, timeout=_UPLOAD_TIMEOUT + size / _SLOWEST, safe=True)
+        await machine.ask(what, call, timeout=machine.waits.upload + size / _SLOWEST, safe=True)
     except SandboxTimeout:
         # Something that an agent put there may hold up whoever opens it.
         for some in _batches(list(files), list(files)):
-            kinds = await machine.errand("look at files", guest_files.kinds(some))
+            kinds = await machine.errand("look at files", guest.kinds(some))
             for path, kind in zip(some, kinds.strip(), strict=False):
                 if kind not in "fmu":
                     _refuse(path, kind)
@@ -170,7 +165,7 @@ async def _upload(machine: Machine, files: Mapping[str, bytes]) -> None:
 
 async def listing(machine: Machine, path: str) -> list[str]:
     """Return every entry below a folder: relative paths, sorted, folders with a trailing slash."""
-    answer = await machine.errand(f"list {path}", guest_files.listing(path), timeout=_TRANSFER_TIMEOUT)
+    answer = await machine.errand(f"list {path}", guest.listing(path), timeout=machine.waits.transfer)
     kind, _, rest = answer.partition("\n")
     if kind in ("f", "u", "o"):
         kind = "n"  # there, and no folder
@@ -206,22 +201,22 @@ def _refuse(path: str, kind: str) -> NoReturn:
     raise OSError(errno.EINVAL, "neither a file nor a folder (a pipe, socket or device)", path)
 
 
-def _explain(what: str, said: str, paths: Sequence[str], error: SandboxError | None = None) -> NoReturn:
+def _explain(what: str, output: str, paths: Sequence[str], error: SandboxError | None = None) -> NoReturn:
     """Raise what a refusal means."""
-    if isinstance(error, faults.Gone):
+    if isinstance(error, faults.SandboxGone):
         raise error
-    if _FULL.search(said):
-        raise disk_full(what, said) from error
+    if _FULL.search(output):
+        raise disk_full(what, output) from error
     for saying, cls, number in _SAYINGS:
-        if saying in said.lower():
-            named = max((path for path in paths if path in said), key=len, default=what)
+        if saying in output.lower():
+            named = max((path for path in paths if path in output), key=len, default=what)
             raise cls(number, os.strerror(number), named) from error
-    raise error or SandboxError(message(f"{what}: the sandbox refused", output=said, advice=_TOOLS))
+    raise error or SandboxError(f"{what}: the sandbox refused", output=output, advice=_TOOLS)
 
 
-def disk_full(what: str, said: str) -> SandboxError:
+def disk_full(what: str, output: str) -> SandboxError:
     """Return the error for a disk that has no room."""
-    return SandboxError(message(f"{what}: the sandbox's disk is full", output=said, advice=_ROOM))
+    return SandboxError(f"{what}: the sandbox's disk is full", output=output, advice=_ROOM)
 
 
 _FULL = re.compile(r"no space left|file too large|quota exceeded", re.IGNORECASE)

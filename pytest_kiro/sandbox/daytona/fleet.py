@@ -1,8 +1,9 @@
-"""What this project has in an organisation: make, find, keep and delete sandboxes, whoever made them."""
+"""Makes, finds, keeps and deletes this project's sandboxes in an organisation, of whatever run."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -10,43 +11,112 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pytest_kiro.errors import SandboxError
-from pytest_kiro.sandbox.daytona import faults, labels
-from pytest_kiro.sandbox.daytona.client import CALL_TIMEOUT, Client
-from pytest_kiro.sandbox.daytona.labels import Found
+from pytest_kiro.sandbox.daytona import labels, specs
+from pytest_kiro.sandbox.daytona.client import Client
+from pytest_kiro.sandbox.daytona.faults import DaytonaRefused, is_full
+from pytest_kiro.sandbox.daytona.labels import OurSandbox
+from pytest_kiro.sandbox.protocol import SandboxSpec
+from pytest_kiro.settings.table import Settings
 
 if TYPE_CHECKING:
     from daytona import AsyncSandbox
 
-#: Seconds for deleting one sandbox: a state change that is under way answers 409 for a while.
-DELETE_TIMEOUT = 60.0
-#: Seconds for a sweep, of which nothing depends: what it does not reach, the next one or the time to live does.
-SWEEP_TIMEOUT = 60.0
+_log = logging.getLogger(__name__)
+#: Minutes without activity after which a sandbox is stopped, and so, being ephemeral, deleted.
+AUTO_STOP = 15
+#: Minutes after which a sandbox is destroyed whatever happens: the only limit that needs no activity.
+TTL = 120
 _AT_ONCE = 16
 #: A sandbox that is on its way out, or of which nothing is left.
-GONE = frozenset({"destroyed", "destroying"})
+_GONE = frozenset({"destroyed", "destroying"})
 
 
-async def delete(client: Client, name_or_id: str, *, timeout: float = DELETE_TIMEOUT, spare_kept: bool = False) -> bool:
+class Creation:
+    """Requests one sandbox; made twice, the request finds the first one's sandbox by its name."""
+
+    def __init__(self, client: Client, settings: Settings, owner: str, name: str, spec: SandboxSpec) -> None:
+        self._client, self._settings, self._owner, self._name, self._spec = client, settings, owner, name, spec
+        #: How often it was requested; only then may the sandbox be there.
+        self.requests = 0
+
+    async def request(self, snapshot: str) -> AsyncSandbox:
+        """Request the sandbox, and wait until it has started."""
+        from daytona import DaytonaError
+
+        self.requests += 1
+        try:
+            return await self._create(snapshot)
+        except DaytonaError as error:
+            # The name is taken, or the room is: by an attempt whose answer was lost.
+            if not (self.requests > 1 if is_full(error) else error.status_code == 409):
+                raise
+            try:
+                made = await self._client.sdk.get(self._name)
+            except DaytonaError:
+                raise error from None
+            await made.wait_for_sandbox_start(timeout=0)
+            return made
+
+    async def _create(self, snapshot: str) -> AsyncSandbox:
+        from daytona import CreateSandboxFromImageParams, CreateSandboxFromSnapshotParams
+
+        spec, sdk, settings, now = self._spec, self._client.sdk, self._settings, datetime.now(UTC)
+        common: dict[str, Any] = {
+            "name": self._name,
+            # Afresh for each attempt: the SDK writes into them, and its time begins now.
+            "labels": {**spec.labels, **labels.make(settings.run_id, settings.worker, TTL, now=now, of=self._owner)},
+            "env_vars": dict(spec.env),
+            "ephemeral": True,
+            "auto_stop_interval": AUTO_STOP,
+            "ttl_minutes": TTL,
+            "target": spec.region,
+            "network_allow_list": ",".join(spec.network_allow_list) or None,
+            "domain_allow_list": ",".join(spec.domain_allow_list) or None,
+        }
+        # The SDK's own timeout would race ours.
+        if not spec.image:
+            return await sdk.create(CreateSandboxFromSnapshotParams(snapshot=snapshot, **common), timeout=0)
+        params = CreateSandboxFromImageParams(
+            image=spec.image, resources=specs.of_the_sdk(specs.resources(spec)), **common
+        )
+        return await sdk.create(params, timeout=0, on_snapshot_create_logs=partial(_log.info, "building the image: %s"))
+
+    async def undo(self, failure: BaseException) -> None:
+        """Delete what may have been made; one whose request was given up may come only now."""
+        if not self.requests or await delete(self._client, self._name):
+            return
+        if isinstance(failure, DaytonaRefused) and failure.certain:
+            return
+        _log.info("looking whether sandbox %s was made all the same; Ctrl-C leaves at once", self._name)
+        for pause in self._client.waits.looks:
+            await self._client.pause(pause)
+            if await delete(self._client, self._name):
+                return
+
+
+async def delete(client: Client, name_or_id: str, *, timeout: float | None = None, spare_kept: bool = False) -> bool:
     """Delete a sandbox by its name or id, unless it is kept and to be spared; return whether there was one.
 
-    Idempotent. `timeout` (seconds) bounds it in all.
+    Idempotent. `timeout` (seconds, default `waits.delete`) bounds it in all.
     """
+    timeout = client.waits.delete if timeout is None else timeout
     deadline, waited, pause = time.monotonic() + timeout, 0.0, 0.25
     while True:
         left = max(1.0, deadline - time.monotonic())
         try:
             raw = await _get(client, name_or_id, left)
-            if raw is None or _state(raw) in GONE or (spare_kept and labels.is_kept(raw.labels or {})):
+            if raw is None or _state(raw) in _GONE or (spare_kept and labels.is_kept(raw.labels or {})):
                 return raw is not None
             await client.ask(f"delete sandbox {name_or_id}", partial(raw.delete, timeout=0), timeout=left, safe=True)
-            return True
-        except SandboxError as error:
-            if faults.status_behind(error) == 404:
+        except DaytonaRefused as error:
+            if error.status == 404:
                 return True
             # "State change in progress": the platform asks to come again.
             over = waited + pause > timeout or time.monotonic() + pause > deadline
-            if faults.status_behind(error) != 409 or over:
+            if error.status != 409 or over:
                 raise
+        else:
+            return True
         await client.pause(pause)
         waited, pause = waited + pause, min(2 * pause, 5.0)
 
@@ -55,59 +125,55 @@ async def _get(client: Client, name_or_id: str, timeout: float) -> AsyncSandbox 
     try:
         what = f"look for sandbox {name_or_id}"
         return await client.ask(what, lambda: client.sdk.get(name_or_id), timeout=timeout, safe=True)
-    except SandboxError as error:
-        if faults.status_behind(error) == 404:
+    except DaytonaRefused as error:
+        if error.status == 404:
             return None
         raise
 
 
 async def find(
-    client: Client, wanted: Mapping[str, str] | None = None, *, timeout: float = CALL_TIMEOUT
-) -> list[Found]:
+    client: Client, wanted: Mapping[str, str] | None = None, *, timeout: float | None = None
+) -> list[OurSandbox]:
     """Return this project's sandboxes that have these labels, those on their way out left out."""
     from daytona import ListSandboxesQuery
 
     query = ListSandboxesQuery(labels={**labels.OURS, **(wanted or {})}, limit=200)
 
-    async def call() -> list[Found]:
+    async def call() -> list[OurSandbox]:
         return [
             labels.read(str(one.id), str(one.name), _state(one), dict(one.labels or {}))
             async for one in client.sdk.list(query)
         ]
 
-    found = await client.ask("list sandboxes", call, timeout=timeout, safe=True)
-    return [one for one in found if one.state not in GONE]
+    sandboxes = await client.ask("list sandboxes", call, timeout=timeout, safe=True)
+    return [one for one in sandboxes if one.state not in _GONE]
 
 
 async def sweep(client: Client, owner: str, *, now: datetime | None = None) -> list[str]:
     """Delete what dead runs of this owner have left past its time; return the names of what is gone."""
-    now = now or datetime.now(UTC)
-    found = await find(client, {"owner": owner}, timeout=SWEEP_TIMEOUT / 2)
-    left = [one for one in found if one.is_left_over(owner, now)]
-    failed = await delete_all(client, [one.id for one in left], timeout=SWEEP_TIMEOUT / 2)
-    return [one.name for one in left if one.id not in failed]
+    now, timeout = now or datetime.now(UTC), client.waits.sweep / 2
+    leftovers = [one for one in await find(client, {"owner": owner}, timeout=timeout) if one.is_left_over(owner, now)]
+    failed = await delete_all(client, [one.id for one in leftovers], timeout=timeout)
+    return [one.name for one in leftovers if one.id not in failed]
 
 
 async def delete_all(
-    client: Client, ids: Sequence[str], *, timeout: float = DELETE_TIMEOUT, spare_kept: bool = False
+    client: Client, ids: Sequence[str], *, timeout: float | None = None, spare_kept: bool = False
 ) -> dict[str, SandboxError]:
     """Delete these, some at a time; return why some could not be.
 
     `timeout` (seconds) bounds each of them; of those that are kept, none is deleted when `spare_kept`.
     """
-    at_once = asyncio.Semaphore(_AT_ONCE)
+    at_once, failed = asyncio.Semaphore(_AT_ONCE), dict[str, SandboxError]()
 
     async def one(name_or_id: str) -> None:
         async with at_once:
-            await delete(client, name_or_id, timeout=timeout, spare_kept=spare_kept)
+            try:
+                await delete(client, name_or_id, timeout=timeout, spare_kept=spare_kept)
+            except SandboxError as error:
+                failed[name_or_id] = error
 
-    results = await asyncio.gather(*map(one, ids), return_exceptions=True)
-    failed = {}
-    for name_or_id, result in zip(ids, results, strict=True):
-        if isinstance(result, SandboxError):
-            failed[name_or_id] = result
-        elif isinstance(result, BaseException):
-            raise result
+    await asyncio.gather(*map(one, ids))
     return failed
 
 

@@ -1,4 +1,4 @@
-"""How our sandboxes are known again among an organisation's: labels, an owner, a time to live."""
+"""Writes and reads the labels by which this project's sandboxes are known: an owner, a time to live."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 OURS = {"pytest-kiro": "1"}
 KEPT = {"keep": "1"}
-#: Labels by which the rest of a sandbox's life is decided; nobody else sets them.
+#: Labels by which the rest of a sandbox's life is decided; users cannot set them.
 RESERVED = frozenset({*OURS, "run", "worker", "owner", "created-at", "expires-at", *KEPT})
 #: Where CI services say which repository a run is of; the first that is set counts.
 _REPOSITORIES = (
@@ -27,12 +27,12 @@ def owner(environ: Mapping[str, str] = os.environ) -> str:
     >>> owner({"GITHUB_REPOSITORY": "ada/engine"})
     'ada/engine'
     """
-    found = next((environ[name] for name in _REPOSITORIES if environ.get(name)), None)
+    name = next((environ[name] for name in _REPOSITORIES if environ.get(name)), None)
     try:
-        found = found or f"{getpass.getuser()}@{socket.gethostname()}"
+        name = name or f"{getpass.getuser()}@{socket.gethostname()}"
     except (KeyError, OSError):  # a container's user without a name
-        found = f"{os.getuid()}@{socket.gethostname()}"
-    return re.sub(r"[^\w./@:-]", "-", found)[:60]
+        name = f"{os.getuid()}@{socket.gethostname()}"
+    return re.sub(r"[^\w./@:-]", "-", name)[:60]
 
 
 def make(run_id: str, worker: str, ttl_minutes: int, *, now: datetime, of: str) -> dict[str, str]:
@@ -48,11 +48,12 @@ def make(run_id: str, worker: str, ttl_minutes: int, *, now: datetime, of: str) 
 
 
 def stamp(when: datetime) -> str:
+    """Return a time as a label has it, in UTC."""
     return when.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 @dataclass(frozen=True)
-class Found:
+class OurSandbox:
     """One of this project's sandboxes, as its labels tell."""
 
     id: str
@@ -65,12 +66,13 @@ class Found:
     keep: bool
 
     def is_left_over(self, of: str, now: datetime) -> bool:
-        """Whether its run is dead: past its time, and of the same owner; one that is kept never is."""
+        """Return whether a dead run left it: past its time, of the same owner, and not kept."""
         return not self.keep and self.owner == of and self.expires is not None and self.expires < now
 
 
-def read(sandbox_id: str, name: str, state: str, labels: Mapping[str, str]) -> Found:
-    return Found(
+def read(sandbox_id: str, name: str, state: str, labels: Mapping[str, str]) -> OurSandbox:
+    """Return what the labels of a sandbox tell."""
+    return OurSandbox(
         id=sandbox_id,
         name=name,
         state=state,
@@ -83,6 +85,7 @@ def read(sandbox_id: str, name: str, state: str, labels: Mapping[str, str]) -> F
 
 
 def is_kept(labels: Mapping[str, str]) -> bool:
+    """Return whether a sandbox is kept after its run."""
     return KEPT.items() <= labels.items()
 
 

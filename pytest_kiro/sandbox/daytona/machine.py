@@ -1,16 +1,17 @@
-"""One machine in Daytona, on the loop's side: requests that know whether it still lives, and commands in it."""
+"""Sends requests to one machine in Daytona, on the loop's side, and executes commands in it."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
 import math
-import secrets
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from functools import partial
+from secrets import token_hex
 from typing import TYPE_CHECKING, TypeVar
 
-from pytest_kiro.errors import SandboxError, message
+from pytest_kiro.errors import SandboxError
 from pytest_kiro.sandbox.daytona import faults, guest
 from pytest_kiro.sandbox.daytona.client import Client
 
@@ -18,28 +19,22 @@ if TYPE_CHECKING:
     from daytona import AsyncSandbox
 
 T = TypeVar("T")
-#: Seconds for an errand of our own.
-ERRAND_TIMEOUT = 60.0
-#: Seconds that a command's answer may take beyond the command's own time: it may be 16 MiB.
-_ANSWER = 60.0
-#: Seconds for which what an ended terminal has left may wait for a request that takes its end along.
-_DOOM = 0.5
-_STATE_TIMEOUT = 20.0
 #: Names of ours that one command removes before it begins.
 _CLEARED_AT_ONCE = 500
 _ALIVE = frozenset({"started", "starting", "resizing", "snapshotting", "unknown"})
+_EXPLORE = 'cd && pwd && tasks="${TMPDIR:-/tmp}/tasks" && mkdir -p -m 700 "$tasks" && echo "$tasks"'
 
 
 class Machine:
     """A sandbox as the SDK has it, with the folder in which our commands keep their output."""
 
     def __init__(self, client: Client, raw: AsyncSandbox) -> None:
-        self.client, self.raw = client, raw
+        self.client, self.raw, self.waits = client, raw, client.waits
         self.home = self.tasks = ""
         # Workers that share a sandbox must not take each other's tasks for their own.
-        self._token, self._numbers = secrets.token_hex(4), itertools.count(1)
-        self._answered: list[str] = []  # what is to be removed along with the next command
-        self._doomed: list[str] = []  # whose processes are to be killed along with it
+        self._token, self._numbers = token_hex(4), itertools.count(1)
+        self._thrown_away: list[str] = []  # names that are removed along with the next command
+        self._doomed: list[str] = []  # tags whose processes are killed along with it
         self._flushes = set[asyncio.Task[None]]()
         self.gone = False
 
@@ -49,51 +44,42 @@ class Machine:
 
     async def explore(self) -> None:
         """Find out where its home and its temporary folder are."""
-        command = 'cd && pwd && tasks="${TMPDIR:-/tmp}/tasks" && mkdir -p -m 700 "$tasks" && echo "$tasks"'
-
-        async def call() -> str:
-            answer = await self.raw.process.exec(command, timeout=30)
-            return str(answer.result)
-
-        answer = await self.ask("look at a new sandbox", call, safe=True)
+        call = partial(self.raw.process.exec, _EXPLORE, timeout=math.ceil(self.waits.request / 2))
+        answer = str((await self.ask("look at a new sandbox", call, safe=True)).result)
         lines = answer.splitlines()
         if len(lines) < 2 or not all(line.startswith("/") for line in lines[-2:]):
             what = f"sandbox {self.id} has no usable home or temporary folder"
             advice = "make it from an image whose user has a HOME, and a TMPDIR that can be written"
-            raise SandboxError(message(what, output=answer, advice=advice))
+            raise SandboxError(what, output=answer, advice=advice)
         self.home, self.tasks = lines[-2:]
 
     async def ask(
-        self, what: str, call: Callable[[], Awaitable[T]], *, timeout: float = ERRAND_TIMEOUT, safe: bool = False
+        self, what: str, call: Callable[[], Awaitable[T]], *, timeout: float | None = None, safe: bool = False
     ) -> T:
-        """Make a request to this machine; `Gone` when it is not there any more."""
+        """Make a request to this machine; `SandboxGone` when it is not there any more."""
+        what = f"sandbox {self.id}: {what}"
+        return await self.client.ask(what, call, timeout=timeout, safe=safe, look=self._look)
 
-        async def looked() -> T:
-            try:
-                return await call()
-            except Exception as error:
-                # A proxy says 404 or 502 of a machine that is gone, and so it does in passing of one that is well.
-                if faults.is_ambiguous(error) or faults.status_of(error) in (400, 404, 409, 410):
-                    await self._check_alive(error)
-                raise
-
-        return await self.client.ask(f"sandbox {self.id}: {what}", looked, timeout=timeout, safe=safe)
-
-    async def _check_alive(self, error: BaseException) -> None:
+    async def _look(self, error: Exception) -> None:
+        """Raise `SandboxGone` if that is why a request failed."""
+        # A proxy says 404 or 502 of a machine that is gone, and so it does in passing of one that is well.
+        if not (faults.is_ambiguous(error) or faults.status_of(error) in (400, 404, 409, 410)):
+            return
         try:
-            fresh = await asyncio.wait_for(self.client.sdk.get(self.id), _STATE_TIMEOUT)
+            fresh = await asyncio.wait_for(self.client.sdk.get(self.id), self.waits.state)
         except Exception as unknown:
             if faults.status_of(unknown) != 404:
-                return  # the first error tells more than that nobody knows
+                return  # the first error tells more than that the state is not known
             state, why = "destroyed", ""
         else:
             state = str(getattr(fresh.state, "value", fresh.state) or "unknown")
             why = f" ({fresh.error_reason})" if fresh.error_reason else ""
         if state not in _ALIVE:
-            raise faults.Gone(
-                f"sandbox {self.id} is gone: Daytona says it is {state}{why}; it may have been deleted from elsewhere, "
-                "or have reached its time to live; run pytest again"
-            ) from error
+            advice = "it may have been deleted from elsewhere, or have reached its time to live; run pytest again"
+            what = f"sandbox {self.id} is gone: Daytona says it is {state}{why}"
+            raise faults.SandboxGone(what, status=404, advice=advice) from error
+
+    # -- commands
 
     def task(self, place: int = 0) -> str:
         """Return the name of a new task; a `place` above 0 is a folder whose tasks are ended together.
@@ -108,49 +94,51 @@ class Machine:
 
     async def execute(
         self, command: str, *, task: str, cwd: str, env: Mapping[str, str], limit: float
-    ) -> tuple[guest.Ended, bool]:
+    ) -> tuple[guest.CommandEnd, bool]:
         """Execute a command of the user's; return how it ended, and whether in time.
 
         At the limit its processes are killed from outside, so that the first request ends by itself and brings
         what had been printed: the service's own timeout would lose it.
         """
         _check_length(command, env)
-        request = asyncio.ensure_future(self._execute(command, task, cwd, env, limit))
+        text = guest.wrap(command, tasks=self.tasks, task=task, cwd=cwd, variables=env)
+        carried = {guest.carried(name): value for name, value in env.items()}
+        request = asyncio.ensure_future(self._send("exec", text, limit, carried))
         try:
             done, _ = await asyncio.wait({request}, timeout=limit)
             if not done:
                 await self.end(task)
-            return guest.unwrap(await asyncio.wait_for(request, _ANSWER), task), bool(done)
+            return guest.unwrap(await asyncio.wait_for(request, self.waits.answer), task), bool(done)
         except TimeoutError as error:
-            raise SandboxError(
-                f"sandbox {self.id}: a command was killed at its limit, and yet did not end; run pytest again"
-            ) from error
+            what = f"sandbox {self.id}: a command was killed at its limit, and yet did not end"
+            raise SandboxError(what, advice="run pytest again") from error
         finally:
             request.cancel()
-            self._answered.append(task)
-
-    async def _execute(self, command: str, task: str, cwd: str, env: Mapping[str, str], limit: float) -> str:
-        carried = {guest.carried(name): value for name, value in env.items()}
-
-        def text(answered: Iterable[str]) -> str:
-            return guest.wrap(
-                command, tasks=self.tasks, task=task, tag=f"{task}.", cwd=cwd, variables=env, answered=answered
-            )
-
-        return await self._send("exec", text, limit, carried)
+            self._thrown_away.append(task)
 
     async def end(self, task: str) -> None:
         """Kill a task's processes, and see to it that it does not begin any more."""
         await self.errand("end a command", guest.reap([f"{task}."], self.tasks, void=task))
 
-    async def errand(self, what: str, command: str, *, timeout: float = ERRAND_TIMEOUT) -> str:
+    async def errand(self, what: str, command: str, *, timeout: float | None = None) -> str:
         """Execute a command of ours that is short, and safe to do twice; return what it printed."""
-        task = self.task()
+        task, limit = self.task(), self.waits.request if timeout is None else timeout
+        answer = await self._send(what, guest.errand(command, tasks=self.tasks, task=task), limit)
+        return guest.unwrap(answer, task).output
 
-        def text(answered: Iterable[str]) -> str:
-            return guest.errand(command, tasks=self.tasks, task=task, answered=answered)
+    async def _send(self, what: str, text: str, limit: float, envs: Mapping[str, str] | None = None) -> str:
+        """Have a text executed by the machine's shell, after what is to be tidied up; return what it printed."""
+        names, tags = self._thrown_away[:_CLEARED_AT_ONCE], self._doomed[:]
+        text = guest.beforehand(tags, self.tasks, names) + text
+        # The service's own limit is for the case that ours is not kept, because this process has died.
+        timeout = limit + self.waits.answer
+        call = partial(self.raw.process.exec, text, env=dict(envs or {}) or None, timeout=math.ceil(timeout))
+        answer = await self.ask(what, call, timeout=timeout, safe=True)
+        self._thrown_away = [name for name in self._thrown_away if name not in names]
+        self._doomed = [tag for tag in self._doomed if tag not in tags]
+        return str(answer.result)
 
-        return guest.unwrap(await self._send(what, text, timeout), task).output
+    # -- what is left behind
 
     async def reap(self, tags: list[str]) -> None:
         """Kill all processes whose tags begin with these."""
@@ -159,7 +147,7 @@ class Machine:
     def doom(self, tag: str) -> None:
         """Have the processes of an ended task killed along with the next request, or soon; to be called on the loop."""
         self._doomed.append(tag)
-        asyncio.get_running_loop().call_later(_DOOM, self._flush, tag)
+        asyncio.get_running_loop().call_later(self.waits.left_over, self._flush, tag)
 
     def _flush(self, tag: str) -> None:
         if tag in self._doomed and not self.gone:
@@ -174,24 +162,7 @@ class Machine:
 
     def throw_away(self, *paths: str) -> None:
         """Have files of ours removed along with the next command."""
-        self._answered += [path.rpartition("/")[2] for path in paths]
-
-    async def _send(
-        self, what: str, text: Callable[[Iterable[str]], str], limit: float, envs: dict[str, str] | None = None
-    ) -> str:
-        used, doomed = tuple(self._answered[:_CLEARED_AT_ONCE]), tuple(self._doomed)
-        first = guest.beforehand(guest.reap(doomed, self.tasks)) if doomed else ""
-        # The service's own limit is for the case that nobody is there any more to keep ours.
-        backstop = math.ceil(limit + _ANSWER)
-
-        async def call() -> str:
-            answer = await self.raw.process.exec(first + text(used), env=envs or None, timeout=backstop)
-            return str(answer.result)
-
-        result = await self.ask(what, call, timeout=limit + _ANSWER, safe=True)
-        self._answered = [name for name in self._answered if name not in used]
-        self._doomed = [tag for tag in self._doomed if tag not in doomed]
-        return result
+        self._thrown_away += [path.rpartition("/")[2] for path in paths]
 
 
 def _check_length(command: str, env: Mapping[str, str]) -> None:
@@ -203,4 +174,5 @@ def _check_length(command: str, env: Mapping[str, str]) -> None:
         what = f"the variable {name} has {len(env[name])} characters"
     else:
         return
-    raise SandboxError(f"no command can be started: {what}, and Linux takes {longest} bytes; pass it in a file")
+    what = f"no command can be started: {what}, and Linux takes {longest} bytes"
+    raise SandboxError(what, advice="pass it in a file")

@@ -1,4 +1,4 @@
-"""The provider of Daytona's sandboxes; `--kiro-sandbox=daytona`."""
+"""Provides Daytona's sandboxes; `--kiro-sandbox=daytona`."""
 
 from __future__ import annotations
 
@@ -8,22 +8,26 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, NoReturn
+from functools import partial
+from typing import TYPE_CHECKING
 
-from pytest_kiro.errors import KiroError, SandboxError, message
-from pytest_kiro.sandbox.daytona import faults, fleet, labels, wanted
-from pytest_kiro.sandbox.daytona.client import CALL_TIMEOUT, Client
-from pytest_kiro.sandbox.daytona.creation import TTL, UNDO_TIMEOUT, Creation
-from pytest_kiro.sandbox.daytona.labels import Found
+from pytest_kiro.errors import KiroError, SandboxError, SandboxTimeout
+from pytest_kiro.sandbox.daytona import fleet, labels, specs
+from pytest_kiro.sandbox.daytona.client import Client
+from pytest_kiro.sandbox.daytona.faults import DaytonaRefused, QuotaExceeded, SnapshotGone, Unreachable
+from pytest_kiro.sandbox.daytona.governor import Governor
+from pytest_kiro.sandbox.daytona.labels import OurSandbox
 from pytest_kiro.sandbox.daytona.machine import Machine
-from pytest_kiro.sandbox.daytona.run import Run
 from pytest_kiro.sandbox.daytona.sandbox import DaytonaSandbox
-from pytest_kiro.sandbox.daytona.snapshot import BUILD_TIMEOUT
+from pytest_kiro.sandbox.daytona.snapshot import Builder
 from pytest_kiro.sandbox.protocol import SandboxSpec
 from pytest_kiro.settings.table import Settings
 
+if TYPE_CHECKING:
+    from daytona import AsyncSandbox
+
 _log = logging.getLogger(__name__)
-_JOIN_PAUSE = 0.5
+SNAPSHOT = "daytona-medium"
 
 
 class DaytonaProvider:
@@ -45,9 +49,9 @@ class DaytonaProvider:
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._settings, self._recipe = settings, recipe
-        self._run = Run(settings.run_id, settings.worker, clock=clock)
-        self._client = Client(environ, on_rate_limit=self._run.hold, pause=pause)
+        self._settings, self._recipe, self._waits = settings, recipe, settings.waits.daytona
+        self._governor = Governor(settings.run_id, settings.worker, clock=clock, lock=settings.waits.lock)
+        self._client = Client(environ, waits=self._waits, on_rate_limit=self._governor.hold, pause=pause)
         self._owner = labels.owner(environ)
         self._made: list[DaytonaSandbox] = []
         self._swept = False
@@ -57,37 +61,42 @@ class DaytonaProvider:
 
     def create(self, spec: SandboxSpec) -> DaytonaSandbox:
         """Make a sandbox, or join one of this run where there is no room for one more."""
-        wanted.check(spec, self._settings.snapshot)
+        specs.check(spec, self._settings.snapshot)
         _ = self._client.sdk  # a key that is missing is told of before anything is asked
         self._sweep_once()
-        deadline, refusal = time.monotonic() + self._settings.setup_timeout, None
+        sandbox = self._find_place(spec)
+        self._made.append(sandbox)
+        return sandbox
+
+    def _find_place(self, spec: SandboxSpec) -> DaytonaSandbox:
+        timeout, refusal = self._settings.setup_timeout, None
+        deadline = time.monotonic() + timeout
         while True:
-            place = self._run.place(self._settings.max_sandboxes, refused=refusal is not None)
-            if place.do == "create":
-                try:
-                    return self._remember(self._create(place.name, spec))
-                except faults.QuotaExceeded as error:
-                    refusal = error
-                    continue
-            if place.do == "join":
-                if joined := self._join(place.name):
-                    return self._remember(joined)
-                continue
-            if place.do == "full":
-                _no_room(refusal, spec)
-            if time.monotonic() > deadline:
-                raise SandboxError(
-                    f"no sandbox of this run was ready within {self._settings.setup_timeout:g} s "
-                    "(--kiro-setup-timeout); look at what the other workers say"
-                )
-            time.sleep(_JOIN_PAUSE)
+            decision = self._governor.decide(self._settings.max_sandboxes)
+            match decision.step:
+                case "create":
+                    try:
+                        return self._create(decision.name, spec)
+                    except QuotaExceeded as error:  # so what this run has is shared from now on
+                        self._governor.refused()
+                        refusal = error
+                case "join":
+                    if sandbox := self._join(decision.name):
+                        return sandbox
+                case "full":
+                    raise _no_room(refusal, spec) from refusal
+                case "wait":
+                    if time.monotonic() > deadline:
+                        what = f"no sandbox of this run was ready within {timeout:g} s (--kiro-setup-timeout)"
+                        raise SandboxError(what, advice="look at what the other workers say")
+                    time.sleep(self._waits.join)
 
     def close(self) -> list[str]:
         """Delete what this run has left, on whatever worker, and sweep leftovers of this owner's dead runs."""
-        left, self._left_behind = self._left_behind, []
+        left_behind, self._left_behind = self._left_behind, []
         try:
-            if left:  # whoever pressed Ctrl-C twice does not wait for the network a third time
-                return left
+            if left_behind:  # after Ctrl-C was pressed twice the network is not waited for a third time
+                return left_behind
             for sandbox in self._made:
                 with suppress(SandboxError):
                     sandbox.close()
@@ -95,7 +104,7 @@ class DaytonaProvider:
         finally:
             self._made.clear()
             self._client.close()
-            self._run.remove()
+            self._governor.remove()
 
     def _has_key(self) -> bool:
         try:
@@ -105,82 +114,111 @@ class DaytonaProvider:
 
     def _clear(self) -> list[str]:
         """Delete what is left of this run; return a line on each that could not be."""
-        names = list(dict.fromkeys([*self._run.names(), *self._unsure]))
-        if not names and self._swept and not self._client.answered:
-            return []  # nobody was ever reached, so there is nothing
+        client = self._client
+        names = list(dict.fromkeys([*self._governor.names(), *self._unsure]))
+        if not names and self._swept and not client.answered:
+            return []  # Daytona was never reached, so there is nothing
         try:
-            found = self._client.run(fleet.find(self._client, {"run": self._settings.run_id}), CALL_TIMEOUT)
+            listed = client.wait_for(fleet.find(client, {"run": self._settings.run_id}), self._waits.request)
         except SandboxError as error:
             why = _on_one_line(error)
             return [f"{name} may be left, it could not be looked for: {why}; {_delete_line(name)}" for name in names]
         # By name as well: one whose creation was never answered may not be listed yet.
-        unlisted = [name for name in names if name not in {one.name for one in found}]
-        left = {one.id: one for one in found if not one.keep}
-        work = fleet.delete_all(self._client, [*left, *unlisted], spare_kept=True)
-        failed = self._client.run(work, 2 * fleet.DELETE_TIMEOUT)
+        unlisted = [name for name in names if name not in {one.name for one in listed}]
+        ours = {one.id: one for one in listed if not one.keep}
+        work = fleet.delete_all(client, [*ours, *unlisted], spare_kept=True)
+        failed = client.wait_for(work, 2 * self._waits.delete)
         with suppress(SandboxError):
-            self._client.run(fleet.sweep(self._client, self._owner), fleet.SWEEP_TIMEOUT)
-        return [_left_line(left.get(one), one, error) for one, error in failed.items()]
+            client.wait_for(fleet.sweep(client, self._owner), self._waits.sweep)
+        return [_left_line(ours.get(one), one, error) for one, error in failed.items()]
 
     def _sweep_once(self) -> None:
         if self._swept:
             return
         self._swept = True
         try:
-            if swept := self._client.run(fleet.sweep(self._client, self._owner), fleet.SWEEP_TIMEOUT):
+            if swept := self._client.wait_for(fleet.sweep(self._client, self._owner), self._waits.sweep):
                 _log.info("deleted %d sandboxes that dead runs had left", len(swept))
+        except Unreachable:
+            raise  # and so would be whatever comes next
         except SandboxError as error:
-            if faults.status_behind(error) in (401, 403) or faults.is_unreachable(error):
-                raise  # and so would be whatever comes next
+            if isinstance(error, DaytonaRefused) and error.status in (401, 403):
+                raise
             _log.info("leftovers of dead runs could not be looked for: %s", error)
-
-    def _remember(self, sandbox: DaytonaSandbox) -> DaytonaSandbox:
-        self._made.append(sandbox)
-        return sandbox
 
     # -- one sandbox
 
     def _create(self, name: str, spec: SandboxSpec) -> DaytonaSandbox:
-        creation = Creation(self._client, self._run, self._settings, name, spec)
+        creation = fleet.Creation(self._client, self._settings, self._owner, name, spec)
 
         async def work() -> DaytonaSandbox:
-            return await self._explored(await creation.make(self._owner, self._recipe), name)
+            return await self._explored(await self._requested(creation, name, spec), name)
 
         try:
-            sandbox = self._client.run(work(), self._settings.setup_timeout + BUILD_TIMEOUT)
-            self._run.ready(name, sandbox.id)
+            sandbox = self._client.wait_for(work(), self._settings.setup_timeout + self._waits.build)
+            self._governor.ready(name, sandbox.id)
         except BaseException as failure:
-            self._undo(creation, failure)
+            self._undo(creation, name, failure)
             raise
         return sandbox
 
-    def _undo(self, creation: Creation, failure: BaseException) -> None:
-        name = creation.name
+    async def _requested(self, creation: fleet.Creation, name: str, spec: SandboxSpec) -> AsyncSandbox:
+        """Request a sandbox from what it is to be made from, which may have to be built first."""
+        chosen = self._settings.snapshot
+        source = spec.snapshot or (SNAPSHOT if chosen == "none" else chosen)
+        if spec.image or source != "auto":
+            return await self._request(creation, name, source)
+        builder = Builder(self._client, self._recipe, specs.resources(spec))
         try:
-            self._client.run(creation.undo(failure), UNDO_TIMEOUT)
+            return await self._request(creation, name, await builder.ensure())
+        except SnapshotGone:
+            _log.info("snapshot %s went away before it was used", builder.name)
+        return await self._request(creation, name, await builder.ensure())
+
+    async def _request(self, creation: fleet.Creation, name: str, snapshot: str) -> AsyncSandbox:
+        timeout = self._settings.setup_timeout
+        await self._hold_back(name, timeout)
+        _log.info("creating sandbox %s", name)
+        try:
+            call = partial(creation.request, snapshot)
+            return await self._client.ask(f"create sandbox {name}", call, timeout=timeout, safe=True)
+        except SandboxTimeout as error:
+            what = f"sandbox {name} was not ready within {timeout:g} s"
+            advice = "see status.daytona.io, or wait longer: --kiro-setup-timeout=SECONDS"
+            raise SandboxTimeout(what, advice=advice) from error
+
+    async def _hold_back(self, name: str, longest: float) -> None:
+        """Wait while another worker was told to: what is limited is the organisation's rate."""
+        waited = 0.0
+        while (held := self._governor.held()) > 0:
+            if waited >= longest:
+                raise SandboxTimeout(
+                    f"sandbox {name} was not requested within {longest:g} s (--kiro-setup-timeout): Daytona limits the "
+                    "rate at which this organisation makes sandboxes",
+                    advice="run fewer workers",
+                )
+            pause = min(held, 5.0)
+            await self._client.pause(pause)
+            waited += pause
+
+    def _undo(self, creation: fleet.Creation, name: str, failure: BaseException) -> None:
+        try:
+            self._client.wait_for(creation.undo(failure), sum(self._waits.looks) + self._waits.delete)
         except SandboxError as error:
             _log.info("%s may be left, until its time to live ends: %s", name, error)
             self._unsure.append(name)
         except BaseException:
-            if creation.sent:
-                why = f"you left before it was known; it would end by itself after {TTL} minutes"
+            if creation.requests:
+                why = f"you left before it was known; it would end by itself after {fleet.TTL} minutes"
                 self._left_behind.append(f"{name} may be left: {why}; {_delete_line(name)}")
             raise
         finally:
-            self._run.drop(name)
+            self._governor.drop(name)
 
-    async def _explored(self, raw: Any, name: str, *, joined: bool = False) -> DaytonaSandbox:
+    async def _explored(self, raw: AsyncSandbox, name: str, *, joined: bool = False) -> DaytonaSandbox:
         machine = Machine(self._client, raw)
         await machine.explore()
-        return DaytonaSandbox(
-            machine,
-            name,
-            ttl_minutes=TTL,
-            extend=lambda minutes: fleet.extend(self._client, raw, minutes),
-            keep=lambda: fleet.keep(self._client, raw),
-            end=self._end,
-            joined=joined,
-        )
+        return DaytonaSandbox(machine, name, end=self._end, joined=joined)
 
     def _join(self, name: str) -> DaytonaSandbox | None:
         """Join a sandbox that another worker made; None when it is on its way out."""
@@ -190,51 +228,51 @@ class DaytonaProvider:
             return await self._explored(raw, name, joined=True)
 
         try:
-            sandbox = self._client.run(work(), 2 * CALL_TIMEOUT)
+            sandbox = self._client.wait_for(work(), 2 * self._waits.request)
         except BaseException as error:
-            last = self._run.leave(name)
-            if isinstance(error, faults.Gone) or faults.status_behind(error) == 404:
-                self._run.drop(name)
+            last = self._governor.leave(name)
+            if isinstance(error, DaytonaRefused) and error.status == 404:
+                self._governor.drop(name)
                 return None
             if last:  # its maker has left it to us
                 with suppress(SandboxError):
-                    self._client.run(fleet.delete(self._client, name), fleet.DELETE_TIMEOUT)
+                    self._client.wait_for(fleet.delete(self._client, name), self._waits.delete)
             raise
         _log.info("sharing sandbox %s: there is no room for one more", name)
         return sandbox
 
     def _end(self, sandbox: DaytonaSandbox) -> None:
         """Delete a sandbox when its last worker leaves it."""
-        if self._run.leave(sandbox.name):
-            try:
-                self._client.run(fleet.delete(self._client, sandbox.id), fleet.DELETE_TIMEOUT)
-            except BaseException:
-                self._unsure.append(sandbox.name)
-                raise
-            finally:
-                sandbox.forget()
-        else:
+        if not self._governor.leave(sandbox.name):
             sandbox.abandon()
+            return
+        try:
+            self._client.wait_for(fleet.delete(self._client, sandbox.id), self._waits.delete)
+        except BaseException:
+            self._unsure.append(sandbox.name)
+            raise
+        finally:
+            sandbox.forget()
 
 
-def _no_room(refusal: SandboxError | None, spec: SandboxSpec) -> NoReturn:
+def _no_room(refusal: SandboxError | None, spec: SandboxSpec) -> SandboxError:
     takes = "what its snapshot says"
     if not spec.snapshot:
-        has = wanted.resources(spec)
+        has = specs.resources(spec)
         takes = f"{has['cpu']} vCPU and {has['memory']} GiB"
     advice = (
         "make room in the organisation (python -m pytest_kiro sandboxes --delete), raise its tier, or run with fewer "
         f"workers; a sandbox takes {takes}, and tier 1 holds 10 vCPU and 10 GiB: two sandboxes of 4 GiB"
     )
     why = refusal or "Daytona has refused another worker of it, whose error says which limit was reached"
-    raise SandboxError(message(f"this run got no sandbox at all: {why}", advice=advice)) from refusal
+    return SandboxError(f"this run got no sandbox at all: {why}", advice=advice)
 
 
-def _left_line(found: Found | None, wanted_: str, error: SandboxError) -> str:
+def _left_line(ours: OurSandbox | None, name_or_id: str, error: SandboxError) -> str:
     """Say what is left, until when, and how to be rid of it."""
-    name = f"{found.name} ({found.id})" if found else wanted_
-    until = f"; it ends by itself at {labels.stamp(found.expires)}" if found and found.expires else ""
-    return f"{name} could not be deleted: {_on_one_line(error)}{until}; {_delete_line(wanted_)}"
+    name = f"{ours.name} ({ours.id})" if ours else name_or_id
+    until = f"; it ends by itself at {labels.stamp(ours.expires)}" if ours and ours.expires else ""
+    return f"{name} could not be deleted: {_on_one_line(error)}{until}; {_delete_line(name_or_id)}"
 
 
 def _delete_line(name_or_id: str) -> str:

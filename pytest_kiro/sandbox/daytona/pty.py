@@ -1,9 +1,10 @@
-"""A terminal in a Daytona sandbox, pulled: the SDK's callbacks stay in here."""
+"""Opens terminals in a Daytona sandbox, which are pulled: the SDK's callbacks stay in here."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import shlex
 import signal
 import threading
 import time
@@ -17,30 +18,23 @@ from typing import TYPE_CHECKING, Any
 from pytest_kiro.errors import PtyClosed, SandboxError, SandboxTimeout
 from pytest_kiro.sandbox.daytona import faults, guest
 from pytest_kiro.sandbox.daytona.machine import Machine
+from pytest_kiro.sandbox.processes import TAG
 
 if TYPE_CHECKING:
     from daytona.handle.async_pty_handle import AsyncPtyHandle
 
-#: Bytes that wait for their reader; beyond it the link is not read, as a full terminal would hold its program.
-_HELD = 64 * 1024 * 1024
 _READ_AT_ONCE = 256 * 1024
 #: The service takes frames of 64 KiB.
 _FRAME = 16 * 1024
 #: The environment rides in a header of the handshake, which proxies cut at about 8 KiB (measured: 30 KB is refused).
 _ENV_BYTES = 4096
-_OPEN_TIMEOUT = 60.0
-_WRITE_TIMEOUT = 30.0
-_CLOSE_TIMEOUT = 30.0
-#: Seconds of silence after which the machine is asked whether the program still runs, and seconds that the link then
-#: has to tell of its end.
-_SILENCE, _LATE = 20.0, 3.0
 
 
 class DaytonaPty:
     """A terminal (contract P) over a link that can be lost: then `wait` gives None."""
 
     def __init__(self, machine: Machine) -> None:
-        self._machine, self._client = machine, machine.client
+        self._machine, self._client, self._waits = machine, machine.client, machine.waits
         self._task = machine.task()
         self._id = _new_id()
         self._handle: AsyncPtyHandle | None = None
@@ -58,13 +52,13 @@ class DaytonaPty:
 
     def open(self, cwd: str | None, env: Mapping[str, str], size: tuple[int, int]) -> None:
         """Start the machine's shell in it."""
-        envs = {"TERM": "xterm-256color", **env, guest.TAG: f"{self._task}."}
+        envs = {"TERM": "xterm-256color", **env, TAG: f"{self._task}."}
         if len(json.dumps(envs)) > _ENV_BYTES:
             raise ValueError(
                 f"the variables for a terminal in Daytona come to more than {_ENV_BYTES} bytes, which its proxies "
                 "refuse; pass large values in a file"
             )
-        self._client.run(self._open(cwd, envs, size), _OPEN_TIMEOUT)
+        self._client.wait_for(self._open(cwd, envs, size), self._waits.pty_open)
 
     async def _open(self, cwd: str | None, envs: dict[str, str], size: tuple[int, int]) -> None:
         from daytona import DaytonaConflictError, DaytonaError, PtySize
@@ -82,22 +76,22 @@ class DaytonaPty:
             raise ConnectionError("a terminal was made, and could not be reached afterwards")
 
         try:
-            self._handle = await self._machine.ask("open a terminal", call, timeout=_OPEN_TIMEOUT, safe=True)
-        except faults.Gone:
+            self._handle = await self._machine.ask("open a terminal", call, timeout=self._waits.pty_open, safe=True)
+        except faults.SandboxGone:
             raise
-        except SandboxError as error:
-            if faults.status_of(error) == 404:
-                raise SandboxError(
-                    f"sandbox {self._machine.id} has an old daemon, which cannot make a terminal in one request (HTTP "
-                    "404); make it from a newer snapshot or image"
-                ) from error
-            raise
+        except faults.DaytonaRefused as error:
+            if error.status != 404:
+                raise
+            what = (
+                f"sandbox {self._machine.id} has an old daemon, which cannot make a terminal in one request (HTTP 404)"
+            )
+            raise SandboxError(what, advice="make it from a newer snapshot or image") from error
         self._heard = self._client.loop.time()
         self._watch = asyncio.ensure_future(self._follow(self._handle))
         # Which session is ours is known only here: children that shed their environment are ended by it.
         with suppress(Exception):  # it has ended already
             file = guest.session_file(f"{self._task}.", self._machine.tasks)
-            await self._handle.send_input(f" echo $$ >{file}\n")
+            await self._handle.send_input(f" echo $$ >{shlex.quote(file)}\n")
 
     # -- on the loop
 
@@ -106,7 +100,7 @@ class DaytonaPty:
             self._chunks.append(data)
             self._size += len(data)
             self._heard = self._client.loop.time()
-            full = self._size > _HELD
+            full = self._size > self._waits.held_bytes
             self._news.notify_all()
         if full:
             self._room.clear()
@@ -118,16 +112,16 @@ class DaytonaPty:
     async def _follow(self, handle: AsyncPtyHandle) -> None:
         """Wait for the end and find out what it was."""
         status: int | None = None
-        told, noticed = asyncio.ensure_future(handle.wait()), asyncio.ensure_future(self._notice())
+        by_link, noticed = asyncio.ensure_future(handle.wait()), asyncio.ensure_future(self._notice())
         try:
-            await asyncio.wait((told, noticed), return_when=asyncio.FIRST_COMPLETED)
-            if told.done():
-                ended = told.result()
-                status = _shell_status(ended.exit_code, ended.error)
+            await asyncio.wait((by_link, noticed), return_when=asyncio.FIRST_COMPLETED)
+            if by_link.done():
+                end = by_link.result()
+                status = _shell_status(end.exit_code, end.error)
             else:  # what may still come would come after the end
                 await self._hang_up(handle)
         finally:
-            told.cancel()
+            by_link.cancel()
             noticed.cancel()
             self._claimed = status
             with self._news:
@@ -139,14 +133,14 @@ class DaytonaPty:
         """Return when the program has ended and the link does not tell: a proxy may hold on to what is dead."""
         loop = self._client.loop
         while True:
-            if (left := self._heard + _SILENCE - loop.time()) > 0 or self._chunks:
+            if (left := self._heard + self._waits.silence - loop.time()) > 0 or self._chunks:
                 await asyncio.sleep(max(left, 0.1))
                 continue
             try:
                 if await self._ask() == "ended":
-                    await asyncio.sleep(_LATE)
+                    await asyncio.sleep(self._waits.late)
                     return
-            except faults.Gone:
+            except faults.SandboxGone:
                 return
             except SandboxError:
                 pass  # it is asked again
@@ -158,13 +152,13 @@ class DaytonaPty:
         return (await self._machine.errand("end of a terminal", command)).strip()
 
     def _is_proven(self) -> bool:
-        """Whether the program has ended where it ran: the SDK makes 0 of every polite close, also of a proxy's."""
+        """Ask whether the program has ended where it ran: the SDK makes 0 of every polite close, also of a proxy's."""
         try:
-            return self._client.run(self._ask(), _CLOSE_TIMEOUT) != "running"
+            return self._client.wait_for(self._ask(), self._waits.pty_close) != "running"
         except SandboxError:
             return False
 
-    # -- for whoever pulls
+    # -- on the puller's thread
 
     def read(self, timeout: float) -> bytes:
         deadline = time.monotonic() + timeout
@@ -187,7 +181,7 @@ class DaytonaPty:
         return b"".join(taken)
 
     def write(self, data: bytes) -> None:
-        self._client.run(self._write(data), _WRITE_TIMEOUT)
+        self._client.wait_for(self._write(data), self._waits.pty_write)
 
     async def _write(self, data: bytes) -> None:
         handle = self._handle
@@ -195,9 +189,9 @@ class DaytonaPty:
             if handle is None or self._over or self._closed:
                 raise PtyClosed("the program in this terminal has ended; nothing can be typed")
             try:
-                await asyncio.wait_for(handle.send_input(data[start : start + _FRAME]), _WRITE_TIMEOUT)
+                await asyncio.wait_for(handle.send_input(data[start : start + _FRAME]), self._waits.pty_write)
             except TimeoutError:
-                text = f"the program did not read {len(data) - start} typed bytes within {_WRITE_TIMEOUT:g} s"
+                text = f"the program did not read {len(data) - start} typed bytes within {self._waits.pty_write:g} s"
                 raise SandboxTimeout(text) from None
             except Exception as error:
                 raise PtyClosed(f"nothing can be typed into this terminal any more: {faults.text_of(error)}") from error
@@ -211,7 +205,9 @@ class DaytonaPty:
         with suppress(SandboxError):  # the program may just have ended
             what = "resize a terminal"
             call = partial(handle.resize, PtySize(cols=size[0], rows=size[1]))
-            self._client.run(self._machine.ask(what, call, timeout=_WRITE_TIMEOUT, safe=True), _WRITE_TIMEOUT)
+            self._client.wait_for(
+                self._machine.ask(what, call, timeout=self._waits.pty_write, safe=True), self._waits.pty_write
+            )
 
     def wait(self, timeout: float) -> int | None:
         if not self._ended.wait(timeout):
@@ -228,7 +224,7 @@ class DaytonaPty:
         ended = self._ended.is_set() and self._claimed is not None
         self._closed = True
         try:
-            self._client.run(self._close(ended), _CLOSE_TIMEOUT)
+            self._client.wait_for(self._close(ended), self._waits.pty_close)
         finally:
             self._release()
 
@@ -236,7 +232,7 @@ class DaytonaPty:
         """Let go of a terminal whose machine is gone."""
         self._closed = True
         with suppress(SandboxError):
-            self._client.run(self._disconnect(), _CLOSE_TIMEOUT)
+            self._client.wait_for(self._disconnect(), self._waits.pty_close)
         self._release()
 
     def _release(self) -> None:
@@ -267,10 +263,10 @@ class DaytonaPty:
         ends = [self._machine.reap([f"{self._task}."])]
         if self._handle is not None:
             call = partial(process.kill_pty_session, self._id)
-            ends.append(self._machine.ask(what, call, timeout=_CLOSE_TIMEOUT, safe=True))
-        ours, *_theirs = await asyncio.gather(*ends, return_exceptions=True)  # theirs is 404 when ours was quicker
-        if isinstance(ours, BaseException) and not isinstance(ours, faults.Gone):
-            raise ours
+            ends.append(self._machine.ask(what, call, timeout=self._waits.pty_close, safe=True))
+        reaped, *_killed = await asyncio.gather(*ends, return_exceptions=True)  # 404 when reaping was quicker
+        if isinstance(reaped, BaseException) and not isinstance(reaped, faults.SandboxGone):
+            raise reaped
 
     async def _disconnect(self) -> None:
         if self._watch is not None:
@@ -280,7 +276,7 @@ class DaytonaPty:
 
     async def _hang_up(self, handle: AsyncPtyHandle) -> None:
         with suppress(Exception):
-            await asyncio.wait_for(handle.disconnect(), 5)
+            await asyncio.wait_for(handle.disconnect(), self._waits.slack)
 
 
 def _new_id() -> str:

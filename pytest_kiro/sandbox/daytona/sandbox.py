@@ -1,4 +1,4 @@
-"""A sandbox in Daytona: contract S, over one machine."""
+"""Keeps contract S over one machine in Daytona."""
 
 from __future__ import annotations
 
@@ -12,40 +12,28 @@ from contextlib import suppress
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
 
-from pytest_kiro.errors import SandboxClosed, SandboxError, SandboxTimeout, message
-from pytest_kiro.sandbox.daytona import files, guest, guest_files
+from pytest_kiro.errors import SandboxClosed, SandboxError, SandboxTimeout
+from pytest_kiro.sandbox.daytona import files, fleet, guest
 from pytest_kiro.sandbox.daytona.machine import Machine
 from pytest_kiro.sandbox.daytona.pty import DaytonaPty
-from pytest_kiro.sandbox.protocol import EXEC_TIMEOUT, ExecResult, check_env
+from pytest_kiro.sandbox.protocol import EXEC_TIMEOUT, ExecResult, SandboxBase, check_env
 
 T = TypeVar("T")
 #: Minutes that must be left to a sandbox beyond the turn that begins in it.
 _MARGIN_MINUTES = 30
-#: Seconds for a transfer in all: 100 MB over a slow link.
-_FILES_TIMEOUT = 1800.0
-_INTERRUPTED = 10.0
 
 
-class DaytonaSandbox:
-    """A machine of Daytona's (contract S)."""
+class DaytonaSandbox(SandboxBase):
+    """A machine of Daytona's (contract S); `end` deletes it when its last worker leaves it."""
 
     isolated = remote = True
 
     def __init__(
-        self,
-        machine: Machine,
-        name: str,
-        *,
-        ttl_minutes: int,
-        extend: Callable[[int], Coroutine[Any, Any, None]],
-        keep: Callable[[], Coroutine[Any, Any, None]],
-        end: Callable[[DaytonaSandbox], None],
-        joined: bool = False,
+        self, machine: Machine, name: str, *, end: Callable[[DaytonaSandbox], None], joined: bool = False
     ) -> None:
-        self._machine, self._client = machine, machine.client
-        self.name, self.joined = name, joined
-        self._extend, self._keep, self._end = extend, keep, end
-        self._until = time.monotonic() + 60 * ttl_minutes
+        self._machine, self._client, self._waits = machine, machine.client, machine.waits
+        self.name, self.joined, self._end = name, joined, end
+        self._until = time.monotonic() + 60 * fleet.TTL
         self._closed = False
         self._places = dict[PurePosixPath, int]()  # the folders in which commands were executed, numbered
         self._numbers = itertools.count(1)
@@ -66,7 +54,7 @@ class DaytonaSandbox:
         self._check()
         if self._until - time.monotonic() < seconds + 60 * _MARGIN_MINUTES:
             minutes = int(seconds // 60) + 4 * _MARGIN_MINUTES
-            self._client.run(self._extend(minutes), 60)
+            self._client.wait_for(fleet.extend(self._client, self._machine.raw, minutes), self._waits.request)
             self._until = time.monotonic() + 60 * minutes
 
     def exec(
@@ -85,20 +73,20 @@ class DaytonaSandbox:
         started = time.monotonic()
         work = self._machine.execute(command, task=task, cwd=folder, env=env or {}, limit=limit)
         try:
-            ended, in_time = self._client.run(work, limit + 180)
+            end, in_time = self._client.wait_for(work, limit + self._waits.request + 2 * self._waits.answer)
         except Exception:
             raise
-        except BaseException:  # Ctrl-C: nobody waits for the command, so it shall not go on
+        except BaseException:  # Ctrl-C: the command is not waited for, so it shall not go on
             with suppress(SandboxError):
-                self._client.run(self._machine.end(task), _INTERRUPTED)
+                self._client.wait_for(self._machine.end(task), self._waits.interrupted)
             raise
         duration = time.monotonic() - started
-        if ended.trouble:
-            raise _trouble(ended, folder, command)
+        if end.trouble:
+            raise _trouble(end, folder, command)
         if not in_time:
             what = f"the command did not end within {limit:g} s and was killed: {command}"
-            raise SandboxTimeout(message(what, output=ended.output, advice="give exec a longer timeout"), ended.output)
-        return ExecResult(command, ended.exit_code, ended.output, duration)
+            raise SandboxTimeout(what, end.output, advice="give exec a longer timeout")
+        return ExecResult(command, end.exit_code, end.output, duration)
 
     def open_pty(
         self,
@@ -129,33 +117,31 @@ class DaytonaSandbox:
         wanted = {path: self._resolve(path) for path in paths}
         if not wanted:
             return {}
-        found = self._run(files.read(self._machine, list(dict.fromkeys(wanted.values()))))
-        return {path: found[absolute] for path, absolute in wanted.items()}
+        contents = self._transfer(files.read(self._machine, list(dict.fromkeys(wanted.values()))))
+        return {path: contents[absolute] for path, absolute in wanted.items()}
 
     def write_file(self, path: str, data: bytes, *, mode: int = 0o644) -> None:
         self._check()
-        self._run(files.write(self._machine, {self._resolve(path): (data, mode)}, careful=True))
+        self._transfer(files.write(self._machine, {self._resolve(path): (data, mode)}, careful=True))
 
     def write_files(self, files_: Mapping[str, tuple[bytes, int]]) -> None:
         self._check()
         resolved = {self._resolve(path): entry for path, entry in files_.items()}
-        self._run(files.write(self._machine, resolved, careful=False))
+        self._transfer(files.write(self._machine, resolved, careful=False))
 
     def list_files(self, path: str) -> list[str]:
         self._check()
-        return self._run(files.listing(self._machine, self._resolve(path)))
+        return self._transfer(files.listing(self._machine, self._resolve(path)))
 
     def remove(self, path: str) -> None:
         self._check()
         target = self._resolve(path)
         places = [place for place in list(self._places) if place.is_relative_to(target)]
         tags = [self._machine.tag(self._places.pop(place)) for place in places]
-        answer = self._run(
-            self._machine.errand(f"remove {path}", guest_files.remove(target, tags, self._machine.tasks))
-        )
+        answer = self._transfer(self._machine.errand(f"remove {path}", guest.remove(target, tags, self._machine.tasks)))
         if answer.strip():
             advice = "look at who owns what in it, with sandbox.exec"
-            raise SandboxError(message(f"{target} could not be removed", output=answer, advice=advice))
+            raise SandboxError(f"{target} could not be removed", output=answer, advice=advice)
 
     def close(self) -> None:
         if self._closed:
@@ -164,7 +150,7 @@ class DaytonaSandbox:
         self._end(self)
 
     def keep(self) -> list[str]:
-        self._client.run(self._keep(), 180)
+        self._client.wait_for(fleet.keep(self._client, self._machine.raw), 3 * self._waits.request)
         self._closed = True
         self.abandon()
         return [
@@ -178,7 +164,7 @@ class DaytonaSandbox:
             with suppress(SandboxError):
                 pty.close()
         with suppress(SandboxError):
-            self._client.run(self._machine.reap([self._machine.tag()]), 60)
+            self._client.wait_for(self._machine.reap([self._machine.tag()]), self._waits.request)
 
     def forget(self) -> None:
         """Let our terminals know that their machine is deleted."""
@@ -186,12 +172,14 @@ class DaytonaSandbox:
         for pty in list(self._ptys):
             pty.forget()
 
-    def _run(self, work: Coroutine[Any, Any, T]) -> T:
-        return self._client.run(work, _FILES_TIMEOUT)
+    def _transfer(self, work: Coroutine[Any, Any, T]) -> T:
+        return self._client.wait_for(work, self._waits.all_files)
 
     def _check(self) -> None:
         if self._closed:
-            raise SandboxClosed(f"sandbox {self.id} is closed; a fixture or test used it after its session ended")
+            raise SandboxClosed(
+                f"sandbox {self.id} is closed", advice="a fixture or test used it after its session ended"
+            )
 
     def _place(self, folder: str) -> int:
         return self._places.setdefault(PurePosixPath(folder), next(self._numbers))
@@ -201,13 +189,13 @@ class DaytonaSandbox:
         return str(PurePosixPath(self.home) / path)
 
 
-def _trouble(ended: guest.Ended, folder: str, command: str) -> Exception:
+def _trouble(end: guest.CommandEnd, folder: str, command: str) -> Exception:
     """Return the error for a command that did not begin, or whose output did not fit on the disk."""
-    if ended.trouble == "full":
-        return files.disk_full(f"execute {command}", ended.output)
+    if end.trouble == "full":
+        return files.disk_full(f"execute {command}", end.output)
     kind, number = {
         "missing": (FileNotFoundError, errno.ENOENT),
         "file": (NotADirectoryError, errno.ENOTDIR),
         "closed": (PermissionError, errno.EACCES),
-    }[ended.trouble]
+    }[end.trouble]
     return kind(number, os.strerror(number), folder)

@@ -1,4 +1,4 @@
-"""Paying for set-up once: a snapshot named by its content, with kiro-cli and node in it, and nothing of a login.
+"""Builds snapshots named by their content: kiro-cli and node are in them, and nothing of a login.
 
 Only RUN lines go into it: files copied from here would travel by an object store whose upload has been seen to hang
 (docs/daytona.md).
@@ -12,17 +12,15 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from pytest_kiro.errors import SandboxError, SandboxTimeout, message
-from pytest_kiro.sandbox.daytona import faults
+from pytest_kiro.errors import SandboxError, SandboxTimeout
+from pytest_kiro.sandbox.daytona import specs
 from pytest_kiro.sandbox.daytona.client import Client
+from pytest_kiro.sandbox.daytona.faults import DaytonaRefused, QuotaExceeded
 
 if TYPE_CHECKING:
     from daytona import Image
 
 _log = logging.getLogger(__name__)
-#: Seconds that a build may take: the CLI's archive alone is some hundred megabytes.
-BUILD_TIMEOUT = 1800.0
-_POLL = 1.0
 #: Has node, python3, git and curl; a tag is wanted by the platform, `latest` is refused.
 _BASE = "node:22-bookworm"
 _PACKAGES = "ca-certificates curl git libasound2 procps python3 sudo unzip util-linux xz-utils"
@@ -31,7 +29,7 @@ _USABLE, _BROKEN = frozenset({"active"}), frozenset({"error", "build_failed"})
 
 
 def image(recipe: Sequence[str]) -> Image:
-    """Return what is built: `recipe` are shell lines that the sandbox's own user runs."""
+    """Return the image to build: `recipe` are shell lines that the sandbox's own user runs."""
     from daytona import Image
 
     user = [f"RUN {line}" for line in recipe]
@@ -63,51 +61,50 @@ class Builder:
         self.name = name_of(f"{self._image.dockerfile()}{sorted(resources.items())}")
         self._said: list[str] = []
 
-    async def ensure(self, *, timeout: float = BUILD_TIMEOUT) -> str:
-        """Return the name of a snapshot that can be used, built or woken up if need be."""
+    async def ensure(self) -> str:
+        """Return the name of a snapshot that can be used, built or woken up if need be, within `waits.build` s."""
+        timeout = self._client.waits.build
         deadline, fresh = time.monotonic() + timeout, False
         while time.monotonic() < deadline:
-            found = await self._get()
-            state = str(getattr(found.state, "value", found.state)) if found else "missing"
+            snapshot = await self._get()
+            state = str(getattr(snapshot.state, "value", snapshot.state)) if snapshot else "missing"
             if state in _USABLE:
                 return self.name
             if state in _BROKEN and fresh:
-                raise self._failed(str(found.error_reason or "no reason was given"))
+                raise self._failed(str(snapshot.error_reason or "no reason was given"))
             if state in _BROKEN:
-                _log.info("snapshot %s is broken (%s); it is built again", self.name, found.error_reason)
-                await self._delete(found)
+                _log.info("snapshot %s is broken (%s); it is built again", self.name, snapshot.error_reason)
+                await self._delete(snapshot)
             if state in _BROKEN or state == "missing":
                 mine = await self._build(deadline - time.monotonic())
-                # What another worker builds is as new, and when it fails it would fail for everybody.
+                # What another worker builds is as new, and when it fails it would fail for all workers.
                 fresh = True
                 if mine:
                     continue
             elif state == "inactive":
                 _log.info("snapshot %s was not used for long; it is activated", self.name)
-                await self._activate(found)
+                await self._activate(snapshot)
             else:
                 fresh = True  # it is being made, or fetched, right now
-            await self._client.pause(_POLL)
-        raise SandboxTimeout(message(f"snapshot {self.name} was not ready within {timeout:g} s", output=self._tail()))
+            await self._client.pause(self._client.waits.poll)
+        raise SandboxTimeout(f"snapshot {self.name} was not ready within {timeout:g} s", self._tail())
 
     async def _get(self) -> Any:
         try:
             return await self._client.ask(
                 f"look for snapshot {self.name}", lambda: self._client.sdk.snapshot.get(self.name), safe=True
             )
-        except SandboxError as error:
-            if faults.status_behind(error) == 404:
+        except DaytonaRefused as error:
+            if error.status == 404:
                 return None
             raise
 
     async def _build(self, timeout: float) -> bool:
-        """Build it; return whether it was us who did: of two that begin at once one is told of a conflict."""
-        from daytona import CreateSnapshotParams, Resources
+        """Build it; return whether this worker did: of two that begin at once one is told of a conflict."""
+        from daytona import CreateSnapshotParams
 
-        wanted = self._resources
         _log.info("building snapshot %s, once; later runs use it", self.name)
-        resources = Resources(cpu=wanted["cpu"], memory=wanted["memory"], disk=wanted["disk"])
-        params = CreateSnapshotParams(name=self.name, image=self._image, resources=resources)
+        params = CreateSnapshotParams(name=self.name, image=self._image, resources=specs.of_the_sdk(self._resources))
         service = self._client.sdk.snapshot
         try:
             await self._client.ask(
@@ -117,13 +114,13 @@ class Builder:
                 safe=True,  # by its name
             )
         except SandboxError as error:
-            if faults.status_behind(error) == 409:
+            if isinstance(error, DaytonaRefused) and error.status == 409:
                 return False
             if await self._get() is not None:
                 return True  # its state says more than a link that was lost
-            if isinstance(error, faults.QuotaExceeded):  # of snapshots: no other sandbox could be shared
+            if isinstance(error, QuotaExceeded):  # of snapshots: no other sandbox could be shared
                 advice = "delete snapshots that nobody uses in Daytona's dashboard, or run with --kiro-snapshot=none"
-                raise SandboxError(message(str(error), advice=advice)) from error
+                raise SandboxError(str(error), advice=advice) from error
             raise
         return True
 
@@ -133,26 +130,26 @@ class Builder:
                 self._said = [*self._said[1 - _LAST_LINES :], line]
                 _log.info("building snapshot: %s", line)
 
-    async def _activate(self, found: Any) -> None:
+    async def _activate(self, snapshot: Any) -> None:
         what = f"activate snapshot {self.name}"
         try:
-            await self._client.ask(what, lambda: self._client.sdk.snapshot.activate(found), safe=True)
-        except SandboxError as error:
-            if faults.status_behind(error) not in (400, 409):  # another worker has just done it
+            await self._client.ask(what, lambda: self._client.sdk.snapshot.activate(snapshot), safe=True)
+        except DaytonaRefused as error:
+            if error.status not in (400, 409):  # another worker has just done it
                 raise
 
-    async def _delete(self, found: Any) -> None:
+    async def _delete(self, snapshot: Any) -> None:
         what = f"delete snapshot {self.name}"
         try:
-            await self._client.ask(what, lambda: self._client.sdk.snapshot.delete(found), safe=True)
-        except SandboxError as error:
-            if faults.status_behind(error) not in (404, 409):
+            await self._client.ask(what, lambda: self._client.sdk.snapshot.delete(snapshot), safe=True)
+        except DaytonaRefused as error:
+            if error.status not in (404, 409):
                 raise
 
     def _failed(self, reason: str) -> SandboxError:
         advice = "look at what the build said; --kiro-snapshot=none installs into each sandbox instead"
         what = f"snapshot {self.name} could not be built: {reason}"
-        return SandboxError(message(what, output=self._tail(), advice=advice, lines=_LAST_LINES))
+        return SandboxError(what, output=self._tail(), advice=advice, lines=_LAST_LINES)
 
     def _tail(self) -> str:
         return "\n".join(self._said)

@@ -1,62 +1,69 @@
-"""What one pytest run has in Daytona, on all its workers: a file under a lock, known before anything is made.
+"""Governs one run's sandboxes on all its workers, by a file under a lock that is written before anything is made.
 
-It is also the governor: how many sandboxes the run may have, who shares one beyond that, and until when everybody
-holds back because one was told to. Each worker holds a lock of its own as long as it lives, which the kernel frees
-however it dies: nobody waits for what a dead one was making, and it is not counted among those who still need theirs.
+It decides how many sandboxes the run may have, who shares one beyond that, and until when every worker holds back
+because one was told to. Each worker holds a lock of its own as long as it lives, which the kernel frees however it
+dies: what a dead one was making is not waited for, and it is not counted among those that still need theirs.
 """
 
 from __future__ import annotations
 
-import secrets
 import shutil
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from secrets import token_hex
 from typing import Any, Literal, NamedTuple
 
 from pytest_kiro.sandbox.runs import Life, folder_of, is_alive, transaction
+from pytest_kiro.settings.waits import Waits
 
 _EMPTY: dict[str, Any] = {"sandboxes": {}, "orphans": [], "full": False, "hold_until": 0.0}
 
 
-class Place(NamedTuple):
-    """Where a worker goes: `create` a sandbox of this name, `join` that one, `wait` while others are being made, or
-    `full`: there is none and none is coming."""
+class WorkerDecision(NamedTuple):
+    """What a worker is to do: `create` a sandbox of this name, `join` that one, `wait` while others are being made.
 
-    do: Literal["create", "join", "wait", "full"]
+    `full`: there is none and none is coming.
+    """
+
+    step: Literal["create", "join", "wait", "full"]
     name: str = ""
 
 
-class Run:
-    """The run's sandboxes and their workers; every method is one transaction."""
+class Governor:
+    """Shares the run's sandboxes out among its workers; every method is one transaction."""
 
-    def __init__(self, run_id: str, worker: str, *, clock: Callable[[], float] = time.time) -> None:
-        self._id, self._worker, self._clock = run_id, worker, clock
+    def __init__(
+        self, run_id: str, worker: str, *, clock: Callable[[], float] = time.time, lock: float = Waits.lock
+    ) -> None:
+        self._id, self._worker, self._clock, self._lock = run_id, worker, clock, lock
         self._life: Life | None = None
 
-    def place(self, limit: int | None, *, refused: bool = False) -> Place:
-        """Say where this worker goes; what it says is noted down at once.
+    def decide(self, limit: int | None) -> WorkerDecision:
+        """Decide what this worker does next; that is noted down at once.
 
-        `limit` is how many sandboxes the run may have, None for no limit; `refused` when Daytona has just refused
-        one: then those that there are must do.
+        `limit` is how many sandboxes the run may have, None for no limit.
         """
         with self._transaction() as state:
             self._live()
             self._bury(state)
             sandboxes = state["sandboxes"]
-            if refused:
-                state["full"] = True
             if not state["full"] and (limit is None or len(sandboxes) < limit):
-                name = f"pytest-kiro-{self._id[:8]}-{self._worker}-{secrets.token_hex(3)}"
+                name = f"pytest-kiro-{self._id[:8]}-{self._worker}-{token_hex(3)}"
                 sandboxes[name] = {"id": None, "workers": [self._worker]}
-                return Place("create", name)
+                return WorkerDecision("create", name)
             ready = [name for name, one in sandboxes.items() if one["id"]]
             if ready:
                 name = min(ready, key=lambda one: len(sandboxes[one]["workers"]))
                 sandboxes[name]["workers"].append(self._worker)
-                return Place("join", name)
-            return Place("wait" if sandboxes else "full")
+                return WorkerDecision("join", name)
+            return WorkerDecision("wait" if sandboxes else "full")
+
+    def refused(self) -> None:
+        """Note that Daytona has no room for one more sandbox: those that there are must do."""
+        with self._transaction() as state:
+            state["full"] = True
 
     def ready(self, name: str, sandbox_id: str) -> None:
         """Note that a sandbox is there, so that others may join it."""
@@ -70,7 +77,7 @@ class Run:
             state["sandboxes"].pop(name, None)
 
     def leave(self, name: str) -> bool:
-        """Leave a sandbox; return whether this worker was the last in it, and so is to delete it."""
+        """Leave a sandbox; return whether this worker was the last in it and has to delete it."""
         with self._transaction() as state:
             self._bury(state)
             one = state["sandboxes"].get(name)
@@ -84,7 +91,7 @@ class Run:
             return True
 
     def names(self) -> list[str]:
-        """Return the sandboxes that somebody has, or is making, or was when he died."""
+        """Return the sandboxes that workers have or are making, or were making when they died."""
         with self._transaction() as state:
             return [*state["sandboxes"], *state["orphans"]]
 
@@ -94,7 +101,7 @@ class Run:
             state["hold_until"] = max(state["hold_until"], self._clock() + seconds)
 
     def held(self) -> float:
-        """Return for how many seconds nothing is to be made."""
+        """Return for how many seconds no sandbox is to be made."""
         with self._transaction() as state:
             return max(0.0, float(state["hold_until"]) - self._clock())
 
@@ -111,7 +118,7 @@ class Run:
         self._life.begin()
 
     def _bury(self, state: dict[str, Any]) -> None:
-        """Strike out dead workers; what one of them was making is not waited for, and is deleted at the run's end."""
+        """Strike out dead workers; what one of them was making is deleted at the run's end."""
         for name, one in list(state["sandboxes"].items()):
             dead = [worker for worker in one["workers"] if not self._is_alive(worker)]
             one["workers"] = [worker for worker in one["workers"] if worker not in dead]
@@ -126,4 +133,4 @@ class Run:
         return folder_of(self._id) / f"{worker}.alive"
 
     def _transaction(self) -> AbstractContextManager[dict[str, Any]]:
-        return transaction(folder_of(self._id) / "daytona.json", _EMPTY)
+        return transaction(folder_of(self._id) / "daytona.json", _EMPTY, lock=self._lock)

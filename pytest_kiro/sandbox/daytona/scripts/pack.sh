@@ -1,0 +1,21 @@
+# shellcheck shell=sh
+# Answers what each path is, one letter of look.sh each; if all are files it packs them.
+#
+# names   quoted words: the paths
+# inner   the same without their first slash
+# tar     the command that packs, with its option
+# inline  bytes that come with the answer, as base64; for more the answer says `big`
+# pack    the file into which more is packed
+: "${names?}" "${inner?}" "${tar?}" "${inline?}" "${pack?}"
+eval "set -- $names"
+kinds='' kind='' && for name do look "$name"; kinds=$kinds$kind; done
+echo "$kinds"
+case $kinds in *[!f]*) exit 0 ;; esac
+size=$(cat -- "$@" | wc -c)
+eval "set -- $inner"
+# 1 is "a file changed while it was read": an agent's server may be writing its log.
+# shellcheck disable=SC2086 # tar may have an option
+if [ "$size" -le "$inline" ]; then $tar -chf - -C / -- "$@" 2>/dev/null | base64; exit; fi
+# shellcheck disable=SC2086
+said=$($tar -chf "$pack" -C / -- "$@" 2>&1)
+if [ $? -le 1 ]; then echo big; else echo failed; echo "$said"; rm -f "$pack"; fi
