@@ -1,57 +1,100 @@
-"""Notes what becomes of each turn, and passes its beginning and end on to the hooks."""
+"""Observes turns: keeps a record of each until a report carries it, and calls the hooks."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-from pytest_kiro.records.turns import begun, ended
+from pytest_kiro.errors import BudgetExceeded, LaunchError, SetupError
+from pytest_kiro.turn.errors import TurnError
 
 if TYPE_CHECKING:
+    from pluggy import HookRelay
+
     from pytest_kiro.agent.bench import Conversing
     from pytest_kiro.agent.owner import Owner
+    from pytest_kiro.records.gathered import ReportRecord
+    from pytest_kiro.records.turns import TurnRecord
     from pytest_kiro.secrecy.redaction import Secrets
     from pytest_kiro.turn.turn import Turn
 
 
-class Notes:
-    """Records of turns that no report has taken along yet; `hook` is pytest's, `full` keeps all of each turn.
+class TurnObserver:
+    """Keeps the records of turns that no report has carried yet.
 
-    `secrets` takes out what nobody shall read.
+    A turn that goes on when a report is made is carried twice, as it began and as it ended.
     """
 
-    def __init__(self, hook: Any, *, full: bool, secrets: Secrets) -> None:
-        self._hook, self._full, self._secrets = hook, full, secrets
-        self.unsent: list[dict[str, Any]] = []
+    def __init__(self, hook: HookRelay, secrets: Secrets) -> None:
+        self._hook, self._secrets = hook, secrets
         #: By the name of a test, which attempt at it runs.
-        self.attempts: dict[str, int] = {}
-        self._latest: WeakKeyDictionary[Conversing, dict[str, Any]] = WeakKeyDictionary()
+        self.attempts: Counter[str] = Counter()
+        self._serial = 0
+        self._unsent: dict[int, TurnRecord] = {}
+        self._latest: WeakKeyDictionary[Conversing, TurnRecord] = WeakKeyDictionary()
         self._owners: WeakKeyDictionary[Owner, int] = WeakKeyDictionary()
-        self._known = 0
 
-    def take(self) -> list[dict[str, Any]]:
-        """Return the records that are unsent, which they are no more."""
-        taken = [dict(record) for record in self.unsent]
-        self.unsent.clear()
-        return taken
+    @property
+    def unsent(self) -> bool:
+        """Whether there are records that no report has carried."""
+        return bool(self._unsent)
+
+    def carried(self, nodeid: str = "", error: BaseException | None = None) -> ReportRecord:
+        """Return what a test's report, or a worker's last word, carries, and forget the turns in it."""
+        from pytest_kiro.records.gathered import ReportRecord
+
+        turns = tuple(self._unsent.values())
+        self._unsent.clear()
+        return ReportRecord(
+            attempt=self.attempts[nodeid] or 1,
+            infrastructure=error is not None and is_infrastructure(error),
+            refused=isinstance(error, BudgetExceeded),
+            turns=turns,
+        )
 
     def started(self, conversation: Conversing, prompt: str) -> None:
-        owner = conversation.owner
-        if owner not in self._owners:
-            self._known += 1
-            self._owners[owner] = self._known
-        if conversation.retried and not conversation.turns:  # so this is what the latest is run again as
-            self._latest[conversation]["retried"] = True
-        attempt = self.attempts.get(owner.name, 1)
-        number = self._owners[owner]
-        record = begun(conversation, prompt, owner=number, attempt=attempt, full=self._full, hide=self._secrets)
-        self._latest[conversation] = record
-        self.unsent.append(record)
+        if conversation.retried and not conversation.turns:  # the latest turn is run again
+            self._keep(conversation, replace(self._latest[conversation], retried=True))
+        self._keep(conversation, self._begun(conversation, self._secrets(prompt)))
         self._hook.pytest_kiro_turn_started(kiro=conversation.kiro, prompt=prompt)
 
     def printed(self, conversation: Conversing, text: str) -> None:
         pass
 
     def finished(self, conversation: Conversing, turn: Turn) -> None:
-        ended(self._latest[conversation], turn, self._secrets)
+        self._keep(conversation, self._latest[conversation].ended(turn))
         self._hook.pytest_kiro_turn_finished(kiro=conversation.kiro, turn=turn)
+
+    def _keep(self, conversation: Conversing, record: TurnRecord) -> None:
+        self._latest[conversation] = self._unsent[record.serial] = record
+
+    def _begun(self, conversation: Conversing, prompt: str) -> TurnRecord:
+        from pytest_kiro.records.turns import OwnerRecord, TurnRecord  # which only a run of evals needs
+
+        bench, owner = conversation.bench, conversation.owner
+        self._serial += 1
+        return TurnRecord.begun(
+            prompt,
+            attempt=self.attempts[owner.name] or 1,
+            conversation=owner.conversations.index(conversation) + 1,
+            engine=bench.engine.name,
+            version=bench.installation.version,
+            scripted=bench.scripted,
+            owner=OwnerRecord(
+                name=owner.name,
+                worker=bench.settings.worker,
+                number=self._owners.setdefault(owner, len(self._owners) + 1),
+                wide=owner.wide,
+                file=str(owner.file),
+            ),
+            serial=self._serial,
+            stand_in=bench.installation.scripted,
+            login=bench.identity.described,
+        )
+
+
+def is_infrastructure(error: BaseException) -> bool:
+    """Whether an error says that the world was at fault, so that nothing was learnt about the agent."""
+    return error.infrastructure if isinstance(error, TurnError) else isinstance(error, SetupError | LaunchError)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import suppress
@@ -11,16 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_kiro.errors import (
-    HIDE_FRAMES,
-    BudgetExceeded,
-    LaunchError,
-    SandboxError,
-    SettingsError,
-    SetupError,
-)
+from pytest_kiro.errors import HIDE_FRAMES, SandboxError, SettingsError
 from pytest_kiro.plugin import junit
-from pytest_kiro.plugin.observer import Notes
+from pytest_kiro.plugin.listener import CARRIED, TestListener, carried_by
+from pytest_kiro.plugin.observer import TurnObserver
 from pytest_kiro.plugin.owners import OWNER, check_marker, owners_of
 from pytest_kiro.plugin.stream import Stream
 from pytest_kiro.plugin.xdist import is_controller, tell_controller, worker_output
@@ -35,12 +30,12 @@ from pytest_kiro.report.summary import (
     turns_lines,
 )
 from pytest_kiro.run.keeper import Tally
-from pytest_kiro.turn.errors import TurnError
 
 if TYPE_CHECKING:
-    from pytest_kiro.plugin.outcomes import Outcomes
     from pytest_kiro.plugin.state import State
     from pytest_kiro.plugin.xdist import Node
+    from pytest_kiro.records.results import ResultsFile
+    from pytest_kiro.records.turns import TurnRecord
     from pytest_kiro.turn.turn import Turn
 
 __tracebackhide__ = HIDE_FRAMES
@@ -59,34 +54,32 @@ class Report:
         self._logins = {""}
         self._said = False
         self._died = 0
-        self._turns: list[dict[str, Any]] = []
-        #: Tests that the budget stopped, and what it says was spent.
-        self._refused, self._spent = 0, 0.0
+        #: What the budget says was spent.
+        self._spent = 0.0
         #: By the name of an xdist worker, what it said last; a dead one's last word came with a test's report.
         self._workers: dict[str, Tally] = {}
         self._nodes: list[Node] = []
         self.progress, self._secrets = state.progress, state.secrets
-        self.notes = Notes(config.hook, full=self._settings.results is not None, secrets=self._secrets)
-        state.observers += [self.notes, *Stream.wanted(config, self._settings, self._secrets)]
-        self._outcomes: Outcomes | None = None
+        self.observer = TurnObserver(config.hook, self._secrets)
+        state.observers += [self.observer, *Stream.wanted(config, self._settings, self._secrets)]
+        self.listener = TestListener(every_test=self._settings.results is not None)
+        self._results: ResultsFile | None = None
 
     # -- before
 
     @pytest.hookimpl(tryfirst=True)  # before xdist starts its workers
     def pytest_sessionstart(self, session: pytest.Session) -> None:
-        file = self._settings.results
-        if file is None or self._worker:
+        if self._worker:
             return
-        from pytest_kiro.plugin.outcomes import Outcomes
-        from pytest_kiro.records.results import Results
+        self._config.pluginmanager.register(self.listener, "kiro-listener")
+        if file := self._settings.results:
+            from pytest_kiro.records.results import ResultsFile
 
-        results = Results(session.config.invocation_params.dir / Path(file).expanduser(), self._secrets)
-        try:
-            results.check()
-        except SettingsError as error:
-            raise pytest.UsageError(str(error)) from None
-        self._outcomes = Outcomes(results)
-        self._config.pluginmanager.register(self._outcomes, "kiro-outcomes")
+            self._results = ResultsFile(session.config.invocation_params.dir / Path(file).expanduser())
+            try:
+                self._results.check()
+            except SettingsError as error:
+                raise pytest.UsageError(str(error)) from None
 
     def pytest_collection_modifyitems(self, items: Sequence[pytest.Item]) -> None:
         try:
@@ -122,17 +115,17 @@ class Report:
         usual = settings.engine == "v2" and settings.output == "text"
         return ", ".join([*parts, *([] if usual else [f"engine {settings.engine}, {settings.output}"])])
 
-    def _correct(self, turns: Sequence[dict[str, Any]]) -> None:
+    def _correct(self, turns: Sequence[TurnRecord]) -> None:
         """Say what the header could not know: who is logged in, and who answers, if not whom it announced."""
         for turn in turns:
-            if turn["login"] not in self._logins:
-                self._logins.add(turn["login"])
-                self._write_line(f"kiro: logged in as {turn['login']}")
-            answers = "scripted" if turn["scripted"] else "official"
-            if (self._told == "scripted") is not turn["scripted"] and self._told != answers:
+            if turn.login not in self._logins:
+                self._logins.add(turn.login)
+                self._write_line(f"kiro: logged in as {turn.login}")
+            answers = "scripted" if turn.scripted else "official"
+            if (self._told == "scripted") is not turn.scripted and self._told != answers:
                 self._told = answers
-                who = "the stand-in answers, Kiro is not asked" if turn["scripted"] else "Kiro answers, no stand-in"
-                self._write_line(f"kiro: kiro-cli {turn['version']}: {who}")
+                who = "the stand-in answers, Kiro is not asked" if turn.scripted else "Kiro answers, no stand-in"
+                self._write_line(f"kiro: kiro-cli {turn.version}: {who}")
 
     def _write_line(self, line: str) -> None:
         if terminal := self._config.pluginmanager.getplugin("terminalreporter"):
@@ -155,7 +148,7 @@ class Report:
 
     @pytest.hookimpl(tryfirst=True)  # before anything of it can run a turn
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
-        self.notes.attempts[item.nodeid] = self.notes.attempts.get(item.nodeid, 0) + 1
+        self.observer.attempts[item.nodeid] += 1
 
     def pytest_assertrepr_compare(
         self, config: pytest.Config, op: str, left: object, right: object
@@ -170,15 +163,14 @@ class Report:
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         report = yield
-        if self.notes.unsent or is_eval(item):
-            # On the report, as plain values, since under xdist it is what reaches the controller.
-            turns = vars(report)["kiro"] = self.notes.take()
+        evaluated = self.observer.unsent or is_eval(item)
+        if evaluated:
             vars(report)["kiro_tally"] = self._word()
-            vars(report)["kiro_refused"] = call.excinfo is not None and call.excinfo.errisinstance(BudgetExceeded)
-            junit.note((item.user_properties, report.user_properties), turns)
-        if self._settings.results is not None:
-            vars(report)["kiro_attempt"] = self.notes.attempts.get(item.nodeid, 1)
-            vars(report)["kiro_infrastructure"] = call.excinfo is not None and is_infrastructure(call.excinfo.value)
+        if evaluated or self._settings.results is not None:
+            # On the report, and as a text, since that is what reaches the controller under xdist.
+            carried = self.observer.carried(item.nodeid, call.excinfo.value if call.excinfo else None)
+            vars(report)[CARRIED] = json.dumps(carried.to_json())
+            junit.note((item.user_properties, report.user_properties), carried.turns)
         if report.failed:
             # Without a terminal there is no such option, and pytest 8.2 cannot be asked for it either.
             self._explain(item, report, full=getattr(item.config.option, "verbose", 0) > 1)
@@ -198,17 +190,17 @@ class Report:
                         report.sections.append(("kiro changes", text))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        turns: list[dict[str, Any]] | None = getattr(report, "kiro", None)
-        if turns is None or self._worker:
+        if self._worker:
+            return
+        carried, tally = self.listener.hear(report), vars(report).get("kiro_tally")
+        if carried is None or tally is None:
             return
         if is_controller(self._config):
             self._keeper.used = True
-            self._hear(vars(report)["kiro_tally"])
-        self._refused += vars(report)["kiro_refused"]
-        self._turns += turns
+            self._hear(tally)
         if not self._told:  # an xdist controller collects nothing, so the first eval's report is its first chance
             self._write_line(self._header())
-        self._correct(turns)
+        self._correct(carried.turns)
 
     # -- after
 
@@ -216,20 +208,20 @@ class Report:
     def pytest_sessionfinish(self) -> None:
         """Have the JUnit file say what the whole run cost: tests have their own turns only, and no wide fixture's."""
         if not self._worker:
-            junit.note_run(self._config.pluginmanager.get_plugins(), self._turns)
+            junit.note_run(self._config.pluginmanager.get_plugins(), self.listener.turns)
 
     def gather(self) -> None:
         """Put together what this process knows at the end of its session, before the last is cleared away."""
         if self._worker:
             tell_controller(self._config, "kiro_tally", self._word())
             # Of a test that was broken off nothing else tells.
-            tell_controller(self._config, "kiro_turns", self.notes.take())
+            tell_controller(self._config, CARRIED, json.dumps(self.observer.carried().to_json()))
             return
         self._spent = self._state.budget.spent
-        self._turns += self.notes.take()  # Ctrl-C leaves no report that could have brought them
+        self.listener.add_turns(self.observer.carried())  # Ctrl-C leaves no report that could have brought them
         for node in self._nodes:
             output = worker_output(node)
-            self._turns += output.get("kiro_turns", ())
+            self.listener.add_turns(carried_by(output.get(CARRIED)))
             if word := output.get("kiro_tally"):
                 self._hear(word)
             else:  # it may have had a sandbox of which nobody has told us yet
@@ -259,14 +251,15 @@ class Report:
             self._died += 1
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        tally = sum(self._workers.values(), self._keeper.tally)
-        if self._said or not (self._turns or tally.created or tally.leaked or (self._died and self._told)):
+        tally, turns = sum(self._workers.values(), self._keeper.tally), self.listener.turns
+        if self._said or not (turns or tally.created or tally.leaked or (self._died and self._told)):
             return
         self._said = True
         terminalreporter.write_sep("-", "kiro")
-        terminalreporter.write_line(turns_line(self._turns))
-        if line := budget_line(self._settings.budget, self._spent, self._refused):
-            terminalreporter.write_line(line, yellow=self._refused > 0)
+        terminalreporter.write_line(turns_line(turns))
+        refused = self.listener.refused
+        if line := budget_line(self._settings.budget, self._spent, refused):
+            terminalreporter.write_line(line, yellow=refused > 0)
         terminalreporter.write_line(sandboxes_line(tally, certain=self._keeper.certain))
         kept = [f"kept {name}; {line}" for name, lines in tally.kept.items() for line in lines]
         for line in filter(None, [*tally.leaked, self._keeper.trouble, *kept]):
@@ -274,36 +267,23 @@ class Report:
         if self._died:
             cleared = "; what they left is cleared away" if self._keeper.certain and not tally.leaked else ""
             terminalreporter.write_line(f"workers that died: {self._died}{cleared}")
-        for line in [*retried_lines(self._turns), *shared_lines(self._turns)]:
+        for line in [*retried_lines(turns), *shared_lines(turns)]:
             terminalreporter.write_line(line)
-        if line := scripted_line(self._turns):
+        if line := scripted_line(turns):
             terminalreporter.write_line(line, yellow=True)
 
     def pytest_unconfigure(self) -> None:
         """Say it now when pytest had no summary, as after SIGTERM: somebody may have kept a sandbox."""
         if terminal := self._config.pluginmanager.getplugin("terminalreporter"):
             self.pytest_terminal_summary(terminal)
-        if self._outcomes is not None:
-            self._outcomes.write(
-                settings=self._settings,
-                pytest=pytest.__version__,
-                workers=len(self._nodes),
-                workers_died=self._died,
-                refused=self._refused,
-                turns=self._turns,
-            )
+        if self._results is not None:
+            workers = len(self._nodes)
+            self.listener.write(self._results, self._settings, self._secrets, workers=workers, died=self._died)
 
 
 def is_eval(item: pytest.Item) -> bool:
     """Whether a test asks for Kiro."""
     return not _EVAL_FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
-
-
-def is_infrastructure(error: BaseException) -> bool:
-    """Whether an error says that the world was at fault, so that nothing was learnt about the agent."""
-    if isinstance(error, TurnError):
-        return error.infrastructure
-    return isinstance(error, SetupError | LaunchError)
 
 
 def _turns_of(item: pytest.Item) -> list[Turn]:

@@ -1,16 +1,18 @@
-"""What a run keeps of a turn, as plain values: little for the summary, and all that `--kiro-results` tells."""
+"""What a run keeps of a turn: a `TurnRecord`, which reports carry and which the results file has."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from pytest_kiro.records.codec import UNWRITTEN, AtLeast, Count, Credits, FromOne, LeftOut, Record
 from pytest_kiro.records.plain import clean, cut, cut_values
+from pytest_kiro.turn.causes import Status
+from pytest_kiro.turn.transcript import ToolStatus
 
 if TYPE_CHECKING:
-    from pytest_kiro.agent.bench import Conversing
-    from pytest_kiro.secrecy.redaction import Secrets
+    from pytest_kiro.turn.changes import Changes
     from pytest_kiro.turn.transcript import ToolCall
     from pytest_kiro.turn.turn import Turn
 
@@ -18,116 +20,187 @@ if TYPE_CHECKING:
 _TEXT, _TOOL, _SENTENCE = 65_536, 8_192, 4_096
 #: How many tool calls, changed paths and warnings are kept of a turn, and how deep sub-agents may be nested.
 _CALLS, _PATHS, _WARNINGS, _DEEP = 1_000, 1_000, 100, 10
-BROKEN_OFF = "broken off"
+_MORE = "How many more there were."
 
 
-def begun(
-    conversation: Conversing, prompt: str, *, owner: int, attempt: int, full: bool, hide: Secrets
-) -> dict[str, Any]:
-    """Return the record of a turn that has begun.
+@dataclass(frozen=True, kw_only=True)
+class OwnerRecord(Record):
+    """The test or wide fixture that ran a turn; `number` tells owners of one process apart."""
 
-    `owner` tells owners of one process apart, of which several may have one name; `full` has all in it that
-    `--kiro-results` tells.
+    name: str = ""
+    worker: str = "main"
+    number: int = 0
+    wide: bool = False
+    file: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChangesRecord(Record):
+    """The paths that a turn added, modified and deleted."""
+
+    added: tuple[str, ...] = ()
+    modified: tuple[str, ...] = ()
+    deleted: tuple[str, ...] = ()
+    left_out: Annotated[Count, "How many more paths there were."] = 0
+
+    @classmethod
+    def of(cls, changes: Changes) -> ChangesRecord:
+        """Return the first thousand paths of each kind."""
+        kinds = [sorted(paths) for paths in (changes.added, changes.modified, changes.deleted)]
+        added, modified, deleted = (tuple(clean(paths[:_PATHS])) for paths in kinds)
+        left_out = sum(max(0, len(paths) - _PATHS) for paths in kinds)
+        return cls(added=added, modified=modified, deleted=deleted, left_out=left_out)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToolCallRecord(Record):
+    """One use of a tool, cut."""
+
+    name: Annotated[str, "V2's word, such as write."]
+    raw_name: Annotated[str, "The engine's own."]
+    status: ToolStatus
+    exit_code: Annotated[int | None, "Of a shell command."] = None
+    duration: Annotated[float | None, "Seconds, null where the engine keeps none."] = None
+    input: Annotated[dict[str, Any], "Its arguments; one that was too long is a text that was cut."]
+    input_left_out: LeftOut = 0
+    output: str = ""
+    output_left_out: LeftOut = 0
+    calls: Annotated[tuple[ToolCallRecord, ...], "Those of the sub-agents that it started."] = ()
+    calls_left_out: Annotated[Count, _MORE] = 0
+
+    @classmethod
+    def of(cls, call: ToolCall, depth: int = 0) -> ToolCallRecord:
+        """Return a call and those of its sub-agents, ten levels deep."""
+        arguments, input_left_out = cut_values(clean(call.input), _TOOL)
+        calls, calls_left_out = _calls(call.calls, depth + 1)
+        return cls(
+            name=call.name,
+            raw_name=call.raw_name,
+            status=call.status,
+            exit_code=call.exit_code,
+            duration=call.duration,
+            input=arguments,
+            input_left_out=input_left_out,
+            calls=calls,
+            calls_left_out=calls_left_out,
+            **_cut("output", call.output, _TOOL),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TurnRecord(Record):
+    """One turn, cut to a bounded size; it counts as broken off until it has `ended`.
+
+    `serial` counts the turns of one process: of two records with one `key` the later one holds.
+
+    >>> TurnRecord(status="failed", cause="throttled", infrastructure=True).kind
+    'throttled: infrastructure'
     """
-    bench, owned = conversation.bench, conversation.owner
-    record: dict[str, Any] = {
-        "status": BROKEN_OFF,
-        "kind": "",
-        "infrastructure": False,
-        "scripted": bench.scripted,
-        "stand_in": bench.installation.scripted,
-        "version": bench.installation.version,
-        "login": hide(bench.identity.described),
-        "fixture": owned.name if owned.wide else None,
-        "name": owned.name,
-        "worker": bench.settings.worker,
-        "credits": None,
-        "retried": False,
-    }
-    if full:
-        number = owned.conversations.index(conversation) + 1
-        about = {"conversation": number, "engine": bench.engine.name, **_cut("prompt", hide(prompt))}
-        # JSON, since what xdist sends knows less than Python: no lone surrogates, no great numbers.
-        record |= {"owner": owner, "attempt": attempt, "file": str(owned.file)}
-        record["full"] = json.dumps(clean(about))
-    return record
+
+    attempt: Annotated[FromOne, "Which attempt at the test ran it, from 1; 1 in a fixture."] = 1
+    conversation: Annotated[FromOne, "Which conversation of the test or fixture it belongs to, from 1."] = 1
+    number: Annotated[
+        int | None, AtLeast(1), "Which turn of its conversation it is, from 1; null when it was broken off."
+    ] = None
+    prompt: Annotated[str, "What was asked."] = ""
+    prompt_left_out: LeftOut = 0
+    status: Annotated[Status | Literal["broken off"], "How it ended; broken off when nobody waited for its end."] = (
+        "broken off"
+    )
+    cause: Annotated[str | None, "Why it did not complete, such as throttled."] = None
+    infrastructure: Annotated[bool, "Whether the world was at fault, so that nothing was learnt about the agent."] = (
+        False
+    )
+    detail: Annotated[str, "The cause in a sentence."] = ""
+    proof: Annotated[str | None, "What proves that it completed, such as session."] = None
+    exit_code: Annotated[int | None, "kiro-cli's, null when it was killed."] = None
+    duration: Annotated[float | None, AtLeast(0), "Seconds."] = None
+    first_output_after: Annotated[float | None, AtLeast(0), "Seconds; null when nothing was printed."] = None
+    credits: Credits = None
+    model: Annotated[str | None, "Who answered, null where nothing says it."] = None
+    engine: Annotated[str, "v1, v2 or v3."] = ""
+    version: Annotated[str, "Of kiro-cli."] = ""
+    session_id: Annotated[str | None, "kiro-cli's own name of the conversation."] = None
+    scripted: Annotated[bool, "Whether a script answered, and no model."] = False
+    retried: Annotated[bool, "Whether it was run again, as the next turn of its conversation."] = False
+    changes: Annotated[
+        ChangesRecord | None, "What it changed in its workspace, by content; null where nobody could tell."
+    ] = None
+    warnings: Annotated[tuple[str, ...], "What a reader should know."] = ()
+    text: Annotated[str, "The last message of the assistant."] = ""
+    text_left_out: LeftOut = 0
+    output: Annotated[str, "What a terminal showed."] = ""
+    output_left_out: LeftOut = 0
+    diagnostics: Annotated[str, "What kiro-cli wrote to stderr, with --kiro-output=stream-json."] = ""
+    diagnostics_left_out: LeftOut = 0
+    truncated: Annotated[bool, "Whether the middle of the output was lost before it could be kept."] = False
+    tool_calls: tuple[ToolCallRecord, ...] = ()
+    tool_calls_left_out: Annotated[Count, _MORE] = 0
+    owner: OwnerRecord = field(default=OwnerRecord(), metadata=UNWRITTEN)
+    serial: int = field(default=0, metadata=UNWRITTEN)
+    stand_in: bool = field(default=False, metadata=UNWRITTEN)
+    login: str = field(default="", metadata=UNWRITTEN)
+
+    @classmethod
+    def begun(cls, prompt: str, **facts: Any) -> TurnRecord:
+        """Return the record of a turn that has begun; `facts` are its other fields."""
+        return cls(**facts, **_cut("prompt", prompt, _TEXT))
+
+    def ended(self, turn: Turn) -> TurnRecord:
+        """Return the record with what became of the turn."""
+        calls, calls_left_out = _calls(turn.tool_calls)
+        return replace(
+            self,
+            number=turn.number,
+            status=turn.status,
+            cause=None if turn.cause is None else str(turn.cause),
+            infrastructure=turn.cause is not None and turn.cause.infrastructure,
+            detail=cut(turn.detail, _SENTENCE)[0],
+            proof=turn.proof,
+            exit_code=turn.exit_code,
+            duration=turn.duration,
+            first_output_after=turn.first_output_after,
+            credits=turn.credits,
+            model=turn.model,
+            session_id=turn.session_id,
+            changes=None if turn.known_changes is None else ChangesRecord.of(turn.known_changes),
+            warnings=tuple(cut(warning, _SENTENCE)[0] for warning in turn.warnings[:_WARNINGS]),
+            truncated=turn.truncated,
+            tool_calls=calls,
+            tool_calls_left_out=calls_left_out,
+            **_cut("text", turn.text, _TEXT),
+            **_cut("output", turn.output, _TEXT),
+            **_cut("diagnostics", turn.diagnostics, _TEXT),
+        )
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """Which turn of the run it is."""
+        return self.owner.worker, self.serial
+
+    @property
+    def kind(self) -> str:
+        """The cause, and whether the world was at fault."""
+        return f"{self.cause}: infrastructure" if self.infrastructure else self.cause or ""
 
 
-def ended(record: dict[str, Any], turn: Turn, hide: Secrets) -> None:
-    """Put into a record what became of its turn."""
-    infrastructure = turn.cause is not None and turn.cause.infrastructure
-    record.update(status=turn.status, kind=turn.kind, infrastructure=infrastructure, credits=turn.credits)
-    if "full" in record:
-        record["full"] = json.dumps(clean({**json.loads(record["full"]), **_about(turn, hide)}))
+def credits_of(turns: Sequence[TurnRecord]) -> float | None:
+    """Add up what turns cost; None where nothing was metered.
+
+    >>> credits_of([TurnRecord(credits=0.1), TurnRecord(credits=0.2), TurnRecord()])
+    0.3
+    """
+    metered = [turn.credits for turn in turns if turn.credits is not None]
+    return round(sum(metered), 6) if metered else None
 
 
-def _about(turn: Turn, hide: Secrets) -> dict[str, Any]:
-    calls, calls_left_out = _calls(turn.tool_calls, hide)
-    return {
-        "number": turn.number,
-        "cause": None if turn.cause is None else str(turn.cause),
-        "detail": cut(hide(turn.detail), _SENTENCE)[0],
-        "proof": turn.proof,
-        "exit_code": turn.exit_code,
-        "duration": turn.duration,
-        "first_output_after": turn.first_output_after,
-        "model": turn.model,
-        "session_id": turn.session_id,
-        "changes": _changes(turn),
-        "warnings": [cut(hide(warning), _SENTENCE)[0] for warning in turn.warnings[:_WARNINGS]],
-        "truncated": turn.truncated,
-        "tool_calls": calls,
-        "tool_calls_left_out": calls_left_out,
-        **_cut("text", hide(turn.text)),
-        **_cut("output", hide(turn.output)),
-        **_cut("diagnostics", hide(turn.diagnostics)),
-    }
-
-
-def _cut(name: str, text: str) -> dict[str, Any]:
-    kept, left_out = cut(text, _TEXT)
+def _cut(name: str, text: str, most: int) -> dict[str, Any]:
+    kept, left_out = cut(text, most)
     return {name: kept, f"{name}_left_out": left_out}
 
 
-def _changes(turn: Turn) -> dict[str, Any] | None:
-    if turn.known_changes is None:
-        return None
-    kinds = {name: sorted(getattr(turn.known_changes, name)) for name in ("added", "modified", "deleted")}
-    left_out = sum(max(0, len(paths) - _PATHS) for paths in kinds.values())
-    return {**{name: paths[:_PATHS] for name, paths in kinds.items()}, "left_out": left_out}
-
-
-def _calls(calls: Iterable[ToolCall], hide: Secrets, depth: int = 0) -> tuple[list[dict[str, Any]], int]:
-    """Return calls as they are told, and how many are left out."""
+def _calls(calls: Iterable[ToolCall], depth: int = 0) -> tuple[tuple[ToolCallRecord, ...], int]:
+    """Return the records of calls, and how many are left out."""
     several = list(calls)
     kept = [] if depth >= _DEEP else several[:_CALLS]
-    return [_call(call, hide, depth) for call in kept], len(several) - len(kept)
-
-
-def _call(call: ToolCall, hide: Secrets, depth: int) -> dict[str, Any]:
-    given, input_left_out = cut_values(hide.within(call.input), _TOOL)
-    output, output_left_out = cut(hide(call.output), _TOOL)
-    inner, inner_left_out = _calls(call.calls, hide, depth + 1)
-    return {
-        "name": call.name,
-        "raw_name": call.raw_name,
-        "status": call.status,
-        "exit_code": call.exit_code,
-        "duration": call.duration,
-        "input": given,
-        "input_left_out": input_left_out,
-        "output": output,
-        "output_left_out": output_left_out,
-        "calls": inner,
-        "calls_left_out": inner_left_out,
-    }
-
-
-def credits_of(turns: Sequence[Mapping[str, Any]]) -> float | None:
-    """Add up what turns cost; None where nothing was metered.
-
-    >>> credits_of([{"credits": 0.1}, {"credits": 0.2}, {"credits": None}])
-    0.3
-    """
-    metered = [turn["credits"] for turn in turns if turn.get("credits") is not None]
-    return round(sum(metered), 6) if metered else None
+    return tuple(ToolCallRecord.of(call, depth) for call in kept), len(several) - len(kept)

@@ -1,12 +1,12 @@
-"""The lines of the summary, made of plain values; nothing here knows pytest."""
+"""Makes the lines of the summary from records, and those of a failing test from its turns."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
-from pytest_kiro.records.turns import credits_of
+from pytest_kiro.records.turns import TurnRecord, credits_of
 from pytest_kiro.turn.calls import label, walk
 
 if TYPE_CHECKING:
@@ -18,18 +18,17 @@ _DIFF_LINES = 60
 _RETRIED_LINES = 10
 
 
-def turns_line(turns: Sequence[Mapping[str, Any]]) -> str:
+def turns_line(turns: Sequence[TurnRecord]) -> str:
     """Count turns by how they ended, and add up their credits where any were metered.
 
-    >>> turns_line([{"status": "completed", "kind": ""}, {"status": "failed", "kind": "throttled: infrastructure"}])
-    'kiro: 2 turns, 1 completed, 1 failed (throttled: infrastructure)'
+    >>> turns_line([TurnRecord(status="completed"), TurnRecord(status="failed", cause="gave up")])
+    'kiro: 2 turns, 1 completed, 1 failed (gave up)'
     """
     counts = Counter(
-        turn["status"] if turn["kind"] in ("", turn["status"]) else f"{turn['status']} ({turn['kind']})"
-        for turn in turns
+        turn.status if turn.kind in ("", turn.status) else f"{turn.status} ({turn.kind})" for turn in turns
     )
     order = sorted(counts, key=lambda ending: (ending != "completed", ending))
-    retried = sum(bool(turn.get("retried")) for turn in turns)
+    retried = sum(turn.retried for turn in turns)
     parts = [f"kiro: {len(turns)} turn{'s' * (len(turns) != 1)}", *(f"{counts[ending]} {ending}" for ending in order)]
     parts += [f"run again {retried}"] if retried else []
     spent = credits_of(turns)
@@ -48,13 +47,15 @@ def budget_line(cap: float | None, spent: float, refused: int) -> str:
     return f"budget: {spent:.2f} of {cap:g} credits spent{stopped}"
 
 
-def retried_lines(turns: Sequence[Mapping[str, Any]]) -> list[str]:
+def retried_lines(turns: Sequence[TurnRecord]) -> list[str]:
     """Name the tests of which a turn was run again, since one that then passes says nothing of it.
 
-    >>> retried_lines([{"retried": True, "name": "test_a.py::test_x", "kind": "throttled: infrastructure"}])
+    >>> from pytest_kiro.records.turns import OwnerRecord
+    >>> owner = OwnerRecord(name="test_a.py::test_x")
+    >>> retried_lines([TurnRecord(owner=owner, retried=True, cause="throttled", infrastructure=True)])
     ['run again: test_a.py::test_x (throttled: infrastructure)']
     """
-    lines = [f"run again: {turn['name']} ({turn['kind']})" for turn in turns if turn.get("retried")]
+    lines = [f"run again: {turn.owner.name} ({turn.kind})" for turn in turns if turn.retried]
     more = len(lines) - _RETRIED_LINES
     return [*lines[:_RETRIED_LINES], *([f"and {more} more that were run again"] if more > 0 else [])]
 
@@ -74,12 +75,12 @@ def sandboxes_line(tally: Tally, *, certain: bool) -> str:
     return ", ".join([*parts, *([f"kept {kept}"] if kept else []), f"leaked {leaked}"])
 
 
-def shared_lines(turns: Sequence[Mapping[str, Any]]) -> list[str]:
+def shared_lines(turns: Sequence[TurnRecord]) -> list[str]:
     """Name the wide fixtures whose turns several xdist workers ran, each for itself (contract O2)."""
     workers: dict[str, set[str]] = {}
     for turn in turns:
-        if turn["fixture"]:
-            workers.setdefault(turn["fixture"], set()).add(turn["worker"])
+        if turn.owner.wide:
+            workers.setdefault(turn.owner.name, set()).add(turn.owner.worker)
     return [
         f"{fixture} ran on {len(found)} workers, once on each; --dist loadscope keeps the tests that share it together"
         for fixture, found in sorted(workers.items())
@@ -87,16 +88,16 @@ def shared_lines(turns: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
 
 
-def scripted_line(turns: Sequence[Mapping[str, Any]]) -> str:
+def scripted_line(turns: Sequence[TurnRecord]) -> str:
     """Say that scripts answered, empty where they did not.
 
-    >>> scripted_line([{"scripted": True, "stand_in": True}])
+    >>> scripted_line([TurnRecord(scripted=True, stand_in=True)])
     'scripted: the stand-in answered; nothing above was said by Kiro'
     """
-    scripted = [turn for turn in turns if turn["scripted"]]
+    scripted = [turn for turn in turns if turn.scripted]
     if not scripted:
         return ""
-    if any(turn["stand_in"] for turn in scripted):
+    if any(turn.stand_in for turn in scripted):
         return "scripted: the stand-in answered; nothing above was said by Kiro"
     return "scripted: the answers came from scenarios; nothing above was said by Kiro"
 

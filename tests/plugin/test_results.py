@@ -13,8 +13,12 @@ import pytest
 from eval_runs import Evals, program, shell, stand_in, turn, write
 from metered import metered
 
+from pytest_kiro.records import tests as test_records
+from pytest_kiro.records.gathered import Gathered
 from pytest_kiro.records.plain import clean
-from pytest_kiro.records.results import SCHEMA, Results, Run
+from pytest_kiro.records.results import SCHEMA, ResultsFile
+from pytest_kiro.records.run import RunEnd, RunRecord
+from pytest_kiro.records.turns import OwnerRecord, TurnRecord
 from pytest_kiro.secrecy.redaction import Secrets
 from pytest_kiro.settings.table import read
 
@@ -421,16 +425,11 @@ def test_when_kiro_answered(evals: Evals, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_when_some_were_scripted(tmp_path: Path) -> None:
-    record: dict[str, Any] = {"status": "completed", "infrastructure": False, "retried": False, "credits": None}
-    record |= {"fixture": None, "worker": "main", "owner": 1, "attempt": 1, "name": "t.py::test", "version": "2.29.0"}
-    record["full"] = '{"conversation": 1, "prompt": "x", "prompt_left_out": 0, "engine": "v2"}'
-    settings = read(option={}.get, environ={}, ini={}.get)
-    about: dict[str, Any] = {"pytest": "9", "plugin": "1", "exit_status": 0, "interrupted": False, "collected": 1}
-    about |= {"workers": 0, "workers_died": 0, "refused": 0}
-    file = tmp_path / "results.json"
-    Results(file, Secrets()).write(
-        Run(settings, **about, turns=[{**record, "scripted": True}, {**record, "scripted": False}])
-    )
+    owner, gathered = OwnerRecord(name="t.py::test"), Gathered()
+    gathered.add_turns([TurnRecord(owner=owner, serial=number, scripted=number == 1) for number in (1, 2)])
+    end = RunEnd(exit_status=0, interrupted=False, collected=1, workers=0, workers_died=0, pytest="9", pytest_kiro="1")
+    settings, file = read(option={}.get, environ={}, ini={}.get), tmp_path / "results.json"
+    ResultsFile(file).write(RunRecord.of(settings, gathered, end), Secrets())
     told = json.loads(file.read_text())
     SCHEME.validate(told)
     assert told["run"]["scripted"] == "partly"
@@ -629,18 +628,68 @@ def test_one_that_cannot_be_written_any_more_is_said(evals: Evals) -> None:
     assert "results.json could not be written: " in result.stderr.str()
 
 
-def test_only_then_a_report_carries_more(evals: Evals) -> None:
-    """Large fields travel from the workers only where somebody wants them."""
+@pytest.mark.parametrize("args", [(), ("-n2",)], ids=" ".join)
+def test_without_a_file_the_records_of_evals_are_gathered_too(evals: Evals, args: tuple[str, ...]) -> None:
+    """They travel as one text on the reports of evals, and of no other tests."""
     evals.write(
         "conftest.py",
         """
+        import json, pytest
+
+        carried = {}
+
         def pytest_runtest_logreport(report):
-            for turn in getattr(report, "kiro", []):
-                assert "full" not in turn
+            kinds = carried.setdefault(report.nodeid.partition("::")[2], set())
+            kinds.add(type(getattr(report, "kiro", None)).__name__)
+
+        @pytest.hookimpl(trylast=True)
+        def pytest_unconfigure(config):
+            if not hasattr(config, "workerinput"):
+                tests = config.pluginmanager.getplugin("kiro-listener").gathered.tests
+                with open("records.json", "w") as file:
+                    json.dump([carried_words(), [test.to_json() for test in tests]], file)
+
+        def carried_words():
+            return {name: sorted(words) for name, words in carried.items()}
         """,
     )
-    evals.passes("def test_it(kiro): kiro.run('Hello.')", {"test_it": ["OK"]})
-    assert evals.run(OPTION).ret == pytest.ExitCode.INTERNAL_ERROR
+    source = """
+        def test_passes(kiro): kiro.run("Hello.")
+        def test_throttled(kiro): kiro.run("Hello.")
+        def test_plain(): pass
+    """
+    throttled = turn(misbehave="throttled")
+    evals.write("test_it.py", source, {"test_passes": ["OK"], "test_throttled": [throttled, throttled]})
+    assert evals.process("--kiro-retries=0", *args).ret == 1
+    carried, tests = json.loads((evals.path / "records.json").read_text())
+    assert carried == {"test_passes": ["str"], "test_throttled": ["str"], "test_plain": ["NoneType"]}
+    records = {test.nodeid: test for test in map(test_records.TestRecord.from_json, tests)}
+    assert sorted(records) == ["test_it.py::test_passes", "test_it.py::test_throttled"]
+    passes, throttled = (records[name] for name in sorted(records))
+    assert (passes.outcome, passes.attempts, len(passes.phases), passes.infrastructure) == ("passed", 1, 3, False)
+    assert (throttled.outcome, throttled.infrastructure) == ("failed", True)
+    (ended,) = passes.turns
+    assert (ended.status, ended.proof, ended.text, ended.engine) == ("completed", "session", "OK", "v2")
+    assert (ended.owner.name, ended.owner.worker) == (passes.nodeid, passes.worker)
+    assert passes.worker in (("gw0", "gw1") if args else ("main",))
+    assert (throttled.turns[0].cause, throttled.turns[0].infrastructure) == ("throttled", True)
+
+
+def test_a_turn_that_goes_on_when_a_report_is_made_is_told_once_and_as_it_ended(evals: Evals) -> None:
+    source = """
+        import pytest
+
+        @pytest.fixture
+        def live(kiro):
+            with kiro.stream("Hello.") as live:
+                yield live
+
+        def test_it(live): live.finish()
+    """
+    result = evals.passes(source, {"test_it": ["OK"]}, OPTION)
+    (ended,) = one(results(evals), "test_it")["turns"]
+    assert (ended["status"], ended["text"], ended["prompt"]) == ("completed", "OK", "Hello.")
+    result.stdout.fnmatch_lines(["kiro: 1 turn, 1 completed"])
 
 
 def test_sub_agents_are_nested(evals: Evals) -> None:
