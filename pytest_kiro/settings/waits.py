@@ -69,11 +69,18 @@ class Waits:
     before_it_began: float = 1.0
     #: Of silence after which what looked like the beginning of a secret is shown.
     held_for: float = 1.0
+    #: For whoami's answer: it asks no server and answers within a second; more is a CLI that waits for a human.
+    whoami: float = 15.0
+    #: That other processes may hold the lock of a file, of the run's or of the saved login: they do for milliseconds.
+    lock: float = 30.0
+    #: That a login may take to arrive from another worker; it comes from the same machine's memory.
+    peer: float = 10.0
+    #: After which a sandbox is kept alive once more while another worker asks for the login.
+    sign_of_life: float = 60.0
     #: For which killing a local process is repeated: it may fork while we look, or take its time to die.
     kill: float = 5.0
     #: For which a local process may be just starting another program.
     start: float = 1.0
     #: That a program in a local terminal has to read what is typed.
     write: float = 10.0
-    #: That other processes of the run may hold the lock of a file: they do for milliseconds.
-    lock: float = 30.0
+    daytona: DaytonaWaits = field(default_factory=DaytonaWaits)
