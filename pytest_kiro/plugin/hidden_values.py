@@ -1,10 +1,11 @@
-"""Takes secrets out of what pytest hands round; it knows the shape of these objects, and not pytest."""
+"""Takes secrets out of the objects that pytest hands round: reports, tracebacks, warnings, log records."""
 
 from __future__ import annotations
 
 import dataclasses
 import linecache
 import logging
+import operator
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
@@ -17,7 +18,7 @@ _DEEPEST = 50
 
 
 def hide_in_report(report: Any, secrets: Secrets) -> None:
-    """Take them out of a test's or a collector's report: message, traceback, captured output, properties, …"""
+    """Take secrets out of a test's or a collector's report: message, traceback, captured output, properties, …"""
     if not secrets.any:
         return
     for name, value in list(vars(report).items()):
@@ -41,10 +42,10 @@ def hidden(value: Any, secrets: Secrets, depth: int = 0) -> Any:
         return value
     if type(value) in (list, tuple):
         fresh = [hidden(one, secrets, depth + 1) for one in value]
-        return value if all(map(_is, fresh, value)) else type(value)(fresh)
+        return value if all(map(operator.is_, fresh, value)) else type(value)(fresh)
     if type(value) is dict:
-        pairs = {hidden(key, secrets): hidden(inner, secrets, depth + 1) for key, inner in value.items()}
-        return value if all(map(_is, [*pairs, *pairs.values()], [*value, *value.values()])) else pairs
+        fresh = hidden(items := list(value.items()), secrets, depth)
+        return value if fresh is items else dict(fresh)
     if _is_pytests(value):
         for name, inner in _attributes(value):
             if (fresh := hidden(inner, secrets, depth + 1)) is not inner:
@@ -54,7 +55,7 @@ def hidden(value: Any, secrets: Secrets, depth: int = 0) -> Any:
 
 
 def hide_in_warning(warning: Any, secrets: Secrets) -> None:
-    """Take them out of a recorded warning, and out of the line of source that is shown with it."""
+    """Take secrets out of a recorded warning, and out of the line of source that is shown with it."""
     text, line = str(warning.message), warning.line or linecache.getline(warning.filename, warning.lineno)
     if (fresh := secrets(text)) != text:
         warning.message = Warning(fresh)  # its category is told apart
@@ -63,7 +64,7 @@ def hide_in_warning(warning: Any, secrets: Secrets) -> None:
 
 
 class HidingFormatter(logging.Formatter):
-    """Takes them out of what another formatter makes of a record, which others may look at."""
+    """Takes secrets out of what another formatter makes of a log record."""
 
     def __init__(self, formatter: logging.Formatter, secrets: Secrets) -> None:
         super().__init__()
@@ -74,12 +75,8 @@ class HidingFormatter(logging.Formatter):
         return self._secrets(self._formatter.format(record))
 
 
-def _is(new: object, old: object) -> bool:
-    return new is old
-
-
 def _is_pytests(value: object) -> bool:
-    """Whether it is one of the objects that pytest makes of an exception, or of a subtest."""
+    """Whether pytest made it of an exception, or of a subtest."""
     kind = type(value)
     if not kind.__module__.startswith("_pytest."):
         return False
@@ -87,7 +84,6 @@ def _is_pytests(value: object) -> bool:
 
 
 def _attributes(value: Any) -> Iterator[tuple[str, Any]]:
-    if dataclasses.is_dataclass(value):
-        names = [field.name for field in dataclasses.fields(value)]
-        yield from ((name, getattr(value, name)) for name in names if hasattr(value, name))
-    yield from list(getattr(value, "__dict__", {}).items())
+    fields = dataclasses.fields(value) if dataclasses.is_dataclass(value) else ()
+    names = dict.fromkeys([*(field.name for field in fields), *getattr(value, "__dict__", {})])
+    return ((name, getattr(value, name)) for name in names if hasattr(value, name))

@@ -41,9 +41,9 @@ class Hiding:
         if handler is not None and handler.formatter is not None:
             handler.setFormatter(HidingFormatter(handler.formatter, self._secrets))
 
-    def _take(self, told: object) -> None:
+    def _take(self, values: object) -> None:
         try:
-            for value in _checked(told):
+            for value in _checked(values):
                 self._secrets.add(value, "secret")
         except SettingsError as error:
             tell_controller(self._config, "kiro_usage_error", str(error))
@@ -104,18 +104,18 @@ class Hiding:
             file.write_bytes(fresh)
 
 
-def _checked(told: object) -> list[str]:
-    """Return what a `pytest_kiro_secrets` told; an error never shows it."""
-    what, advice = "pytest_kiro_secrets returned", "wanted: a list of texts"
-    if isinstance(told, str | bytes) or not isinstance(told, list | tuple | set | frozenset):
-        raise SettingsError(f"{what} a {type(told).__name__}; {advice}")
-    for value in told:
+def _checked(values: object) -> list[str]:
+    """Return what a `pytest_kiro_secrets` returned; an error never shows it."""
+    what, wanted = "pytest_kiro_secrets returned", "wanted: a list of texts"
+    if not isinstance(values, list | tuple | set | frozenset):
+        raise SettingsError(f"{what} a {type(values).__name__}", advice=wanted)
+    for value in values:
         if not isinstance(value, str):
             none = ", such as os.environ.get(name, '')" if value is None else ""
-            raise SettingsError(f"{what} a list with a {type(value).__name__} in it; {advice}{none}")
+            raise SettingsError(f"{what} a list with a {type(value).__name__} in it", advice=f"{wanted}{none}")
         if value and len(value.strip()) < SHORTEST:
             raise SettingsError(
-                f"{what} a text of {len(value.strip())} characters, which would be found in half of all words; use "
-                f"secrets of {SHORTEST} or more characters, or leave it out"
+                f"{what} a text of {len(value.strip())} characters, which would be found in half of all words",
+                advice=f"use secrets of {SHORTEST} or more characters, or leave it out",
             )
-    return list(told)
+    return list(values)

@@ -1,4 +1,4 @@
-"""How a secret may be written by those who pass it on.
+"""Spells a secret as those may write it who pass it on.
 
 It is escaped for `repr`, JSON, a URL, HTML or a shell, or in Base64. Of one with several lines each long line is a
 secret too, since reports indent lines and terminals end them differently.
@@ -41,11 +41,11 @@ def forms(value: str) -> set[str]:
     True
     """
     lines = [line.strip() for line in value.splitlines()]
-    found = {value, *(line for line in lines if len(line) >= _SHORTEST_LINE)}
-    found |= {piece for form in found for piece in _base64(as_bytes(form))}
+    spelled = {value, *(line for line in lines if len(line) >= _SHORTEST_LINE)}
+    spelled |= {piece for form in spelled for piece in _base64(as_bytes(form))}
     for _ in range(2):  # twice, as a tool's output that is JSON stands in JSON
-        found |= {write(form) for form in found for write in _WRITINGS}
-    return found
+        spelled |= {write(form) for form in spelled for write in _WRITINGS}
+    return spelled
 
 
 def _base64(data: bytes) -> set[str]:

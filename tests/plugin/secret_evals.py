@@ -18,7 +18,7 @@ CONFTEST = """
     import os
     import pytest
     from _pytest._code.code import TerminalRepr
-    from pytest_kiro.plugin import SESSION
+    from pytest_kiro.plugin.state import STATE
 
     def pytest_kiro_secrets(config):
         return [os.environ["HOOK"], os.environ.get("NOT_SET", "")]
@@ -36,7 +36,7 @@ CONFTEST = """
             with open("failures.txt", "a") as file:
                 file.write(report.longreprtext)
         if item.name == "test_own" and report.when == "call":
-            item.config.stash[SESSION].secrets.add(os.environ["LATE"], "device code")
+            item.config.stash[STATE].secrets.add(os.environ["LATE"], "device code")
             report.longrepr = Own("own " + os.environ["LATE"])
             report.sections.append(("late", "late " + os.environ["LATE"]))
         return report
@@ -44,7 +44,7 @@ CONFTEST = """
     @pytest.fixture
     def late(pytestconfig):
         def late():
-            pytestconfig.stash[SESSION].secrets.add(os.environ["LATE"], "device code")
+            pytestconfig.stash[STATE].secrets.add(os.environ["LATE"], "device code")
             return os.environ["LATE"]
         return late
 

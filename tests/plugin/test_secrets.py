@@ -153,10 +153,10 @@ def test_errors_of_pytest_itself(evals: Evals, monkeypatch: pytest.MonkeyPatch) 
         "conftest.py",
         """
         import os
-        from pytest_kiro.plugin import SESSION
+        from pytest_kiro.plugin.state import STATE
 
         def pytest_runtest_protocol(item):
-            item.config.stash[SESSION].secrets.add(os.environ["LATE"], "device code")
+            item.config.stash[STATE].secrets.add(os.environ["LATE"], "device code")
             raise ValueError("broken by " + os.environ["LATE"])
         """,
     )
