@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
-from functools import cached_property
 from importlib import metadata
 from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from pytest_kiro.records.gathered import Gathered
+from pytest_kiro.records.plain import cut, cut_field
+
 if TYPE_CHECKING:
-    from pytest_kiro.records.gathered import Gathered, ReportRecord
     from pytest_kiro.records.results import ResultsFile
-    from pytest_kiro.records.tests import PhaseOutcome, PhaseRecord
-    from pytest_kiro.records.turns import TurnRecord
+    from pytest_kiro.records.tests import PhaseOutcome, PhaseRecord, ReportRecord
     from pytest_kiro.secrecy.redaction import Secrets
     from pytest_kiro.settings.table import Settings
 
 #: The attribute of a report that carries its `ReportRecord`, as JSON.
 CARRIED = "kiro"
+#: Characters that are kept of a failure's message.
+_MESSAGE = 16_384
 _INTERNAL_ERROR = 3
 
 
@@ -28,31 +29,9 @@ class TestListener:
     """A plugin object of the controller; without a results file it keeps the records of evals only."""
 
     def __init__(self, *, every_test: bool) -> None:
-        self._every_test = every_test
+        self.gathered, self._every_test = Gathered(), every_test
         self._session: pytest.Session | None = None
         self._interrupted = False
-
-    @cached_property
-    def gathered(self) -> Gathered:
-        """The records so far; made when first used, since its import takes time that plain tests need not pay."""
-        from pytest_kiro.records.gathered import Gathered
-
-        return Gathered()
-
-    @property
-    def turns(self) -> Sequence[TurnRecord]:
-        """The turns so far."""
-        return self.gathered.turns if self._began else ()
-
-    @property
-    def refused(self) -> int:
-        """How many tests the budget stopped."""
-        return self.gathered.refused if self._began else 0
-
-    def add_turns(self, carried: ReportRecord | None) -> None:
-        """Gather turns that no report carried."""
-        if carried and carried.turns:
-            self.gathered.add_turns(carried.turns)
 
     def pytest_collection(self, session: pytest.Session) -> None:
         """Only a run comes here; what lists fixtures or the cache does not."""
@@ -61,8 +40,8 @@ class TestListener:
             self._session = session
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        if report.failed and self._every_test:
-            self.gathered.collection_failed(report.nodeid, _message(report))
+        if report.failed:
+            self.gathered.collection_errors.append((report.nodeid, cut(_message(report), _MESSAGE)[0]))
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         if self._keeps(nodeid):
@@ -109,18 +88,14 @@ class TestListener:
             self._session.exitstatus = _INTERNAL_ERROR
 
     def _keeps(self, nodeid: str) -> bool:
-        return self._every_test or (self._began and nodeid in self.gathered)
-
-    @property
-    def _began(self) -> bool:
-        return "gathered" in vars(self)
+        return self._every_test or nodeid in self.gathered
 
 
 def carried_by(text: str | None) -> ReportRecord | None:
     """Return what a report, or a worker's last word, carries."""
     if text is None:
         return None
-    from pytest_kiro.records.gathered import ReportRecord
+    from pytest_kiro.records.tests import ReportRecord
 
     return ReportRecord.from_json(json.loads(text))
 
@@ -142,7 +117,7 @@ def _phase(report: pytest.TestReport) -> PhaseRecord:
         name=report.when if report.when in ("setup", "call", "teardown") else "crash",
         outcome=cast("PhaseOutcome", outcome),
         duration=float(report.duration),
-        message=_message(report),
+        **cut_field("message", _message(report), _MESSAGE),
     )
 
 

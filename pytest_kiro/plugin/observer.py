@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from pytest_kiro.agent.bench import Conversing
     from pytest_kiro.agent.owner import Owner
-    from pytest_kiro.records.gathered import ReportRecord
+    from pytest_kiro.records.tests import ReportRecord
     from pytest_kiro.records.turns import TurnRecord
     from pytest_kiro.secrecy.redaction import Secrets
     from pytest_kiro.turn.turn import Turn
@@ -43,7 +43,7 @@ class TurnObserver:
 
     def carried(self, nodeid: str = "", error: BaseException | None = None) -> ReportRecord:
         """Return what a test's report, or a worker's last word, carries, and forget the turns in it."""
-        from pytest_kiro.records.gathered import ReportRecord
+        from pytest_kiro.records.tests import ReportRecord
 
         turns = tuple(self._unsent.values())
         self._unsent.clear()

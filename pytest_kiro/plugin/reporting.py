@@ -208,7 +208,7 @@ class Report:
     def pytest_sessionfinish(self) -> None:
         """Have the JUnit file say what the whole run cost: tests have their own turns only, and no wide fixture's."""
         if not self._worker:
-            junit.note_run(self._config.pluginmanager.get_plugins(), self.listener.turns)
+            junit.note_run(self._config.pluginmanager.get_plugins(), self.listener.gathered.turns)
 
     def gather(self) -> None:
         """Put together what this process knows at the end of its session, before the last is cleared away."""
@@ -218,10 +218,12 @@ class Report:
             tell_controller(self._config, CARRIED, json.dumps(self.observer.carried().to_json()))
             return
         self._spent = self._state.budget.spent
-        self.listener.add_turns(self.observer.carried())  # Ctrl-C leaves no report that could have brought them
+        if self.observer.unsent:  # Ctrl-C leaves no report that could have brought them
+            self.listener.gathered.add_turns(self.observer.carried().turns)
         for node in self._nodes:
             output = worker_output(node)
-            self.listener.add_turns(carried_by(output.get(CARRIED)))
+            if carried := carried_by(output.get(CARRIED)):
+                self.listener.gathered.add_turns(carried.turns)
             if word := output.get("kiro_tally"):
                 self._hear(word)
             else:  # it may have had a sandbox of which nobody has told us yet
@@ -251,13 +253,13 @@ class Report:
             self._died += 1
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        tally, turns = sum(self._workers.values(), self._keeper.tally), self.listener.turns
+        tally, turns = sum(self._workers.values(), self._keeper.tally), self.listener.gathered.turns
         if self._said or not (turns or tally.created or tally.leaked or (self._died and self._told)):
             return
         self._said = True
         terminalreporter.write_sep("-", "kiro")
         terminalreporter.write_line(turns_line(turns))
-        refused = self.listener.refused
+        refused = self.listener.gathered.refused
         if line := budget_line(self._settings.budget, self._spent, refused):
             terminalreporter.write_line(line, yellow=refused > 0)
         terminalreporter.write_line(sandboxes_line(tally, certain=self._keeper.certain))

@@ -5,35 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
-from pytest_kiro.records.codec import Record
-from pytest_kiro.records.plain import cut
-from pytest_kiro.records.tests import PhaseRecord, TestRecord
-from pytest_kiro.records.turns import TurnRecord
-
-#: Characters that are kept of a failure's message.
-_MESSAGE = 16_384
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReportRecord(Record):
-    """What a test's report carries to the controller, beside what pytest itself tells.
-
-    `refused` is whether the budget stopped the test.
-    """
-
-    attempt: int = 1
-    infrastructure: bool = False
-    refused: bool = False
-    turns: tuple[TurnRecord, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class CollectionError(Record):
-    """A file whose tests are not known."""
-
-    nodeid: str
-    message: str
+if TYPE_CHECKING:  # importing the records takes time that a run without evals need not pay
+    from pytest_kiro.records.tests import PhaseRecord, ReportRecord, TestRecord
+    from pytest_kiro.records.turns import TurnRecord
 
 
 @dataclass
@@ -48,10 +24,15 @@ class Gathered:
 
     def __init__(self) -> None:
         self.began = datetime.now(UTC)
-        self.collection_errors: list[CollectionError] = []
+        #: By file, why its tests are not known.
+        self.collection_errors: list[tuple[str, str]] = []
+        #: How many tests the budget stopped.
         self.refused = 0
         self._tests: dict[str, _Gathering] = {}
         self._turns: dict[tuple[str, int], TurnRecord] = {}
+
+    def __contains__(self, nodeid: str) -> bool:
+        return nodeid in self._tests
 
     @property
     def turns(self) -> list[TurnRecord]:
@@ -61,6 +42,8 @@ class Gathered:
     @property
     def tests(self) -> tuple[TestRecord, ...]:
         """The tests, in the order in which they began."""
+        from pytest_kiro.records.tests import TestRecord
+
         own: dict[str, list[TurnRecord]] = {}
         for turn in self._turns.values():
             if not turn.owner.wide:
@@ -69,9 +52,6 @@ class Gathered:
             TestRecord.of(nodeid, test.phases, own.get(nodeid, ()), worker=test.worker, finished=test.finished)
             for nodeid, test in self._tests.items()
         )
-
-    def __contains__(self, nodeid: str) -> bool:
-        return nodeid in self._tests
 
     def test_started(self, nodeid: str) -> None:
         """Note that a test, or another attempt at it, was begun."""
@@ -85,15 +65,13 @@ class Gathered:
         """Note what became of one phase of a test; of a crash nothing is carried."""
         test = self._test(nodeid)
         test.worker = worker or test.worker
-        attempt = carried.attempt if carried else max((one.attempt for one in test.phases), default=1)
-        message, left_out = cut(phase.message, _MESSAGE)
-        infrastructure = carried is not None and carried.infrastructure
-        test.phases.append(
-            replace(phase, attempt=attempt, message=message, message_left_out=left_out, infrastructure=infrastructure)
-        )
         if carried:
+            phase = replace(phase, attempt=carried.attempt, infrastructure=carried.infrastructure)
             self.refused += carried.refused
             self.add_turns(carried.turns)
+        else:
+            phase = replace(phase, attempt=max((one.attempt for one in test.phases), default=1))
+        test.phases.append(phase)
 
     def add_turns(self, turns: Iterable[TurnRecord]) -> None:
         """Note turns; a later record of the same turn replaces the earlier one."""
@@ -101,10 +79,6 @@ class Gathered:
             self._turns[turn.key] = turn
             if not turn.owner.wide:
                 self._test(turn.owner.name)  # of a worker that died there may be no other sign of it
-
-    def collection_failed(self, nodeid: str, message: str) -> None:
-        """Note a file whose tests are not known."""
-        self.collection_errors.append(CollectionError(nodeid=nodeid, message=cut(message, _MESSAGE)[0]))
 
     def _test(self, nodeid: str) -> _Gathering:
         return self._tests.setdefault(nodeid, _Gathering())

@@ -25,6 +25,16 @@ def cut(text: str, most: int) -> tuple[str, int]:
     return f"{text[: most - half]}\n[… {left_out} characters left out …]\n{text[len(text) - half :]}", left_out
 
 
+def cut_field(name: str, text: str, most: int) -> dict[str, Any]:
+    """Return the fields of a record that keep a text, cut: the text, and what is left out of it.
+
+    >>> cut_field("prompt", "Hello.", 100)
+    {'prompt': 'Hello.', 'prompt_left_out': 0}
+    """
+    kept, left_out = cut(text, most)
+    return {name: kept, f"{name}_left_out": left_out}
+
+
 def cut_values(values: Mapping[str, Any], most: int) -> tuple[dict[str, Any], int]:
     """Cut the texts in a tool call's input; another value that is too long becomes its JSON, cut.
 

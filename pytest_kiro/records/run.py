@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from pytest_kiro.records.codec import Count, Credits, Format, FromOne, Record, Seconds
-from pytest_kiro.records.gathered import CollectionError, Gathered
+from pytest_kiro.records.gathered import Gathered
 from pytest_kiro.records.plain import clean
 from pytest_kiro.records.tests import FixtureRecord, Outcome, TestRecord, fixtures_of
 from pytest_kiro.records.turns import TurnRecord, credits_of
@@ -32,6 +32,14 @@ class RunEnd:
     workers_died: int
     pytest: str
     pytest_kiro: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class CollectionError(Record):
+    """A file whose tests are not known."""
+
+    nodeid: str
+    message: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +156,9 @@ def _facts(settings: Settings, gathered: Gathered, end: RunEnd, tests: Sequence[
         ended=ended.isoformat(timespec="milliseconds"),
         duration=(ended - gathered.began).total_seconds(),
         complete=whole and not end.interrupted,
-        collection_errors=tuple(gathered.collection_errors),
+        collection_errors=tuple(
+            CollectionError(nodeid=nodeid, message=text) for nodeid, text in gathered.collection_errors
+        ),
         python=".".join(map(str, sys.version_info[:3])),
         platform=sys.platform,
         kiro_cli=tuple(sorted({turn.version for turn in turns})),

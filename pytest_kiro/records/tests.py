@@ -28,6 +28,19 @@ class PhaseRecord(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReportRecord(Record):
+    """What the report of a phase carries to the controller, beside what pytest itself tells.
+
+    `refused` is whether the budget stopped the test.
+    """
+
+    attempt: int = 1
+    infrastructure: bool = False
+    refused: bool = False
+    turns: tuple[TurnRecord, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class TestRecord(Record):
     """What became of a test in all its attempts."""
 

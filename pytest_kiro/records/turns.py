@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pytest_kiro.records.codec import UNWRITTEN, AtLeast, Count, Credits, FromOne, LeftOut, Record
-from pytest_kiro.records.plain import clean, cut, cut_values
+from pytest_kiro.records.plain import clean, cut, cut_field, cut_values
 from pytest_kiro.turn.causes import Status
 from pytest_kiro.turn.transcript import ToolStatus
 
@@ -83,7 +83,7 @@ class ToolCallRecord(Record):
             input_left_out=input_left_out,
             calls=calls,
             calls_left_out=calls_left_out,
-            **_cut("output", call.output, _TOOL),
+            **cut_field("output", call.output, _TOOL),
         )
 
 
@@ -144,7 +144,7 @@ class TurnRecord(Record):
     @classmethod
     def begun(cls, prompt: str, **facts: Any) -> TurnRecord:
         """Return the record of a turn that has begun; `facts` are its other fields."""
-        return cls(**facts, **_cut("prompt", prompt, _TEXT))
+        return cls(**facts, **cut_field("prompt", prompt, _TEXT))
 
     def ended(self, turn: Turn) -> TurnRecord:
         """Return the record with what became of the turn."""
@@ -168,9 +168,9 @@ class TurnRecord(Record):
             truncated=turn.truncated,
             tool_calls=calls,
             tool_calls_left_out=calls_left_out,
-            **_cut("text", turn.text, _TEXT),
-            **_cut("output", turn.output, _TEXT),
-            **_cut("diagnostics", turn.diagnostics, _TEXT),
+            **cut_field("text", turn.text, _TEXT),
+            **cut_field("output", turn.output, _TEXT),
+            **cut_field("diagnostics", turn.diagnostics, _TEXT),
         )
 
     @property
@@ -192,11 +192,6 @@ def credits_of(turns: Sequence[TurnRecord]) -> float | None:
     """
     metered = [turn.credits for turn in turns if turn.credits is not None]
     return round(sum(metered), 6) if metered else None
-
-
-def _cut(name: str, text: str, most: int) -> dict[str, Any]:
-    kept, left_out = cut(text, most)
-    return {name: kept, f"{name}_left_out": left_out}
 
 
 def _calls(calls: Iterable[ToolCall], depth: int = 0) -> tuple[tuple[ToolCallRecord, ...], int]:

@@ -12,9 +12,10 @@ import results_schema
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_kiro.records import gathered, run, turns
+from pytest_kiro.records import run, turns
 from pytest_kiro.records import tests as tests_records
 from pytest_kiro.records.codec import Record
+from pytest_kiro.records.gathered import Gathered
 from pytest_kiro.records.results import SCHEMA
 from pytest_kiro.records.turns import ChangesRecord, OwnerRecord, ToolCallRecord, TurnRecord
 from pytest_kiro.turn.calls import ToolCalls
@@ -23,7 +24,7 @@ from pytest_kiro.turn.transcript import ToolCall
 
 RECORDS = [
     kind
-    for module in (turns, tests_records, gathered, run)
+    for module in (turns, tests_records, run)
     for kind in vars(module).values()
     if isinstance(kind, type) and issubclass(kind, Record) and kind.__module__ == module.__name__
 ]
@@ -115,7 +116,7 @@ PHASE = tests_records.PhaseRecord(name="call", outcome="passed", duration=1.0)
 
 
 def test_a_later_record_of_a_turn_replaces_the_earlier_one() -> None:
-    run_so_far = gathered.Gathered()
+    run_so_far = Gathered()
     begun = TurnRecord(owner=OwnerRecord(name="t.py::test"), serial=1)
     other = TurnRecord(owner=OwnerRecord(name="t.py::test", worker="gw1"), serial=1)
     run_so_far.add_turns([begun, other])
@@ -130,16 +131,15 @@ def test_a_later_record_of_a_turn_replaces_the_earlier_one() -> None:
 
 
 def test_attempts_are_told_apart() -> None:
-    run_so_far, name = gathered.Gathered(), "t.py::test"
-    failed = tests_records.PhaseRecord(name="call", outcome="rerun", duration=1.0, message="m" * 20_000)
-    carried = gathered.ReportRecord(attempt=1, infrastructure=True, refused=True)
+    run_so_far, name = Gathered(), "t.py::test"
+    failed = tests_records.PhaseRecord(name="call", outcome="rerun", duration=1.0)
+    carried = tests_records.ReportRecord(attempt=1, infrastructure=True, refused=True)
     run_so_far.phase(name, failed, carried, "gw0")
-    run_so_far.phase(name, PHASE, gathered.ReportRecord(attempt=2), None)
+    run_so_far.phase(name, PHASE, tests_records.ReportRecord(attempt=2), None)
     run_so_far.test_finished(name)
     (test,) = run_so_far.tests
     assert (test.outcome, test.infrastructure, test.worker, test.attempts) == ("passed", False, "gw0", 2)
     assert [(phase.attempt, phase.infrastructure) for phase in test.phases] == [(1, True), (2, False)]
-    assert test.phases[0].message_left_out == 20_000 - 16_384
     assert (test.duration, run_so_far.refused) == (2.0, 1)
 
 
