@@ -1,4 +1,7 @@
-"""Decides from earlier turns whether the login still works: whoami asks no server, so it cannot tell."""
+"""Decides from earlier turns whether the login still works.
+
+whoami asks no server, so it cannot tell.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,10 @@ __tracebackhide__ = HIDE_FRAMES
 
 
 class Admission:
-    """Remembers what the turns of one `Kiro` have shown of its login; once refused, no further turn is begun."""
+    """Remembers what the turns of one `Kiro` have shown of its login.
+
+    Once the login was refused no further turn is begun.
+    """
 
     def __init__(self, identity: Identity) -> None:
         self._identity = identity
@@ -24,19 +30,22 @@ class Admission:
         self._refused = ""
 
     def check(self) -> None:
-        """Raise `LoginError` when an earlier turn was refused: the next one would be as well."""
+        """Raise `LoginError` when an earlier turn was refused."""
         if self._refused:
             what = f"no turn was begun, since an earlier one was refused: {self._refused}"
             raise LoginError(what, advice=self._advice)
 
     def keep_in_step(self) -> None:
-        """Hand a token that kiro-cli may have renewed on to the sandboxes that share the login."""
+        """Hand on a token that kiro-cli may have renewed."""
         renewal = self._identity.renewal
         if renewal is not None and renewal.due:
             renewal.hand_on()
 
     def heard(self, turn: Turn) -> bool:
-        """Learn from how a turn ended; return whether it was refused, and a newer login was put into the sandbox."""
+        """Learn from how a turn ended.
+
+        Returns whether it was refused and a newer login was put into the sandbox since.
+        """
         if turn.cause is not Cause.AUTH:
             self._proven |= turn.ok
             return False
@@ -49,7 +58,7 @@ class Admission:
         return False
 
     def refusal(self, turn: Turn) -> LoginError | None:
-        """Return the error of a refused turn where the login is a key that no turn has proved."""
+        """Return the error of a turn that an unproven key refused, else None."""
         if turn.cause is not Cause.AUTH or self._proven or self._identity.how != "api key":
             return None
         key = self._identity.env[commands.API_KEY]

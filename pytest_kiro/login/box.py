@@ -1,4 +1,4 @@
-"""Shows a device login's code in a box, at the terminal of the person who approves it."""
+"""Shows the code of a device login in a box."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ _TITLE = "Log Kiro in: open this page and approve it, if the code is the same"
 
 @dataclass(frozen=True)
 class DeviceCode:
-    """What a person needs to approve a login: the page, the code to compare, and the time until which it is waited."""
+    """What a person needs to approve a login.
+
+    `url` is the page, `code` is to be compared there, `until` is when the login is given up.
+    """
 
     url: str
     code: str
@@ -53,7 +56,7 @@ class LoginTerminal:
         return keyboard.size()
 
     def lend(self, pty: Pty, show: Callable[[bytes], bytes], tick: Callable[[], bytes], timeout: float) -> int | None:
-        """Connect it with the program in `pty` until that ends; see `keyboard.lend`."""
+        """Connect it with the program in `pty`, as `keyboard.lend` does."""
         return keyboard.lend(pty, show=show, tick=tick, timeout=timeout)
 
     def show(self, code: DeviceCode) -> bytes:
@@ -75,7 +78,9 @@ class LoginTerminal:
 
 
 def box(code: DeviceCode, columns: int) -> str:
-    """Draw the box; without a frame where the terminal is too narrow, since a URL must stay in one piece.
+    """Draw the box.
+
+    It has no frame where the terminal is too narrow, since a URL must stay in one piece.
 
     >>> box(DeviceCode("https://x", "ABCD", datetime(2026, 1, 1, 14, 32)), 20).splitlines()[1:]
     ['https://x', 'Code: ABCD', 'until 14:32']
@@ -90,7 +95,10 @@ def box(code: DeviceCode, columns: int) -> str:
 
 
 def open_browser(url: str) -> None:
-    """Open a page in the user's browser, apart from this process and its terminal: some browsers would draw on it."""
+    """Open a page in the user's browser.
+
+    Its process is apart from this one and its terminal, since some browsers would draw on that.
+    """
     process = subprocess.Popen(
         [sys.executable, "-m", "webbrowser", url],
         stdin=subprocess.DEVNULL,

@@ -61,7 +61,7 @@ class Credentials:
 
     @property
     def expires(self) -> datetime | None:
-        """When its access token ends, which kiro-cli then renews; None where it does not say."""
+        """When its access token ends; None where it does not say."""
         for key, name, text in _values(self.data):
             with suppress(ValueError):
                 if key.endswith(_TOKEN) and name == "expiresat":
@@ -70,15 +70,18 @@ class Credentials:
         return None
 
     def older_than(self, other: Credentials) -> bool:
-        """Whether the other login's token ends later, as far as both say when."""
+        """Whether the other login's token ends later, where both say when."""
         return self.expires is not None and other.expires is not None and self.expires < other.expires
 
     def same_login(self, other: Credentials | None) -> bool:
-        """Whether both hold the same tokens; a database may differ in much that is no login."""
+        """Whether both have the same tokens; the databases may differ otherwise."""
         return other is not None and set(self.tokens) == set(other.tokens)
 
     def renews(self, kept: Credentials | None) -> bool:
-        """Whether it may replace a kept login: of the same account and CLI, and not one that ends later."""
+        """Whether it may replace a kept login.
+
+        It never replaces another account's, the other CLI's (a real one by the stand-in's), or one that ends later.
+        """
         return kept is None or ((kept.who, kept.scripted) == (self.who, self.scripted) and not self.older_than(kept))
 
     def hide(self, secrets: Secrets) -> None:
@@ -88,7 +91,7 @@ class Credentials:
 
 
 def take(sandbox: Sandbox, *, version: str, scripted: bool, who: str | None = None) -> Credentials | None:
-    """Take the login out of a sandbox; return None when there is none.
+    """Take the login out of a sandbox, None when there is none.
 
     Raises `LoginError` for a database that cannot be read, and what the sandbox raises.
     """
@@ -102,9 +105,9 @@ def take(sandbox: Sandbox, *, version: str, scripted: bool, who: str | None = No
 def read(
     data: bytes, *, version: str, scripted: bool, who: str | None = None, name: str = "kiro-cli's data file"
 ) -> Credentials | None:
-    """Return the login in a database of kiro-cli's, None when it has none; `LoginError` when it cannot be read.
+    """Return the login in a database of kiro-cli's, None without one.
 
-    `name` is what the error calls it.
+    Raises `LoginError` for a database that cannot be read; `name` is what the error calls it.
     """
     if not data:
         return None
@@ -117,9 +120,10 @@ def read(
 
 
 def put(sandbox: Sandbox, credentials: Credentials) -> None:
-    """Put a login into a sandbox, readable by its owner only, in the place of the one that was there.
+    """Put a login into a sandbox, in the place of its own.
 
-    The conversations that are there stay: V1 keeps them in the same file, and they may be resumed.
+    Only its owner can read it. The conversations that are there stay: V1 keeps them in the same file, and they may be
+    resumed.
     """
     data = credentials.data
     with suppress(OSError, Unreadable):  # what cannot be read goes
@@ -212,7 +216,10 @@ def _opened(data: bytes, use: Callable[[sqlite3.Connection], _Result]) -> _Resul
 
 
 def _values(data: bytes) -> Iterator[tuple[str, str, str]]:
-    """Yield the texts in the stored JSON values: the row's key, their name in small letters, themselves."""
+    """Yield the texts in the stored JSON values.
+
+    Each comes as the row's key, its name in small letters, and itself.
+    """
     for key, value in _opened(data, _rows).items():
         with suppress(ValueError, TypeError, RecursionError):
             yield from ((key, name, text) for name, text in _texts("", json.loads(value)))

@@ -1,4 +1,4 @@
-"""Logs kiro-cli in by device: it shows a code, which a person approves in a browser."""
+"""Logs kiro-cli in by device: a person approves its code."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ def log_in(
     held_for: float,
     secrets: Secrets,
 ) -> None:
-    """Log kiro-cli in, with the help of a person at this process's terminal.
+    """Log kiro-cli in by device, at this process's terminal.
 
-    `arguments` are further ones for `kiro-cli login`; `timeout` is the seconds that the person has; `held_for` those of
-    silence after which what looked like the beginning of a code is shown; `secrets` hides the code, so that it is on
-    this terminal only. Returns when kiro-cli's login has ended with 0, which proves nothing yet. Raises `LoginError`,
-    and `KeyboardInterrupt` after Ctrl-C.
+    `arguments` are further ones for `kiro-cli login`; `timeout` is the seconds in which a person must approve it;
+    `held_for` those of silence after which what looked like the beginning of a code is shown; `secrets` hides the code,
+    so that it is on this terminal only. Returns when kiro-cli's login has ended with 0, which proves nothing yet.
+    Raises `LoginError`, and `KeyboardInterrupt` after Ctrl-C.
     """
     check()
     sandbox.keep_alive(timeout)
@@ -81,7 +81,7 @@ def log_in(
 def _run(
     sandbox: Sandbox, argv: tuple[str, ...], terminal: LoginTerminal, screen: _Screen, timeout: float
 ) -> int | None:
-    """Run kiro-cli's login at the terminal; return its exit status, None for a lost link."""
+    """Run kiro-cli's login; return its status, None for a lost link."""
     nonce = uuid4().hex[:16]
     folder = f".local/state/{nonce}"
     workspace = f"{sandbox.home}/{folder}/here"
@@ -99,7 +99,7 @@ def _run(
 
 
 class _Screen:
-    """Shows what kiro-cli prints, but for its code, which the terminal's box shows."""
+    """Shows what kiro-cli prints, with the box in its code's place."""
 
     def __init__(self, terminal: LoginTerminal, secrets: Secrets, until: datetime, held_for: float) -> None:
         self._terminal, self._secrets, self._until, self._held_for = terminal, secrets, until, held_for
@@ -112,7 +112,10 @@ class _Screen:
         return self._secrets(fold(Plain().feed(self._printed.join(b"\n"), final=True)))
 
     def show(self, data: bytes) -> bytes:
-        """Return what is to be shown of printed bytes; those of a code are held until it is complete."""
+        """Return what is to be shown of printed bytes.
+
+        Those of a code are held until it is complete.
+        """
         self._printed.add(data)
         data, self._held = self._held + data, b""
         begin = data.find(_BEGIN)
@@ -145,5 +148,5 @@ class _Screen:
 
 
 def _overlap(data: bytes) -> int:
-    """Return how many bytes at the end may be the beginning of a code."""
+    """Return how many bytes at the end may begin a code."""
     return next((size for size in range(min(len(_BEGIN) - 1, len(data)), 0, -1) if _BEGIN.startswith(data[-size:])), 0)

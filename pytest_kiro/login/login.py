@@ -1,4 +1,4 @@
-"""Logs kiro-cli in: by a login that is there, an API key, the saved login, or by device."""
+"""Logs kiro-cli in by a stored login, a key, or a device."""
 
 from __future__ import annotations
 
@@ -33,10 +33,11 @@ _UNUSED = {True: "is the stand-in's", False: "is not used in CI unless asked for
 
 @dataclass(frozen=True)
 class Identity:
-    """Who is logged in, and how: `who` is what whoami says (an account type, an e-mail), None where it says nothing.
+    """Who is logged in, and how.
 
-    `plan` is the account's, where whoami knows it; `env` what Kiro's own process is given for it, which never shows in
-    a repr; `renewal` keeps a login in step that other sandboxes share.
+    `who` is what whoami says (an account type, an e-mail), None where it says nothing; `plan` is the account's, where
+    whoami knows it; `env` what Kiro's own process is given for it, which never shows in a repr; `renewal` keeps a login
+    in step that other sandboxes share.
 
     >>> Identity("api key", "API key", env={"KIRO_API_KEY": "ksk_1"})
     Identity(how='api key', who='API key', plan=None)
@@ -50,7 +51,10 @@ class Identity:
 
     @property
     def described(self) -> str:
-        """Who is logged in, in words; empty where no login is needed, or none was looked for."""
+        """Who is logged in, in words.
+
+        It is empty where no login is needed, or none was looked for.
+        """
         if self.how in ("scripted", "unknown"):
             return ""
         plan = f", plan {self.plan}" if self.plan else ""
@@ -59,10 +63,10 @@ class Identity:
 
 @dataclass(frozen=True)
 class LoginMeans:
-    """What this process can log in with: the environment's key, the saved login, its terminal.
+    """What this process can log in with.
 
-    `secrets` hides tokens and codes. `peers` is where the workers of a run share a device login, None for a process
-    that is alone.
+    `environ` may have a key, `saved` a login, and a person may sit at `terminal`; `secrets` hides tokens and codes.
+    `peers` is where the workers of a run share a device login, None for a process that is alone.
     """
 
     settings: Settings
@@ -83,7 +87,7 @@ class LoginMeans:
         return self.environ.get("CI", "").lower() not in ("", "0", "false")
 
     def whoami(self, sandbox: Sandbox, cli: Installation, env: Mapping[str, str] | None = None) -> KiroAccount | None:
-        """Return the account that is logged in in a sandbox, None without one."""
+        """Return the account that is logged in, None without one."""
         timeout = min(self.settings.setup_timeout, self.settings.waits.whoami)
         return whoami(sandbox, cli, timeout=timeout, env=env)
 
@@ -107,13 +111,14 @@ def login(sandbox: Sandbox, cli: Installation, how: str, means: LoginMeans, *, s
 
 
 def expect_login(means: LoginMeans, spec: SandboxSpec, *, installed: bool) -> None:
-    """Raise `LoginError` before a sandbox is paid for in which no login would work.
+    """Raise `LoginError` when no login would work in a fresh sandbox.
 
-    `installed` says that the official CLI is what we put into an isolated one.
+    It is called before the sandbox is paid for. `installed` says that the official CLI is what we put into an isolated
+    one.
     """
     settings = means.settings
     if settings.login == "auto":
-        # An image may have somebody's login in it; and what is not installed by us may be the stand-in.
+        # An image may have a login in it; and what is not installed by us may be the stand-in.
         fresh = not (spec.image or spec.snapshot) and settings.snapshot in ("none", "auto")
         if not (fresh and installed and settings.replies != "scenario" and settings.sandbox in BUILT_IN):
             return
@@ -128,7 +133,7 @@ def expect_login(means: LoginMeans, spec: SandboxSpec, *, installed: bool) -> No
 
 
 def _choose(means: LoginMeans) -> str:
-    """Return the way to log in where no login is stored and the user has not chosen one."""
+    """Return the way that `auto` logs in where no login is stored."""
     if means.key:
         return "api-key"
     kept = means.saved.newest()
@@ -195,7 +200,7 @@ def _enter(
     *,
     there: bool = False,
 ) -> Identity:
-    """Put a login into the sandbox, unless it is `there`, and ask whether kiro-cli takes it."""
+    """Put a login into the sandbox, unless it is `there`, and try it."""
     login.hide(means.secrets)
     # In one that another worker has brought it into, turns may be running on it.
     there = there or (sandbox.joined and means.whoami(sandbox, cli) is not None)
@@ -228,7 +233,7 @@ def _by_device(sandbox: Sandbox, cli: Installation, means: LoginMeans) -> Identi
         raise LoginError(what, advice="set KIRO_API_KEY, or run without -n")
 
     def stay() -> None:
-        """Keep this sandbox while another worker asks: to a service it is idle meanwhile."""
+        """Keep this sandbox alive; to a service it is idle meanwhile."""
         with suppress(SandboxError):
             sandbox.keep_alive(means.settings.login_timeout)
             sandbox.exec("true", timeout=timeout)
@@ -238,16 +243,19 @@ def _by_device(sandbox: Sandbox, cli: Installation, means: LoginMeans) -> Identi
 
 
 def _alone(how: How, sandbox: Sandbox, cli: Installation, means: LoginMeans, account: KiroAccount) -> Identity:
-    """Return the identity of a login in this sandbox only; its tokens are hidden, and those that they become."""
+    """Return the identity of a login that is in this sandbox only.
+
+    Its tokens are hidden, and those that they become.
+    """
     renewal = None
-    with suppress(LoginError, SandboxError, OSError):  # where it cannot be read nobody else can read it out either
+    with suppress(LoginError, SandboxError, OSError):  # what cannot be read here cannot be read out by others either
         if login := credentials.take(sandbox, version=cli.version, scripted=cli.scripted):
             renewal = Renewal(sandbox, LoginStore(login), login, means.secrets)
     return Identity(how, account.who, account.plan, renewal=renewal)
 
 
 def _ask(sandbox: Sandbox, cli: Installation, means: LoginMeans) -> KiroAccount:
-    """Have a person log in, and return the account that whoami then names."""
+    """Log in by device, and return the account that whoami names."""
     settings = means.settings
     device.log_in(
         sandbox,

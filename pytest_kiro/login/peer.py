@@ -1,7 +1,8 @@
-"""The login that the processes of a run share: one asks, and serves the others from its memory.
+"""Shares one login between the processes of a run.
 
-No file holds it. The process that asks holds a lock, which the kernel frees however it dies, so that the next one then
-asks anew. It serves the login over a Unix socket in a private directory; the run's folder has the socket's path.
+One asks, and serves the others from its memory; no file holds it. The process that asks holds a lock, which the kernel
+frees however it dies, so that the next one then asks anew. It serves the login over a Unix socket in a private
+directory; the run's folder has the socket's path.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _EMPTY = {"socket": "", "failed": "", "advice": ""}
 
 
 class PeerLogin(LoginStore):
-    """Stores the login of a run in the memory of one of its processes.
+    """Stores the login of a run in one of its processes.
 
     `folder` is private to the run. `offer` and `newest` work once `obtain` has returned in some process of it.
     """
@@ -65,7 +66,7 @@ class PeerLogin(LoginStore):
             waiting()
 
     def newest(self) -> Credentials | None:
-        """Return the newest login that a process of this run knows; None when none serves it any more."""
+        """Return the newest login, None when no process serves it."""
         return self._call(None) if self._server is None else self._server.store.newest()
 
     def offer(self, login: Credentials) -> None:
@@ -168,11 +169,11 @@ class _Server:
         while not self._over.is_set():
             with suppress(OSError):
                 link, _ = self._listener.accept()
-                # In a thread: one that connects and says nothing holds nobody up.
+                # In a thread, so that a caller which says nothing holds no other up.
                 threading.Thread(target=self._answer, args=(link,), daemon=True).start()
 
     def _answer(self, link: socket.socket) -> None:
-        with link, suppress(Exception):  # of a caller that ends, or talks nonsense, nobody wants to hear
+        with link, suppress(Exception):  # a caller that ends, or talks nonsense, is no error of this process
             link.settimeout(self._timeout)
             if offered := _receive(link):
                 self.store.offer(offered)

@@ -1,4 +1,7 @@
-"""Stores the saved login of this user: a file in the data directory that only its owner can read."""
+"""Stores the saved login of this user in a file.
+
+It is in the data directory, and only its owner can read it.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,9 @@ _FORMAT = 1
 
 
 class SavedLogin(LoginStore):
-    """Stores a login between runs, in a file; `path` is that file, by default in the user's data directory.
+    """Stores a login in a file, between runs.
+
+    `path` is the file, by default in the user's data directory.
 
     >>> SavedLogin(Path("/nowhere/login.json")).newest() is None
     True
@@ -45,7 +50,10 @@ class SavedLogin(LoginStore):
         return platformdirs.user_data_path("pytest-kiro") / "login.json"
 
     def newest(self) -> Credentials | None:
-        """Return the saved login, None when there is none; `LoginError` when it cannot be used."""
+        """Return the saved login, None when there is none.
+
+        Raises `LoginError` when it cannot be used.
+        """
         try:
             status, text = self.path.stat(), self.path.read_text("utf-8")
         except FileNotFoundError:
@@ -74,7 +82,7 @@ class SavedLogin(LoginStore):
         return login
 
     def offer(self, login: Credentials) -> None:
-        """Store a renewed login; never in the place of another account's, or of one that ends later.
+        """Store a renewed login, by the rule of `Credentials.renews`.
 
         A login that was removed since this process has read it stays removed.
         """
@@ -133,7 +141,7 @@ class SavedLogin(LoginStore):
 
     @property
     def _part(self) -> Path:
-        """The file that is being written; that of a writer which was killed stays."""
+        """The file that is being written; a killed writer leaves it."""
         return self.path.with_suffix(".part")
 
     def _unusable(self, why: str) -> LoginError:

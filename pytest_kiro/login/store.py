@@ -36,11 +36,14 @@ class LoginStore:
         self._login, self._lock = login, threading.Lock()
 
     def newest(self) -> Credentials | None:
-        """Return the stored login, None when there is none; `LoginError` when it cannot be used."""
+        """Return the stored login, None when there is none.
+
+        Raises `LoginError` when it cannot be used.
+        """
         return self._login
 
     def offer(self, login: Credentials) -> None:
-        """Store a renewed login; never in the place of another account's, or of one that ends later."""
+        """Store a renewed login, by the rule of `Credentials.renews`."""
         with self._lock:
             if login.renews(self._login):
                 self._login = login
@@ -64,7 +67,10 @@ class Renewal:
         return expires is not None and datetime.now(UTC) + _EARLY > expires
 
     def hand_on(self) -> None:
-        """Store the sandbox's login if it was renewed; one that cannot be read counts as not renewed."""
+        """Store the sandbox's login if it was renewed.
+
+        One that cannot be read counts as not renewed.
+        """
         with suppress(LoginError, SandboxError, OSError):
             taken = self._take()
             if taken is not None and not taken.same_login(self._held):
@@ -72,7 +78,10 @@ class Renewal:
                 self._offer(taken)
 
     def copy_in(self) -> bool:
-        """Put the stored login into the sandbox, once; return whether it is another than the refused one."""
+        """Put the stored login into the sandbox, once.
+
+        Returns whether it is another one than was refused there.
+        """
         if self._copied:
             return False
         try:

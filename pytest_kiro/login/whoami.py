@@ -1,4 +1,7 @@
-"""Asks kiro-cli's whoami who is logged in; its JSON is read, and its exit code is not trusted."""
+"""Asks kiro-cli's whoami which account is logged in.
+
+Only its JSON counts: some builds exit with 0 while logged out, others with 1.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,10 @@ REMEDIES = (
 
 @dataclass(frozen=True)
 class KiroAccount:
-    """The account that whoami names: an e-mail address or a kind of account, and its plan where whoami knows it."""
+    """The account that whoami names.
+
+    `who` is an e-mail address or a kind of account; `plan` is None where whoami does not know it.
+    """
 
     who: str | None
     plan: str | None
@@ -47,9 +53,9 @@ def whoami(
 ) -> KiroAccount | None:
     """Return the account that is logged in, None without one.
 
-    Some builds exit with 0 while logged out, others with 1, so only the JSON counts; its first line, since text may
-    follow. A CLI that shows the code of a device login says thereby that nobody is logged in, and is ended, not waited
-    for; one that does not answer within `timeout` seconds is a `LoginError`.
+    Its first line of JSON counts, since text may follow. A CLI that shows the code of a device login says thereby that
+    no account is logged in, and is ended, not waited for; one that does not answer within `timeout` seconds is a
+    `LoginError`.
     """
     command = shlex.join([cli.path, *commands.whoami()])
     try:

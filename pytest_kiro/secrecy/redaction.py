@@ -45,7 +45,7 @@ class Secrets:
 
     @classmethod
     def of(cls, environ: Mapping[str, str]) -> Secrets:
-        """Return those that stand in the environment under a name that is known for it.
+        """Return the secrets of an environment, by their variables' names.
 
         >>> Secrets.of({"DAYTONA_API_KEY": "dtn_0123", "PATH": "/usr/bin"})("dtn_0123 /usr/bin")
         '[DAYTONA_API_KEY] /usr/bin'
@@ -86,9 +86,10 @@ class Secrets:
         return _without(data, self._known.data)
 
     def within(self, value: Any, depth: int = 0) -> Any:
-        """Take the secrets out of a value: in lists, tuples, sets, mappings and dataclasses, their keys as well.
+        """Take the secrets out of a value and its parts.
 
-        One without secrets comes back itself; what is nested deeper than anybody reads becomes its `repr`.
+        The parts of lists, tuples, sets, mappings (keys as well) and dataclasses are looked through. A value without
+        secrets comes back itself; what is nested deeper than anybody reads becomes its `repr`.
         """
         if not self._known.texts:
             return value
@@ -105,7 +106,9 @@ class Secrets:
         return value if all(map(operator.is_, fresh, parts)) else _rebuilt(value, fresh)
 
     def torn(self, text: str) -> str:
-        """Take the secrets out of a text that others have cut, and what is left of one beside a cut.
+        """Take the secrets out of a text that others have cut.
+
+        What is left of one beside a cut goes too.
 
         >>> secrets = Secrets()
         >>> secrets.add("ksk_0123456789", "key")
@@ -127,7 +130,7 @@ class Secrets:
 
 
 class Stream:
-    """Takes secrets out of bytes that come in chunks, wherever they are cut.
+    """Takes secrets out of chunks of bytes, wherever they are cut.
 
     >>> secrets = Secrets()
     >>> secrets.add("ksk_0123456789", "key")
@@ -140,30 +143,34 @@ class Stream:
         self._known = known
         self._held = b""
         #: How much of what is held a word stands for already, and how much has been given out at least.
-        self._covered = self._given = 0
+        self._covered = self._done = 0
 
     @property
     def waits(self) -> bool:
         """Whether something is held back that may be let go."""
-        return self._given < len(self._held) < SHORTEST
+        return self._done < len(self._held) < SHORTEST
 
     def feed(self, data: bytes, *, final: bool = False) -> bytes:
-        """Return what is certain by now; held back is only an end that may be the beginning of a secret."""
+        """Return what is certain by now.
+
+        Held back is only an end that may be the beginning of a secret.
+        """
         known = self._known()
         data = self._held + data if self._held else data
         until = len(data) if final else len(data) - known.unfinished(data)
-        shown, covered, given = _replaced(data, _spans(data, known.data), until, self._covered, self._given)
-        self._held, self._covered, self._given = data[until:], max(0, covered - until), max(0, given - until)
+        shown, covered, done = _replaced(data, _spans(data, known.data), until, self._covered, self._done)
+        self._held, self._covered, self._done = data[until:], max(0, covered - until), max(0, done - until)
         return shown
 
     def release(self) -> bytes:
-        """Return what is held back, since nothing came for a while; should a secret go on there, its rest is hidden.
+        """Return what is held back, since nothing came for a while.
 
-        Of a beginning that is longer nothing is let go: it would be most of a secret.
+        Should a secret go on there, its rest is hidden. Of a beginning that is longer nothing is let go: it would be
+        most of a secret.
         """
         if not self.waits:
             return b""
-        shown, self._given = self._held[self._given :], len(self._held)
+        shown, self._done = self._held[self._done :], len(self._held)
         return shown
 
     def text(self, text: str, *, final: bool = False) -> str:
@@ -180,7 +187,7 @@ class _Known:
         self._beginnings = {form[:size] for form in self.data for size in range(1, SHORTEST)}
 
     def unfinished(self, data: bytes) -> int:
-        """Return the size of the longest end of `data` that one of the forms may begin with."""
+        """Return the size of the longest end that may begin a secret."""
         short = next(
             (size for size in range(min(len(data), SHORTEST - 1), 0, -1) if data[-size:] in self._beginnings), 0
         )
@@ -188,7 +195,10 @@ class _Known:
 
 
 def _overlap(text: AnyStr, form: AnyStr, shortest: int) -> int:
-    """Return the size of the longest end of a text, of at least so many characters, that a form begins with."""
+    """Return the size of the longest end that a form begins with.
+
+    It is 0 where that is shorter than `shortest`.
+    """
     start, beginning = max(0, len(text) - len(form) + 1), form[:shortest]
     while (start := text.find(beginning, start)) >= 0:
         if form.startswith(text[start:]):
@@ -201,9 +211,10 @@ def _overlap(text: AnyStr, form: AnyStr, shortest: int) -> int:
 
 
 def _spans(text: AnyStr, words: Mapping[AnyStr, AnyStr]) -> list[tuple[int, int, int, AnyStr]]:
-    """Return where forms stand, in order: start, minus size, end of all that overlap, word.
+    """Return where forms stand, in order.
 
-    Of two with one start the longer comes first. Most texts have none, and `find` is the quickest way to see that.
+    Each span is a start, minus a size (so that of two the longer comes first), the end of all that overlap, and the
+    word. Most texts have none, and `find` is the quickest way to see that.
     """
     spans = []
     for form, word in words.items():
@@ -219,24 +230,24 @@ def _spans(text: AnyStr, words: Mapping[AnyStr, AnyStr]) -> list[tuple[int, int,
 
 
 def _replaced(
-    text: AnyStr, spans: Iterable[tuple[int, int, int, AnyStr]], until: int, covered: int = 0, given: int = 0
+    text: AnyStr, spans: Iterable[tuple[int, int, int, AnyStr]], until: int, covered: int = 0, done: int = 0
 ) -> tuple[AnyStr, int, int]:
-    """Return `text` up to `until`, with a word for each row of spans that overlap.
+    """Return a text with words in the place of spans.
 
-    Up to `covered` a word stands for it already, up to `given` it has been given out; both are returned as they are
-    afterwards.
+    It goes up to `until`, and has one word for each row of spans that overlap. Up to `covered` a word stands for it
+    already, up to `done` it has been given out; both are returned as they are afterwards.
     """
     parts: list[AnyStr] = []
     for start, _, end, word in spans:
         if start >= until:
             break
-        if start > given:
-            parts.append(text[given:start])
+        if start > done:
+            parts.append(text[done:start])
         if start >= covered:
             parts.append(word)
-        covered, given = max(covered, end), max(given, end)
-    parts.append(text[given:until])
-    return text[:0].join(parts), covered, max(given, until)
+        covered, done = max(covered, end), max(done, end)
+    parts.append(text[done:until])
+    return text[:0].join(parts), covered, max(done, until)
 
 
 def _without(text: AnyStr, words: Mapping[AnyStr, AnyStr]) -> AnyStr:
@@ -248,7 +259,7 @@ def _without(text: AnyStr, words: Mapping[AnyStr, AnyStr]) -> AnyStr:
 
 
 def _parts(value: Any) -> list[Any] | None:
-    """Return the parts of a value that may have texts in them, None of one that has no parts."""
+    """Return the parts of a value, None of one that has none."""
     if isinstance(value, Mapping):
         return [part for item in value.items() for part in item]
     if isinstance(value, list | tuple | set | frozenset):

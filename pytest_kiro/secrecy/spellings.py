@@ -1,4 +1,4 @@
-"""Spells a secret as those may write it who pass it on.
+"""Spells a secret as programs may write it.
 
 It is escaped for `repr`, JSON, a URL, HTML or a shell, or in Base64. Of one with several lines each long line is a
 secret too, since reports indent lines and terminals end them differently.
@@ -49,7 +49,10 @@ def forms(value: str) -> set[str]:
 
 
 def _base64(data: bytes) -> set[str]:
-    """Return what is surely in the Base64 of any text with it: three cases, as three bytes become four characters."""
+    """Return what is surely in the Base64 of any text with it.
+
+    There are three cases, as three bytes become four characters.
+    """
     pieces = set()
     for shift, begin in enumerate((0, 2, 3)):
         end = (shift + len(data)) * 8 // 6
@@ -59,7 +62,7 @@ def _base64(data: bytes) -> set[str]:
 
 
 def as_bytes(text: str) -> bytes:
-    """Return what a text is in a process and in a file, whatever is in it."""
+    """Return a text's bytes, as in a process and in a file."""
     try:
         return text.encode("utf-8", "surrogateescape")  # of an environment, the very bytes
     except UnicodeEncodeError:
@@ -67,7 +70,7 @@ def as_bytes(text: str) -> bytes:
 
 
 def as_text(data: bytes) -> str:
-    """Return the text that bytes are, with its lone surrogates if it had any."""
+    """Return the text of bytes, with its lone surrogates if any."""
     try:
         return data.decode("utf-8", "surrogatepass")
     except UnicodeDecodeError:
