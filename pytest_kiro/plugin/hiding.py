@@ -1,4 +1,4 @@
-"""Keeps secrets out of what a run of pytest leaves on screen and on disk.
+"""Keeps secrets out of what pytest leaves on screen and on disk.
 
 Reports are cleaned when they are made (on the xdist worker, before anything is sent) and once more when they are
 logged, since others add to them: messages, tracebacks with locals, captured output, reasons, properties. The terminal's
@@ -23,9 +23,14 @@ from pytest_kiro.plugin.hidden_values import HidingFormatter, hidden, hide_in_re
 from pytest_kiro.plugin.xdist import tell_controller
 from pytest_kiro.secrecy.redaction import SHORTEST, Secrets
 
+_Report = pytest.TestReport | pytest.CollectReport
+
 
 class Hiding:
-    """Registered as the last, so that its `tryfirst` hooks come before everybody's."""
+    """Takes secrets out of what pytest writes.
+
+    It is registered as the last plugin, so that its `tryfirst` hooks come before all others.
+    """
 
     def __init__(self, config: pytest.Config, secrets: Secrets) -> None:
         self._config, self._secrets = config, secrets
@@ -61,26 +66,18 @@ class Hiding:
     # -- reports
 
     @pytest.hookimpl(wrapper=True, trylast=True)  # before a conftest's own wrapper has a look
-    def pytest_runtest_makereport(self) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    def pytest_runtest_makereport(self) -> Generator[None, _Report, _Report]:
         report = yield
         hide_in_report(report, self._secrets)
         return report
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> Generator[None, None, None]:
+    def pytest_runtest_logreport(self, report: _Report) -> Generator[None, None, None]:
         hide_in_report(report, self._secrets)
         return (yield)
 
-    @pytest.hookimpl(wrapper=True, trylast=True)
-    def pytest_make_collect_report(self) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-        report = yield
-        hide_in_report(report, self._secrets)
-        return report
-
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_collectreport(self, report: pytest.CollectReport) -> Generator[None, None, None]:
-        hide_in_report(report, self._secrets)
-        return (yield)
+    #: pluggy finds hooks by the names of attributes: what holds for tests holds for collectors.
+    pytest_make_collect_report, pytest_collectreport = pytest_runtest_makereport, pytest_runtest_logreport
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_warning_recorded(self, warning_message: Any) -> None:
