@@ -92,7 +92,7 @@ class PtyClosed(SandboxError):
 
 
 class InstallError(SetupError):
-    """kiro-cli could not be put into the sandbox, or did not prove itself by its version."""
+    """kiro-cli could not be installed, or did not prove itself by its version."""
 
 
 class LoginError(SetupError):
@@ -100,7 +100,7 @@ class LoginError(SetupError):
 
 
 class BudgetExceeded(SetupError):
-    """The run has spent what it may, so a turn was not begun; `.spent` and `.cap` are in credits."""
+    """The run has spent what it may; a turn was not begun; `.spent` and `.cap` are in credits."""
 
     #: The word of `Cause.BUDGET`, and that the world is at fault: as of a turn.
     cause, infrastructure = "budget", True
@@ -115,7 +115,7 @@ class LaunchError(KiroError):
 
 
 class NotPrinted(KiroError):
-    """Kiro did not print, in time or at all, what `LiveTurn.expect` waited for."""
+    """Kiro did not print what `LiveTurn.expect` waited for."""
 
 
 class ConversationError(KiroError):

@@ -20,7 +20,6 @@ from pytest_kiro.turn.causes import Cause, Ending
 from pytest_kiro.turn.transcript import Transcript
 
 __tracebackhide__ = HIDE_FRAMES
-_COLLECT_TIMEOUT = 60.0
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ class Watched:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Judgement:
     """What is known of a turn: Kiro's own records (None: nothing), how it ended, its exit status."""
 
     transcript: Transcript | None
@@ -64,8 +63,8 @@ class Verdict:
     exit_code: int | None
 
 
-def collect(sandbox: Sandbox, pty: Attached, launch: Launch, secrets: Secrets) -> Aftermath:
-    """Return what the launch script wrote down; when Kiro was killed first, have it written now."""
+def collect(sandbox: Sandbox, pty: Attached, launch: Launch, secrets: Secrets, timeout: float) -> Aftermath:
+    """Return what the launch script wrote down; when Kiro was killed first, have it written now within `timeout`."""
     name = f"{sandbox.home}/{launch.folder}/record"
     if pty.launch_record is not None:
         return _aftermath(pty.launch_record, secrets)
@@ -75,7 +74,7 @@ def collect(sandbox: Sandbox, pty: Attached, launch: Launch, secrets: Secrets) -
         try:
             data = sandbox.read_file(name)
         except FileNotFoundError:
-            sandbox.exec(f'sh "$HOME"/{launch.folder}/launch collect', timeout=_COLLECT_TIMEOUT)
+            sandbox.exec(f'sh "$HOME"/{launch.folder}/launch collect', timeout=timeout)
             data = sandbox.read_file(name)
         return _aftermath(read_launch_record(data, launch.nonce), secrets)
     except (SandboxError, OSError, ValueError) as error:
@@ -94,7 +93,7 @@ def clear(sandbox: Sandbox, launch: Launch) -> None:
         sandbox.remove(launch.folder)
 
 
-def judged(watched: Watched, aftermath: Aftermath, launch: Launch, resume: Resume, *, engine: str) -> Verdict:
+def judged(watched: Watched, aftermath: Aftermath, launch: Launch, resume: Resume, *, engine: str) -> Judgement:
     """Put together what the sandbox kept and what was seen."""
     stores = aftermath.record.stores if aftermath.record else {}
     read = partial(sessions.read, stores, engine=engine, cwd=launch.workspace, prompt=watched.prompt)
@@ -115,17 +114,17 @@ def judged(watched: Watched, aftermath: Aftermath, launch: Launch, resume: Resum
     ending = contradict(
         ending, transcript, agent=watched.agent, resumed=resume.session_id if strayed else None, output=said
     )
-    return Verdict(transcript, ending, exit_code)
+    return Judgement(transcript, ending, exit_code)
 
 
-def stopped_late(verdict: Verdict, limits: Iterable[Limit]) -> Verdict:
+def stopped_late(judgement: Judgement, limits: Iterable[Limit]) -> Judgement:
     """Return what is known of a turn; a completed one is stopped when its record tells what was to stop it."""
-    calls = verdict.transcript.tool_calls if verdict.transcript else ()
-    for limit in limits if verdict.ending.status == "completed" else ():
+    calls = judgement.transcript.tool_calls if judgement.transcript else ()
+    for limit in limits if judgement.ending.status == "completed" else ():
         if limit.recorded is not None and limit.recorded(calls):
             detail = f"{limit.name} holds for what its record tells; it was not announced in time to stop it"
-            return replace(verdict, ending=Ending("stopped", Cause.STOPPED, detail=detail))
-    return verdict
+            return replace(judgement, ending=Ending("stopped", Cause.STOPPED, detail=detail))
+    return judgement
 
 
 def _settled(

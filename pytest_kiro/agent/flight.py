@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from secrets import token_hex
 
-from pytest_kiro.agent.aftermath import Aftermath, Resume, Verdict, Watched, clear, collect, judged, stopped_late
+from pytest_kiro.agent.aftermath import Aftermath, Judgement, Resume, Watched, clear, collect, judged, stopped_late
 from pytest_kiro.agent.bench import Bench, Conversing
 from pytest_kiro.agent.options import RunOptions
 from pytest_kiro.agent.printed import Printed
@@ -108,16 +108,17 @@ class Flight:
         bench, request = self._bench, self.request
         self._conversation.workspace.made |= self._pty.started
         with self._undo:
-            aftermath = collect(bench.sandbox, self._pty, self._launch, bench.secrets)
+            waits = bench.settings.waits
+            aftermath = collect(bench.sandbox, self._pty, self._launch, bench.secrets, waits.collect)
             self._brought = self._pty.launch_record is not None
             bench.admission.keep_in_step()
-            verdict = judged(self._watched(), aftermath, self._launch, request.resume, engine=bench.engine.name)
-            verdict = stopped_late(bench.secrets.within(verdict), request.limits)
-            turn = self._turn(aftermath, verdict)
+            judgement = judged(self._watched(), aftermath, self._launch, request.resume, engine=bench.engine.name)
+            judgement = stopped_late(bench.secrets.within(judgement), request.limits)
+            turn = self._turn(aftermath, judgement)
             self._spend(turn)
         return Landed(
             turn,
-            resume=_resume(turn, verdict.transcript, request.resume),
+            resume=_resume(turn, judgement.transcript, request.resume),
             untouched=turn.known_changes == Changes() and not turn.tool_calls and not self.printed.announced,
             renewed=bench.admission.heard(turn),
         )
@@ -139,10 +140,10 @@ class Flight:
             lost=bool(self._pty.warnings),
         )
 
-    def _turn(self, aftermath: Aftermath, verdict: Verdict) -> Turn:
+    def _turn(self, aftermath: Aftermath, judgement: Judgement) -> Turn:
         bench, request, pty = self._bench, self.request, self._pty
-        workspace, record, ending = self._conversation.workspace, aftermath.record, verdict.ending
-        transcript = verdict.transcript or Transcript("")
+        workspace, record, ending = self._conversation.workspace, aftermath.record, judgement.ending
+        transcript = judgement.transcript or Transcript("")
         changes = workspace.ledger.record(record.before, record.after) if record else None
         if not pty.started and ending.status != "lost":
             changes = Changes()  # it never began; of what is lost nothing is known
@@ -153,7 +154,7 @@ class Flight:
             raw=self.printed.data,
             truncated=self.printed.truncated or pty.cut,
             diagnostics=aftermath.diagnostics,
-            exit_code=verdict.exit_code,
+            exit_code=judgement.exit_code,
             status=ending.status,
             cause=ending.cause,
             detail=ending.detail,

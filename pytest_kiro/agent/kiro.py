@@ -103,7 +103,7 @@ class Kiro:
 
     @property
     def scripted(self) -> bool:
-        """Whether scenarios answer, by the stand-in or the real kiro-cli, and no model does."""
+        """Whether scenarios answer, and no model does; the real kiro-cli may speak them."""
         return self.bench.scripted
 
     @property
@@ -176,7 +176,7 @@ class Kiro:
         size: tuple[int, int] | None = None,
         env: Mapping[str, str] | None = None,
     ) -> Terminal:
-        """Start kiro-cli in a terminal, to type into it and read its screen.
+        """Start kiro-cli in a terminal, to type and to read.
 
         Without arguments it is plain `kiro-cli`. It works in the workspace of the running test or fixture;
         `--agent-engine` is added to a `chat` that names no engine, and nothing else: `mark.kiro` and the options say

@@ -168,15 +168,15 @@ class LiveTurn:
         """
         wanted = compiled(pattern, f"live.expect({pattern!r}):")
         until = math.inf if timeout is None else time.monotonic() + timeout
-        while (found := wanted.search(text := "".join(self._unexpected))) is None:
+        while (match := wanted.search(text := "".join(self._unexpected))) is None:
             news = self._pump(until)
             if news is None or (not news and time.monotonic() >= until):
                 when = "before its turn ended" if news is None else f"within {timeout:g} s"
                 what = f"{self.name}: Kiro did not print {wanted.pattern!r} {when}"
                 raise NotPrinted(what, output=self.output, advice="look at what it printed instead")
-        self._unexpected = deque([text[found.end() :]])
+        self._unexpected = deque([text[match.end() :]])
         self._size = len(self._unexpected[0])
-        return found
+        return match
 
     def finish(self) -> Turn:
         """Wait for the end and return the turn; a failed one raises when it is checked."""
@@ -225,7 +225,7 @@ class LiveTurn:
         raise error(f"{self.name}: {turn.summary}: {turn.detail}", turn, output=printed, advice=advice)
 
     def _pump(self, until: float = math.inf) -> str | None:
-        """Return the next text, "" for none until then, None at the end."""
+        """Return the next text; "" for none until then, None at the end."""
         if self._running.over:
             return None
         try:

@@ -51,19 +51,19 @@ class RunOptions:
         if not isinstance(over, Mapping):
             raise SettingsError(f"{where} is {over!r}", advice="wanted: a dict")
         known = [f.name for f in fields(self)]
-        given = {name: value for name, value in over.items() if value is not None}
-        for name, value in given.items():
+        values = {name: value for name, value in over.items() if value is not None}
+        for name, value in values.items():
             if name not in known:
                 hint = did_you_mean(name, known)
                 raise SettingsError(f"{where} has no keyword {name!r}{hint}", advice=f"known: {', '.join(known)}")
             try:
-                given[name] = _CHECKS[name](value)
+                values[name] = _CHECKS[name](value)
             except (TypeError, ValueError) as error:
                 shown = name if name == "env" else f"{name}={value!r}"  # which may have a secret in it
                 raise SettingsError(f"{where}: {shown} is not right", advice=f"wanted: {error}") from None
-        if "env" in given:
-            given["env"] = {**self.env, **given["env"]}
-        return replace(self, **given)
+        if "env" in values:
+            values["env"] = {**self.env, **values["env"]}
+        return replace(self, **values)
 
 
 def _timeout(value: Any) -> float:

@@ -1,4 +1,4 @@
-"""What a turn has printed so far, as bytes, text and events, without any secret."""
+"""What a turn has printed so far: bytes, text, events, without secrets."""
 
 from __future__ import annotations
 

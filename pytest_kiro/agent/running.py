@@ -1,4 +1,4 @@
-"""Reads a program in its terminal, and ends it when patience is over."""
+"""Reads a program in its terminal; ends it when patience is over."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pytest_kiro.turn.transcript import ToolCall
 
 
 class Limit(Protocol):
-    """A condition that may stop a turn, without what looks at its text."""
+    """What may stop a turn, without looking at its text."""
 
     @property
     def name(self) -> str: ...
@@ -69,12 +69,12 @@ class Running:
         return time.monotonic() - self._last_byte
 
     def read(self, until: float) -> bytes | None:
-        """Return the next bytes, None for none until then, b"" at the end."""
+        """Return the next bytes; None for none until then, b"" at the end."""
         while True:
-            left = self._left()
-            if left > 0:
+            remaining = self._remaining()
+            if remaining > 0:
                 try:
-                    return self._heard(self._pty.read(min(left, max(0.0, until - time.monotonic()))))
+                    return self._heard(self._pty.read(min(remaining, max(0.0, until - time.monotonic()))))
                 except TimeoutError:
                     if time.monotonic() >= until:
                         return None
@@ -90,7 +90,7 @@ class Running:
                 return b""
 
     def end(self) -> None:
-        """Wait for the exit status, after the last byte, and close the terminal."""
+        """Wait for the exit status and close the terminal; after the last byte."""
         self.exit_code = self._wait()
         self.over = True
         try:
@@ -131,7 +131,7 @@ class Running:
                 self.first_output_after = self._last_byte - self._started
         return data
 
-    def _left(self) -> float:
+    def _remaining(self) -> float:
         """Return for how many seconds nothing has to be decided."""
         now, patience = time.monotonic(), self._patience
         if self._grace is not None:
@@ -188,7 +188,7 @@ class Running:
         """Return the exit status; a program that closed its terminal and still runs is given its time."""
         while True:
             try:
-                return self._pty.wait(max(0.0, self._left()))
+                return self._pty.wait(max(0.0, self._remaining()))
             except TimeoutError:
                 if not self._goes_on():
                     return None

@@ -31,7 +31,7 @@ def open_terminal(
     size: tuple[int, int] | None,
     env: Mapping[str, str] | None,
 ) -> Terminal:
-    """Start kiro-cli in the workspace of `conversation`, which closes the terminal at its end."""
+    """Start kiro-cli in the workspace of `conversation`; its end closes the terminal."""
     bench = conversation.bench
     _check_arguments(bench, argv)
     _check_timeout(timeout)
@@ -81,7 +81,7 @@ def open_terminal(
 
 
 def _reply(conversation: Conversation) -> tuple[scenario.Reply | None, str]:
-    """Return what a scripted chat answers, or a note that no scenario is there."""
+    """Return what a scripted chat answers, or a note that nothing does."""
     owner, settings = conversation.owner, conversation.bench.settings
     if owner.answer is not None:
         return owner.answer, ""
@@ -100,8 +100,8 @@ def _check_arguments(bench: Bench, argv: Sequence[Any]) -> None:
         where = f"argument {number} of kiro.terminal"
         if not isinstance(argument, str):
             raise TypeError(f"{where} is of the type {type(argument).__name__}; wanted: a str for each word")
-        if found := re.search("[\0\ud800-\udfff]", argument):
-            raise ValueError(f"{where} has {found[0]!r} at position {found.start()}, which no program can be given")
+        if odd := re.search("[\0\ud800-\udfff]", argument):
+            raise ValueError(f"{where} has {odd[0]!r} at position {odd.start()}, which no program can be given")
         if bench.secrets(argument) != argument or any(value in argument for value in known):
             raise ValueError(f"{where} has a secret in it, which every process in the sandbox could read; use env=")
 

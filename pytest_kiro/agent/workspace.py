@@ -125,10 +125,10 @@ class Workspace:
         before: dict[str, bytes | None] = {**self._seeded, **dict.fromkeys(changes.added)}
         paths = {f"{self.path}/{path}": path for path in changes.added | changes.modified}
         try:
-            found = self.sandbox.read_files(paths)
+            contents = self.sandbox.read_files(paths)
         except OSError:  # one of them is no file, or is gone by now
-            found = {whole: data for whole in paths if (data := self._read_if_file(whole)) is not None}
-        return diff.unified(changes.paths, before, {paths[whole]: data for whole, data in found.items()})
+            contents = {whole: data for whole in paths if (data := self._read_if_file(whole)) is not None}
+        return diff.unified(changes.paths, before, {paths[whole]: data for whole, data in contents.items()})
 
     def contents(self) -> dict[str, bytes]:
         """Return every file's content by its relative path.
@@ -260,7 +260,7 @@ def _check_inside(path: str) -> None:
 
 
 def _read_seed(folder: Path) -> tuple[dict[str, tuple[bytes, int]], list[str]]:
-    """Return a folder's files, and the commands that make its links and empty folders."""
+    """Return a folder's files; and commands for its links and empty folders."""
     files: dict[str, tuple[bytes, int]] = {}
     extras: list[str] = []
     inside = folder.resolve()

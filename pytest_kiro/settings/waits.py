@@ -69,6 +69,8 @@ class Waits:
     before_it_began: float = 1.0
     #: Of silence after which what looked like the beginning of a secret is shown.
     held_for: float = 1.0
+    #: For what a killed turn left to be written down.
+    collect: float = 60.0
     #: For whoami's answer: it asks no server and answers within a second; more is a CLI that waits for a human.
     whoami: float = 15.0
     #: That other processes may hold the lock of a file, of the run's or of the saved login: they do for milliseconds.

@@ -1,4 +1,4 @@
-"""The tool calls of a turn, as a value that can be asked.
+"""The tool calls of a turn, as a value to ask.
 
 Where the answer is none, its repr shows which calls there were.
 """
@@ -165,8 +165,8 @@ def paths_of(call: ToolCall, folder: str) -> list[str]:
     """Return the paths in a call's input, relative to `folder` if inside."""
     operations = call.input.get("operations")
     several = operations if isinstance(operations, list | tuple) else []
-    found = [call.input.get("path"), *(one.get("path") for one in several if isinstance(one, dict))]
-    return [_relative(path, folder) for path in found if isinstance(path, str) and path]
+    paths = [call.input.get("path"), *(one.get("path") for one in several if isinstance(one, dict))]
+    return [_relative(path, folder) for path in paths if isinstance(path, str) and path]
 
 
 def _relative(path: str, folder: str) -> str:

@@ -23,26 +23,22 @@ ROOT = Path(pytest_kiro.__file__).parent
 FILES = sorted(path for path in ROOT.rglob("*.py") if "kiro_cli" not in path.parts)
 STAND_IN = sorted(standin.STAND_IN.rglob("*.py"))
 
-#: The floor of each room and of each file that stands alone.
-FLOORS = {
-    "errors": 0,
-    "secrecy": 0,
-    "turn": 1,
-    "settings": 1,
-    "standin": 1,
-    "sandbox": 2,
-    "records": 2,
-    "terminal": 3,
-    "kirocli": 4,
-    "run": 4,
-    "login": 5,
-    "agent": 6,
-    "report": 7,
-    "commandline": 7,
-    "plugin": 8,
-    "__main__": 8,
-    "__init__": 8,
-}
+DRAWING = Path(__file__).parents[2] / "docs" / "architecture.md"
+
+
+@cache
+def drawn() -> dict[str, int]:
+    """The floor of each room and of each file that stands alone, as the drawing has it."""
+    block = re.search(r"^```floors\n(.*?)^```", DRAWING.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    assert block
+    floors, floor = {"__init__": 9}, -1  # which hands the public names on
+    for line in block[1].splitlines():
+        number, room = re.match(r"(?:F(\d))? +(\S+)", line).groups()
+        floor = int(number) if number else floor
+        floors[room.rstrip("/")] = floor
+    return floors
+
+
 #: Where what comes from outside may be imported.
 OUTSIDE = {
     "pytest": lambda path: path.parent == ROOT / "plugin",
@@ -55,11 +51,10 @@ OUTSIDE = {
 
 
 class Import(NamedTuple):
-    """One imported module; `lazy` when it is imported within a function, `typing` when only for types."""
+    """One imported module; `typing` when only for types."""
 
     module: str
     line: int
-    lazy: bool
     typing: bool
 
 
@@ -67,29 +62,29 @@ class Import(NamedTuple):
 def imports(path: Path) -> list[Import]:
     found: list[Import] = []
 
-    def visit(node: ast.AST, lazy: bool, typing: bool) -> None:
+    def visit(node: ast.AST, typing: bool) -> None:
         if isinstance(node, ast.Import):
-            found.extend(Import(name.name, node.lineno, lazy, typing) for name in node.names)
+            found.extend(Import(name.name, node.lineno, typing) for name in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}:{node.lineno}: an import by its full name is found by a search"
-            assert node.module
+            assert not node.level or path in STAND_IN, (
+                f"{path}:{node.lineno}: an import by its full name is found by a search"
+            )
+            package = f"{module_of(path.parent)}." if node.level else ""
+            module = f"{package}{node.module or ''}".rstrip(".")
             for name in node.names:
-                inner = ROOT.parent / Path(*node.module.split("."), name.name)
+                inner = ROOT.parent / Path(*module.split("."), name.name)
                 is_module = inner.is_dir() or inner.with_suffix(".py").is_file()
-                found.append(
-                    Import(f"{node.module}.{name.name}" if is_module else node.module, node.lineno, lazy, typing)
-                )
+                found.append(Import(f"{module}.{name.name}" if is_module else module, node.lineno, typing))
         elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
             for child in node.body:
-                visit(child, lazy, True)
+                visit(child, True)
             for child in node.orelse:
-                visit(child, lazy, typing)
+                visit(child, typing)
         else:
-            inside = lazy or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
             for child in ast.iter_child_nodes(node):
-                visit(child, inside, typing)
+                visit(child, typing)
 
-    visit(ast.parse(path.read_text(encoding="utf-8")), False, False)
+    visit(ast.parse(path.read_text(encoding="utf-8")), False)
     return found
 
 
@@ -104,7 +99,7 @@ def room_of(module: str) -> str:
 
 
 def floor_of(module: str) -> int:
-    return FLOORS[room_of(module)]
+    return drawn()[room_of(module)]
 
 
 def at_run_time(path: Path) -> Iterator[Import]:
@@ -112,19 +107,18 @@ def at_run_time(path: Path) -> Iterator[Import]:
 
 
 def test_every_room_is_in_the_drawing() -> None:
-    assert {room_of(module_of(path)) for path in FILES} <= set(FLOORS)
+    assert {room_of(module_of(path)) for path in FILES} == set(drawn())
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_file_imports_only_from_lower_floors_or_its_own_room(path: Path) -> None:
+    """For types and within functions too."""
     me = module_of(path)
-    for imported in at_run_time(path):
+    for imported in imports(path):
         if imported.module.partition(".")[0] != "pytest_kiro" or imported.module == "pytest_kiro":
             continue
-        where = f"{path}:{imported.line} imports {imported.module}"
         lower = floor_of(imported.module) < floor_of(me)
-        same_room = room_of(imported.module) == room_of(me)
-        assert lower or same_room, where
+        assert lower or room_of(imported.module) == room_of(me), f"{path}:{imported.line} imports {imported.module}"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -155,10 +149,11 @@ def test_the_stand_in_imports_nobody() -> None:
                 assert top in sys.stdlib_module_names or top == "kiro_cli", f"{path}:{node.lineno} imports {name}"
 
 
-def test_no_circle_at_run_time() -> None:
-    """Neither when the files are imported, nor when their functions import later."""
+def test_no_circle() -> None:
+    """Neither for types, nor when functions import later; the stand-in's program too."""
+    files = [*FILES, *STAND_IN]
     graph = {
-        module_of(path): {i.module for i in at_run_time(path) if i.module.startswith("pytest_kiro.")} for path in FILES
+        module_of(path): {i.module for i in imports(path) if i.module.startswith("pytest_kiro.")} for path in files
     }
     done: set[str] = set()
 
