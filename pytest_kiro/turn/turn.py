@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Protocol
 
 from pytest_kiro.errors import HIDE_FRAMES, ConversationError, SandboxError
 from pytest_kiro.turn.calls import Commands, ToolCalls
 from pytest_kiro.turn.causes import Cause, Status, exit_name
-from pytest_kiro.turn.changes import Changes, Paths
+from pytest_kiro.turn.changes import KINDS, Changes, Paths
+from pytest_kiro.turn.transcript import ToolCall
 
 __tracebackhide__ = HIDE_FRAMES
 
@@ -142,9 +144,46 @@ class Turn:
             return ""
         return f"{self.cause}: infrastructure" if self.cause.infrastructure else str(self.cause)
 
+    def to_json(self) -> dict[str, Any]:
+        """Return all of it but its conversation as JSON has it; `raw` is Base64.
+
+        >>> def test_kept(kiro, tmp_path):
+        ...     (tmp_path / "turn.json").write_text(json.dumps(kiro.run("Say hello.").to_json()))
+        """
+        changes = self.known_changes
+        return {
+            **{one.name: getattr(self, one.name) for one in fields(self) if one.name != "home"},
+            "raw": b64encode(self.raw).decode("ascii"),
+            "cause": None if self.cause is None else str(self.cause),
+            "messages": list(self.messages),
+            "tool_calls": [asdict(call) for call in self.tool_calls],
+            "folder": self.tool_calls.folder,
+            "known_changes": None if changes is None else {kind: sorted(getattr(changes, kind)) for kind in KINDS},
+            "warnings": list(self.warnings),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Turn:
+        """Return the turn that `to_json` was asked of, without its conversation; a missing key is a `KeyError`."""
+        values = {one.name: data[one.name] for one in fields(cls) if one.name != "home"}
+        changes = data["known_changes"]
+        values |= {
+            "raw": b64decode(data["raw"]),
+            "cause": None if data["cause"] is None else Cause(data["cause"]),
+            "messages": tuple(data["messages"]),
+            "tool_calls": ToolCalls(map(_call, data["tool_calls"]), folder=data["folder"]),
+            "known_changes": None if changes is None else Changes(**{kind: Paths(changes[kind]) for kind in KINDS}),
+            "warnings": tuple(data["warnings"]),
+        }
+        return cls(**values)
+
     def __hash__(self) -> int:
         return hash((self.session_id, self.number, self.prompt))  # not all that it has can be hashed
 
     def __repr__(self) -> str:
         prompt = self.prompt if len(self.prompt) <= 60 else f"{self.prompt[:59]}…"
         return f"<Turn {self.number} {self.status} {prompt!r}>"
+
+
+def _call(data: Mapping[str, Any]) -> ToolCall:
+    return ToolCall(**{**data, "calls": tuple(map(_call, data["calls"]))})
