@@ -33,6 +33,7 @@ class Row:
     options: str = ""  # of kiro.run, as Python
     also: str = "True"  # what else holds of the turn, as Python
     settings: Sequence[str] = field(default=())  # options of pytest's; such a row has a run of its own
+    link: bool = False  # the link to a sandbox has a part in it
 
     @property
     def run(self) -> tuple[str, ...]:
@@ -69,7 +70,7 @@ HEAD = (
 
 ROWS: Sequence[Row] = (
     # -- it worked
-    Row("answered", "completed", evidence=GOOD, also="turn.text == 'Hello.' and turn.proof == 'session'"),
+    Row("answered", "completed", evidence=GOOD, also="turn.text == 'Hello.' and turn.proof == 'session'", link=True),
     Row("answered", "completed", engine="v1", evidence="the conversation's row ends with a `Response`"),
     Row(
         "answered, and was metered",
@@ -322,6 +323,7 @@ ROWS: Sequence[Row] = (
         evidence="exit code",
         requests=[["Hello.", shell("kill -9 $PPID")], ["Never."]],
         reads="exited with 137, killed",
+        link=True,
     ),
     # -- it did not end
     Row(
@@ -332,6 +334,7 @@ ROWS: Sequence[Row] = (
         evidence="what it printed first",
         misbehave="login",
         reads="is not logged in and waited for a device login",
+        link=True,
     ),
     Row(
         "was silent",
@@ -340,8 +343,9 @@ ROWS: Sequence[Row] = (
         exit_code=130,
         evidence="the clock",
         misbehave="silent",
-        options="timeout=2.5",
-        reads="its time of 2.5 s was over, and it had printed nothing",
+        options="timeout=1",
+        reads="its time of 1 s was over, and it had printed nothing",
+        link=True,
     ),
     Row(
         "printed without end",
@@ -350,8 +354,8 @@ ROWS: Sequence[Row] = (
         exit_code=130,
         evidence="the clock",
         misbehave={"endless": 0.01},
-        options="timeout=3",
-        reads="its time of 3 s was over",
+        options="timeout=1",
+        reads="its time of 1 s was over",
     ),
     Row(
         "stalled after its first words",
@@ -362,6 +366,7 @@ ROWS: Sequence[Row] = (
         misbehave="hangs",
         settings=("--kiro-stall-timeout=1",),
         reads="it printed nothing for 1 s, and wrote nothing into its session store",
+        link=True,
     ),
     Row(
         "took no notice of Ctrl-C",
@@ -370,8 +375,9 @@ ROWS: Sequence[Row] = (
         exit_code=143,
         evidence="the clock",
         misbehave={"ignores_interrupt": True, "hangs": True},
-        options="timeout=3",
-        reads="its time of 3 s was over",
+        options="timeout=2",
+        reads="its time of 2 s was over",
+        link=True,
     ),
     # -- the test ended it
     Row(
@@ -383,6 +389,7 @@ ROWS: Sequence[Row] = (
         requests=[["Hello.", shell("sleep 60")], ["Never."]],
         options="stop_when=on_command('sleep')",
         also="turn.detail.startswith(\"on_command('sleep') stopped it at byte \") and turn.tool_calls",
+        link=True,
     ),
     Row(
         "was stopped by a condition",
@@ -407,8 +414,17 @@ ROWS: Sequence[Row] = (
     ),
 )
 
-#: The runs of pytest that it takes: rows with the same options are one.
-RUNS = tuple(dict.fromkeys(row.run for row in ROWS))
+
+def runs(*, link: bool = False, most: int = 9) -> dict[str, tuple[int, ...]]:
+    """The runs of pytest that the rows take, by number: those with the same options are one, if not too many."""
+    made: dict[str, tuple[int, ...]] = {}
+    for settings in dict.fromkeys(row.run for row in ROWS):
+        numbers = [n for n, row in enumerate(ROWS) if row.run == settings and (row.link or not link)]
+        for begin in range(0, len(numbers), most):
+            made[" ".join(settings) + f" from {numbers[begin]}"] = tuple(numbers[begin : begin + most])
+    return made
+
+
 _EVALS = """
     import json
     import os
@@ -446,13 +462,13 @@ _CONFTEST = """
 """
 
 
-def check(evals: Evals, settings: tuple[str, ...]) -> None:
-    """Run the rows of one run, and compare what became of each."""
-    rows = {number: row for number, row in enumerate(ROWS) if row.run == settings}
+def check(evals: Evals, numbers: Sequence[int]) -> None:
+    """Run these rows, which have the same options, and compare what became of each."""
+    rows = {number: ROWS[number] for number in numbers}
     turns = {number: (len(row.before), row.prompt, row.options) for number, row in rows.items()}
     evals.write("test_it.py", _EVALS.format(turns=turns), {f"test_row[{n}]": row.turns for n, row in rows.items()})
     evals.write("conftest.py", _CONFTEST.format(also={number: row.also for number, row in rows.items()}))
-    result = evals.run("-rA", "--kiro-retries=0", *settings)
+    result = evals.run("-rA", "--kiro-retries=0", *ROWS[numbers[0]].run)
     said = result.stdout.str()
     told = {}
     for line in evals.story:  # the last turn of each

@@ -40,6 +40,8 @@ class Waiting:
 class Runs(Evals):
     """A folder of evals that are run in an emulated Daytona."""
 
+    preloaded = (AsyncDaytona.__module__,)
+
     def __init__(
         self, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tmp: Path, emulator: Emulator
     ) -> None:

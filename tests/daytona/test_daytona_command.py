@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import zygote
+from daytona import AsyncDaytona
 from daytona_helpers import Make
 from emulator import Emulator
 from helpers import DEADLINE, wait_until
@@ -45,13 +47,24 @@ class Command:
 
     def end(self, process: subprocess.Popen[str]) -> Said:
         out, err = process.communicate(timeout=2 * DEADLINE)
-        said = Said(process.returncode, out, err)
-        assert "Traceback" not in out + err
-        assert "Unclosed" not in out + err
-        return said
+        return self._said(process.returncode, out, err)
 
     def __call__(self, *words: str, **env: str) -> Said:
-        return self.end(self.start(*words, **env))
+        done = zygote.run(
+            "pytest_kiro",
+            words,
+            cwd=self._folder,
+            env={**self.env, **env},
+            timeout=2 * DEADLINE,
+            warnings=["error"],
+            preloaded=[AsyncDaytona.__module__],
+        )
+        return self._said(done.returncode, done.stdout, done.stderr)
+
+    def _said(self, code: int, out: str, err: str) -> Said:
+        assert "Traceback" not in out + err
+        assert "Unclosed" not in out + err
+        return Said(code, out, err)
 
 
 @pytest.fixture

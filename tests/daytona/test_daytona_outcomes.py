@@ -13,6 +13,15 @@ if TYPE_CHECKING:
 pytest_plugins = ["daytona_runs"]
 
 
-@pytest.mark.parametrize("settings", outcomes.RUNS, ids=" ".join)
-def test_every_row(runs: Runs, settings: tuple[str, ...]) -> None:
-    outcomes.check(runs, settings)
+LINK = outcomes.runs(link=True)
+RUNS = outcomes.runs()
+
+
+@pytest.mark.parametrize("rows", LINK)
+def test_where_the_link_matters(runs: Runs, rows: str) -> None:
+    outcomes.check(runs, LINK[rows])
+
+
+@pytest.mark.parametrize("rows", RUNS)
+def test_every_row(runs: Runs, rows: str) -> None:
+    outcomes.check(runs, RUNS[rows])

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+import zygote
 from emulator import Emulator
 
 from pytest_kiro.kirocli.official import HOSTS
@@ -47,12 +48,11 @@ def run(command: str, environ: dict[str, str]) -> str:
     """Run one of the paper's commands here; evals are only collected, which takes every option seriously."""
     words = shlex.split(command)
     assert words[:2] == ["uv", "run"]
-    program = [sys.executable, "-m"] if words[2] != "python" else [sys.executable]
-    words = [*program, *words[3 if words[2] == "python" else 2 :]]
+    words = words[4 if words[2] == "python" else 2 :]
     words = [word for word in words if not word.startswith("--junitxml=")]  # it would be left here
     if "pytest" in words:
         words += ["--collect-only", "-q", "-p", "no:cacheprovider"]
-    done = subprocess.run(words, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=120, check=False)
+    done = zygote.run(words[0], words[1:], cwd=ROOT, env=environ, timeout=120)
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import zygote
+
 EVALS = Path(__file__).parents[2] / "evals"
 DEADLINE = 180
 
@@ -35,22 +37,18 @@ def run_pytest(folder: Path, *words: str, env: Mapping[str, str] | None = None, 
     junit = folder / "junit.xml"
     ours = ("PYTEST_", "KIRO_")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-    command = [sys.executable, "-B", "-m", "pytest", "-p", "no:cacheprovider", f"--junitxml={junit}"]
-    command += ["--kiro-cli=scripted", "--kiro-sandbox=local", *words]
+    env = {**inherited, **(env or {}), "PYTHONDONTWRITEBYTECODE": "1"}
+    args = ["-p", "no:cacheprovider", f"--junitxml={junit}", "--kiro-cli=scripted", "--kiro-sandbox=local", *words]
     if background:  # as `pytest evals &` in a script, so that SIGINT is ignored and everything inherits that
-        command = ["sh", "-c", '"$@" & wait "$!"', "sh", *command]
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        env={**inherited, **(env or {})},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=DEADLINE,
-    )
-    assert junit.exists(), done.stdout
-    return Run(done.returncode, done.stdout, dict(map(_result, ElementTree.parse(junit).iter("testcase"))))
+        command = ["sh", "-c", '"$@" & wait "$!"', "sh", sys.executable, "-m", "pytest", *args]
+        done = subprocess.run(
+            command, cwd=folder, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=DEADLINE
+        )
+    else:
+        done = zygote.run("pytest", args, cwd=folder, env=env, timeout=DEADLINE)
+    output = done.stdout + done.stderr
+    assert junit.exists(), output
+    return Run(done.returncode, output, dict(map(_result, ElementTree.parse(junit).iter("testcase"))))
 
 
 def _result(case: ElementTree.Element) -> tuple[str, str | None]:

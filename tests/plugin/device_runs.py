@@ -10,11 +10,12 @@ import signal
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
 import pexpect
+import zygote
 from plugin.eval_runs import DEADLINE, QUIET, Evals, wait_until
 
 CODE = "WDJB-MJHT"
@@ -98,12 +99,23 @@ class Device:
         self.path.joinpath("steering.json").write_text(json.dumps(steering))
 
     def begin(
-        self, *args: str, size: tuple[int, int] = (100, 40), module: str = "pytest", before: str = "", after: str = ""
+        self,
+        *args: str,
+        size: tuple[int, int] = (100, 40),
+        module: str = "pytest",
+        stdin: bool = True,
+        env: Mapping[str, str] = {},
     ) -> pexpect.spawn[str]:
-        """Start a shell in a terminal, which notes `stty -a` before and after."""
+        """Start pytest in a shell in a terminal, which notes `stty -a` before and after."""
         quiet = (*QUIET, "-p", "no:cacheprovider", "--kiro-login=device", *self.args) if module == "pytest" else ()
-        command = shlex.join([sys.executable, "-m", module, *quiet, *args])
-        script = f"trap : INT; stty -a >before; {before}{command}{after}; echo ended $?; stty -a >after; echo over"
+        env = {**os.environ, "LC_ALL": "C.UTF-8", "TERM": "xterm-256color", **env}
+        if parent := self.evals.zygote(env):
+            files = {name: str(self.path / name) for name in ("before", "after", "shell")}
+            job = {"cwd": self.path, "env": env, "shell": files, "closed": () if stdin else (0,)}
+            self.child = zygote.Terminal(parent, module, [*quiet, *args], size=size, timeout=DEADLINE, **job)
+            return self.child
+        command = shlex.join([sys.executable, "-m", module, *quiet, *args]) + ("" if stdin else " <&-")
+        script = f"trap : INT; stty -a >before; echo $$ >shell; {command}; echo ended $?; stty -a >after; echo over"
         with warnings.catch_warnings():  # of a fork beside threads; the child calls exec at once
             warnings.simplefilter("ignore", DeprecationWarning)
             self.child = pexpect.spawn(
@@ -113,7 +125,7 @@ class Device:
                 timeout=DEADLINE,
                 encoding="utf-8",
                 dimensions=(size[1], size[0]),
-                env={**os.environ, "LC_ALL": "C.UTF-8", "TERM": "xterm-256color"},
+                env=env,
             )
         return self.child
 
@@ -154,6 +166,7 @@ def _settled(stty: str) -> str:
 
 
 def arrow_keys_reach_the_selector(device: Device) -> None:
+    device.evals.forks = False  # a shell, and what it starts
     child = device.begin()
     child.expect(SELECTOR)
     child.send(DOWN + DOWN + ENTER)
@@ -273,7 +286,7 @@ def ctrl_c_before_the_login_ends_the_run(device: Device) -> None:
 
 
 def sigterm_gives_the_terminal_back(device: Device) -> None:
-    child = device.begin("--kiro-login-args=--license free", before="echo $$ >shell; ")
+    child = device.begin("--kiro-login-args=--license free")
     device.wait_for_the_code()
     os.kill(_pytest_of(device), signal.SIGTERM)
     code, shown = device.ends(child)
@@ -377,7 +390,7 @@ def twenty_columns_are_enough(device: Device) -> None:
 
 
 def stdin_may_be_closed(device: Device) -> None:
-    child = device.begin("--kiro-login-args=--license free", after=" <&-")
+    child = device.begin("--kiro-login-args=--license free", stdin=False)
     device.wait_for_the_code()
     device.approve()
     code, shown = device.ends(child)

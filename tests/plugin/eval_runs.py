@@ -17,6 +17,7 @@ from typing import Any
 
 import pexpect
 import pytest
+import zygote
 
 from pytest_kiro import standin
 
@@ -24,8 +25,9 @@ DEADLINE = 180.0
 #: A reply that only a conversation in which "the word is …" was said can give.
 RECALL = r"{recall:word is (\w+)|unknown}"
 STAND_IN = standin.STAND_IN / "__main__.py"
-#: Plugins of the outer environment that an inner run is faster or calmer without.
-QUIET = ("-p", "no:randomly", "-p", "no:hypothesispytest", "-W", "error")
+#: Plugins of the outer environment that an inner run is faster or calmer without, and one that lets it wait less.
+QUIET = ("-p", "no:randomly", "-p", "no:hypothesispytest", "-W", "error", "-p", "quick_waits")
+INNER = Path(__file__).parents[1] / "inner"
 
 Turn = str | Sequence[Sequence[Any]] | Mapping[str, Any]
 
@@ -79,16 +81,25 @@ def wait_until(condition: Callable[[], Any], what: str, deadline: float = DEADLI
 
 
 class Evals:
-    """A folder of evals with a temporary directory of its own."""
+    """A folder of evals with a temporary directory of its own.
+
+    What is run apart from these tests is a fork of a zygote; with `forks = False` it is a program that is started.
+    """
+
+    #: What the zygote has imported, pytest apart.
+    preloaded: tuple[str, ...] = ()
 
     def __init__(self, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tmp: Path) -> None:
         self.pytester, self.path, self.tmp = pytester, pytester.path, tmp
+        self.forks = True
+        monkeypatch.setattr(pytester, "popen", self._popen)
         for name in list(os.environ):
             if name.startswith(("PYTEST_KIRO_", "KIRO_", "DAYTONA_")) or name in ("NO_COLOR", "CI"):
                 monkeypatch.delenv(name)
         monkeypatch.setenv("TMPDIR", str(tmp))
         monkeypatch.setenv("XDG_DATA_HOME", str(pytester.path / "data"))  # a developer's saved login is not ours
         monkeypatch.setattr("tempfile.tempdir", str(tmp))
+        monkeypatch.setenv("PYTHONPATH", str(INNER), prepend=os.pathsep)
         # Evals note what happened here, whatever process they run in.
         monkeypatch.setenv("STORY", str(tmp / "story"))
 
@@ -105,6 +116,10 @@ class Evals:
 
     def run(self, *args: str | os.PathLike[str]) -> pytest.RunResult:
         """Run pytest here in this process: quick, and safe for what touches neither terminal nor signals."""
+        if any(
+            str(arg).startswith("-n") for arg in args
+        ):  # workers get the path that was there when xdist was imported
+            return self.process(*args)
         # rerunfailures leaves a socket open in each run, and a process may have many of them.
         return self.pytester.runpytest_inprocess(*QUIET, "-p", "no:rerunfailures", *args)
 
@@ -113,18 +128,33 @@ class Evals:
         quiet = QUIET[2:] if randomly else QUIET
         return self.pytester.runpytest_subprocess(*quiet, *args, timeout=DEADLINE)
 
+    def _popen(self, command: Sequence[str], stdout: Any, stderr: Any, **options: Any) -> Any:
+        """What pytester starts processes by."""
+        env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [os.getcwd(), os.environ.get("PYTHONPATH")]))}
+        parent = self.zygote(env)
+        if parent is None or tuple(command[:2]) != (sys.executable, "-mpytest"):
+            return type(self.pytester).popen(self.pytester, command, stdout=stdout, stderr=stderr, **options)
+        with open(os.devnull) as nothing:
+            files = {"stdin": nothing.fileno(), "stdout": stdout.fileno(), "stderr": stderr.fileno()}
+            return parent.fork("pytest", command[2:], cwd=os.getcwd(), env=env, **files)
+
+    def zygote(self, env: Mapping[str, str] = os.environ) -> zygote.Zygote | None:
+        """Of whom a fork is what a fresh interpreter with this environment would be, if it may be a fork."""
+        parent = zygote.zygote(*self.preloaded) if self.forks else None
+        return parent if parent and parent.suits(env) else None
+
     def detached(self, module: str, *args: str, stdin: str = "", **env: str) -> subprocess.CompletedProcess[str]:
         """Run a module here where no terminal is, also when these tests have one."""
-        return subprocess.run(
-            [sys.executable, "-W", "error", "-m", module, *args],
+        return zygote.run(
+            module,
+            args,
             cwd=self.path,
             env={**os.environ, **env},
-            input=stdin,
-            capture_output=True,
-            text=True,
             timeout=DEADLINE,
-            start_new_session=True,
-            check=False,
+            stdin=stdin,
+            warnings=["error"],
+            preloaded=self.preloaded,
+            forks=self.forks,
         )
 
     def passes(self, source: str, tables: Mapping[str, Sequence[Turn]], *args: str) -> pytest.RunResult:
@@ -139,6 +169,8 @@ class Evals:
     def start(self, *args: str | os.PathLike[str]) -> pexpect.spawn[str]:
         """Start pytest here in a terminal of its own, to be interrupted."""
         command = ["-m", "pytest", *QUIET, *map(str, args)]
+        if parent := self.zygote():
+            return zygote.Terminal(parent, "pytest", command[2:], cwd=self.path, timeout=DEADLINE)
         with warnings.catch_warnings():  # of a fork beside threads; the child calls exec at once
             warnings.simplefilter("ignore", DeprecationWarning)
             return pexpect.spawn(sys.executable, command, cwd=str(self.path), timeout=DEADLINE, encoding="utf-8")

@@ -79,7 +79,7 @@ def test_ctrl_c_in_a_login(device: Device, moment: str) -> None:
 
 
 def test_a_login_that_is_told_to_end(device: Device) -> None:
-    child = device.begin("login", "--kiro-cli=scripted", module="pytest_kiro", before="echo $$ >shell; ")
+    child = device.begin("login", "--kiro-cli=scripted", module="pytest_kiro")
     child.expect(SELECTOR)
     shell = int(device.path.joinpath("shell").read_text())
     (pid,) = Path(f"/proc/{shell}/task/{shell}/children").read_text().split()
@@ -144,7 +144,7 @@ def test_two_logins_at_once(evals: Evals) -> None:
 def test_the_browser_is_opened(device: Device) -> None:
     browser = program(device.evals, f'echo "$1" >{device.path}/opened', name="bin/browser")
     device.steer(approve_when="approved")
-    child = device.begin("--kiro-login-args=--license free", "--kiro-open-browser", before=f"BROWSER={browser} ")
+    child = device.begin("--kiro-login-args=--license free", "--kiro-open-browser", env={"BROWSER": str(browser)})
     device.wait_for_the_code()
     opened = device.path / "opened"
     wait_until(lambda: opened.exists() and opened.read_text(), "the browser")

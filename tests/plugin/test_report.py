@@ -18,6 +18,7 @@ ANSWERS = {"test_a": ["Hi, I am Kiro."], "test_b": ["Hi, I am Kiro."]}
 
 
 def test_without_evals_nothing_is_started_or_said(evals: Evals) -> None:
+    evals.forks = False  # a zygote has imported more than a fresh interpreter
     evals.note()
     evals.write(
         "conftest.py",

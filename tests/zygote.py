@@ -1,0 +1,417 @@
+"""Forks inner runs of pytest from one process that has imported what is slow.
+
+`python -m pytest` takes most of its time to import: half a second for pytest, seconds for Daytona's SDK. A zygote has
+done that once; each `Process` is a fork of it, in a session of its own, with its own working directory, environment,
+descriptors and arguments. What a fresh interpreter would not have is not there: no module of ours, none of a test
+folder's, nothing of an earlier run. Where an environment asks for another interpreter, a real one is started.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import functools
+import gc
+import importlib
+import json
+import os
+import random
+import runpy
+import select
+import selectors
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pexpect
+import ptyprocess
+
+#: What pytest's plugins import late, if they are there.
+LATE = ("xdist.dsession", "xdist.workermanage", "execnet.gateway_bootstrap", "execnet.gateway_io", "pdb")
+#: Variables that an interpreter reads when it starts; two of them do not make it another one.
+_AT_START, _HARMLESS = ("PYTHON", "LC_", "LANG"), ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
+
+
+# -- the process that forks
+
+
+def main() -> None:
+    """Import what is slow, fork for each request, and be what was asked for: only forks come back from `_serve`."""
+    control, path = socket.socket(fileno=int(sys.argv[1])), sys.path[1:]
+    _warm_up(sys.argv[2:])
+    gc.collect()
+    gc.freeze()
+    job, descriptors = _serve(control)
+    _become(job, descriptors, path)
+    runpy.run_module(job["module"], run_name="__main__", alter_sys=True)
+
+
+def _warm_up(names: Sequence[str]) -> None:
+    """Run pytest once, without ours, in a folder with one test: so its own hook has imported its plugins."""
+    import pytest
+
+    with tempfile.TemporaryDirectory() as folder, Path(os.devnull).open("w") as nowhere:
+        late = "import contextlib, importlib\n"
+        late += "".join(f"with contextlib.suppress(ImportError): import {name}\n" for name in LATE)
+        late += "".join(f"importlib.import_module({name!r})\n" for name in names)
+        for file, text in {
+            "conftest.py": late,
+            "pytest.ini": "[pytest]\n",
+            "test_it.py": "def test_it(): ...\n",
+        }.items():
+            Path(folder, file).write_text(text)
+        quiet = ("kiro", "randomly", "hypothesispytest", "cacheprovider", "rerunfailures")
+        with contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+            assert pytest.main([*(f"-pno:{name}" for name in quiet), f"--rootdir={folder}", folder]) == 0
+        for name, module in list(sys.modules.items()):
+            if (getattr(module, "__file__", None) or "").startswith(folder):
+                del sys.modules[name]
+    assert "pytest_kiro" not in sys.modules
+
+
+def _serve(control: socket.socket) -> tuple[dict[str, Any], Sequence[int]]:
+    """Tell whoever asked the fork's process id, and later how it ended."""
+    woken, wake = socket.socketpair()
+    for end in (woken, wake):
+        end.setblocking(False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
+    running: dict[int, int] = {}
+    with selectors.DefaultSelector() as selector:
+        selector.register(control, selectors.EVENT_READ)
+        selector.register(woken, selectors.EVENT_READ)
+        while True:
+            ready = [key.fileobj for key, _ in selector.select()]
+            if woken in ready:
+                with contextlib.suppress(BlockingIOError):
+                    while woken.recv(4096):
+                        pass
+                _tell_who_ended(running)
+            if control not in ready:
+                continue
+            job, descriptors = _receive(control)
+            if not job:
+                break
+            if (pid := os.fork()) == 0:
+                signal.set_wakeup_fd(-1)
+                for end in (control, woken, wake):
+                    end.close()
+                return job, descriptors
+            running[pid] = descriptors[3]
+            _write(descriptors[3], pid)
+            for descriptor in descriptors[:3]:
+                os.close(descriptor)
+    for pid in running:  # nobody is there any more who would end them
+        os.kill(pid, signal.SIGTERM)
+    os._exit(0)
+
+
+def _receive(control: socket.socket) -> tuple[dict[str, Any], list[int]]:
+    head, descriptors, _, _ = socket.recv_fds(control, 4, 4)
+    size, text = int.from_bytes(head, "big"), b""
+    while len(text) < size:
+        text += control.recv(size - len(text))
+    return json.loads(text or "{}"), list(descriptors)
+
+
+def _tell_who_ended(running: dict[int, int]) -> None:
+    for pid in list(running):
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            report = running.pop(pid)
+            _write(report, status)
+            os.close(report)
+
+
+def _write(report: int, number: int) -> None:
+    with contextlib.suppress(BrokenPipeError):  # who asked is not interested
+        os.write(report, struct.pack("!i", number))
+
+
+def _become(job: dict[str, Any], descriptors: Sequence[int], path: Sequence[str]) -> None:
+    """Turn the fork into what `python -m module` is when it begins."""
+    os.setsid()
+    for number, descriptor in enumerate(descriptors[:3]):
+        os.dup2(descriptor, number)
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+    if os.isatty(0):
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    for number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_DFL)
+    os.chdir(job["cwd"])
+    os.environ.clear()
+    os.environ.update(job["env"])
+    time.tzset()
+    if job["shell"]:
+        _be_its_shell(job["shell"])
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    streams = [None if number in job["closed"] else _stream(number) for number in range(3)]
+    sys.stdin, sys.stdout, sys.stderr = sys.__stdin__, sys.__stdout__, sys.__stderr__ = streams
+    for number in job["closed"]:
+        os.close(number)
+    sys.argv[:] = ["-m", *job["args"]]
+    sys.path[:] = [os.getcwd(), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)), *path]
+    sys.dont_write_bytecode = bool(os.environ.get("PYTHONDONTWRITEBYTECODE"))
+    if "xdist.plugin" in sys.modules:  # which gives its workers the path that was there when it was imported
+        sys.modules["xdist.plugin"]._sys_path[:] = sys.path
+    sys.path_importer_cache.clear()
+    importlib.invalidate_caches()
+    tempfile.tempdir = None
+    random.seed()
+    sys.warnoptions[:] = job["warnings"]
+    for action in job["warnings"]:
+        warnings.simplefilter(action)
+    if "COVERAGE_PROCESS_START" in os.environ or "COVERAGE_PROCESS_CONFIG" in os.environ:
+        import coverage  # a .pth file does this where an interpreter starts
+
+        coverage.process_startup(force=True)
+
+
+def _stream(number: int) -> Any:
+    """A standard stream as Python makes it, for what is behind this descriptor now."""
+    old = (sys.__stdin__, sys.__stdout__, sys.__stderr__)[number]
+    return open(
+        number,
+        "w" if number else "r",
+        buffering=1 if number == 2 or os.isatty(number) else -1,
+        encoding=old.encoding,
+        errors=old.errors,
+        newline="\n" if number else None,
+        closefd=False,
+    )
+
+
+def _be_its_shell(files: Mapping[str, str]) -> None:
+    """Be the shell that a user starts pytest in, and return in its child; note the terminal before and after."""
+
+    def note(name: str) -> None:
+        with open(files[name], "w") as file:
+            subprocess.run(["stty", "-a"], stdout=file, check=True)
+
+    signal.signal(signal.SIGINT, lambda *_: None)
+    Path(files["shell"]).write_text(str(os.getpid()))
+    note("before")
+    if (pid := os.fork()) == 0:
+        return
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    os.write(1, b"ended %d\n" % (status if status >= 0 else 128 - status))
+    note("after")
+    os.write(1, b"over\n")
+    os._exit(0)
+
+
+# -- who asks for forks
+
+
+class Zygote:
+    """One Python that has imported pytest, and these modules."""
+
+    def __init__(self, *modules: str) -> None:
+        self._control, theirs = socket.socketpair()
+        env = {name: value for name, value in os.environ.items() if not name.startswith(("COVERAGE_", "PYTEST_"))}
+        env.pop("PYTHONPATH", None)
+        self._env = env
+        with theirs:
+            command = [sys.executable, __file__, str(theirs.fileno()), *modules]
+            self._process = subprocess.Popen(
+                command, env=env, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], cwd="/", start_new_session=True
+            )
+
+    def close(self) -> None:
+        self._control.close()
+        self._process.wait()
+
+    def suits(self, env: Mapping[str, str]) -> bool:
+        """Whether a fork is what an interpreter with this environment would be."""
+
+        def at_start(variables: Mapping[str, str]) -> dict[str, str]:
+            return {
+                n: v for n, v in variables.items() if n.startswith(_AT_START) and n not in _HARMLESS and v != "C.UTF-8"
+            }
+
+        return at_start(env) == at_start(self._env)
+
+    def fork(
+        self,
+        module: str,
+        args: Sequence[str],
+        *,
+        cwd: str | os.PathLike[str],
+        env: Mapping[str, str] | None = None,
+        stdin: int,
+        stdout: int,
+        stderr: int,
+        closed: Sequence[int] = (),
+        warnings: Sequence[str] = (),
+        shell: Mapping[str, str] | None = None,
+    ) -> Process:
+        """Run a module in a fork; a stdin that is a terminal becomes the one that controls it."""
+        job = {
+            "module": module,
+            "args": list(args),
+            "cwd": os.fspath(cwd),
+            "env": dict(os.environ if env is None else env),
+        }
+        job |= {"closed": list(closed), "warnings": list(warnings), "shell": dict(shell or {})}
+        text = json.dumps(job).encode()
+        report, theirs = os.pipe()
+        try:
+            socket.send_fds(self._control, [len(text).to_bytes(4, "big")], [stdin, stdout, stderr, theirs])
+            self._control.sendall(text)
+        finally:
+            os.close(theirs)
+        return Process(report)
+
+
+class Process:
+    """A fork of a zygote, with the verbs of a `subprocess.Popen` that tests use."""
+
+    stdin = None
+
+    def __init__(self, report: int) -> None:
+        self._report = report
+        self.returncode: int | None = None
+        self.pid = self._read()
+
+    def _read(self) -> int:
+        told = os.read(self._report, 4)
+        assert told, "the zygote has ended"
+        return int(struct.unpack("!i", told)[0])
+
+    def poll(self) -> int | None:
+        if self.returncode is None and select.select([self._report], [], [], 0)[0]:
+            self._end()
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        if self.returncode is None:
+            if not select.select([self._report], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired("a fork", timeout or 0)
+            self._end()
+        assert self.returncode is not None
+        return self.returncode
+
+    def _end(self) -> None:
+        self.status = self._read()
+        self.returncode = os.waitstatus_to_exitcode(self.status)
+        os.close(self._report)
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+class _Pty(ptyprocess.PtyProcess):  # type: ignore[misc]
+    """A fork in a terminal; how it ended is told by its zygote, since it is no child of ours."""
+
+    def __init__(self, process: Process, fd: int) -> None:
+        super().__init__(process.pid, fd)
+        self._process, self.delayafterclose = process, 0.0
+
+    def isalive(self) -> bool:
+        if not self.terminated:
+            try:
+                # After the end of its output the end itself is near.
+                self._process.wait(None if self.flag_eof else 0.1 if self.fileobj.closed else 0)
+            except subprocess.TimeoutExpired:
+                return True
+            self.status, self.terminated = self._process.status, True
+            code = self._process.returncode
+            self.exitstatus, self.signalstatus = (code, None) if code >= 0 else (None, -code)
+        return False
+
+    def wait(self) -> int | None:
+        self._process.wait()
+        self.isalive()
+        return self.exitstatus
+
+
+class Terminal(pexpect.spawn):  # type: ignore[misc]
+    """A fork in a terminal, as pexpect has a program in one."""
+
+    def __init__(
+        self,
+        zygote: Zygote,
+        module: str,
+        args: Sequence[str],
+        *,
+        size: tuple[int, int] = (80, 24),
+        timeout: float,
+        **job: Any,
+    ) -> None:
+        super().__init__(None, timeout=timeout, encoding="utf-8")
+        self.child_fd, theirs = os.openpty()
+        try:
+            termios.tcsetwinsize(theirs, (size[1], size[0]))
+            process = zygote.fork(module, args, stdin=theirs, stdout=theirs, stderr=theirs, **job)
+        finally:
+            os.close(theirs)
+        self.ptyproc, self.pid = _Pty(process, self.child_fd), process.pid
+        self.terminated = self.closed = False
+
+
+@functools.cache
+def zygote(*modules: str) -> Zygote:
+    """The one Python of this process that has imported pytest and these modules."""
+    _ZYGOTES.append(made := Zygote(*modules))
+    return made
+
+
+_ZYGOTES: list[Zygote] = []
+
+
+def run(
+    module: str,
+    args: Sequence[str],
+    *,
+    cwd: str | os.PathLike[str],
+    env: Mapping[str, str],
+    timeout: float,
+    stdin: str = "",
+    warnings: Sequence[str] = (),
+    preloaded: Sequence[str] = (),
+    forks: bool = True,
+) -> subprocess.CompletedProcess[str]:
+    """Run a module where no terminal is: in a fork, or in an interpreter of its own where that would be another one."""
+    command = [sys.executable, *(f"-W{action}" for action in warnings), "-m", module, *args]
+    with contextlib.ExitStack() as stack:
+        typed, out, err = (stack.enter_context(tempfile.TemporaryFile("w+", newline="")) for _ in range(3))
+        typed.write(stdin)
+        typed.seek(0)
+        if forks and (parent := zygote(*preloaded)).suits(env):
+            streams = {"stdin": typed.fileno(), "stdout": out.fileno(), "stderr": err.fileno()}
+            process: Process | subprocess.Popen[bytes]
+            process = parent.fork(module, args, cwd=cwd, env=env, warnings=warnings, **streams)
+        else:
+            process = subprocess.Popen(
+                command, cwd=cwd, env=env, stdin=typed, stdout=out, stderr=err, start_new_session=True
+            )
+        try:
+            code = process.wait(timeout)
+        finally:
+            process.kill()
+        for file in (out, err):
+            file.seek(0)
+        return subprocess.CompletedProcess(command, code, out.read(), err.read())
+
+
+def close_zygotes() -> None:
+    while _ZYGOTES:
+        _ZYGOTES.pop().close()
+    zygote.cache_clear()
+
+
+if __name__ == "__main__":
+    main()
