@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pytest_kiro.errors import SettingsError
-from pytest_kiro.run.providers import Registered
+from pytest_kiro.run.providers import Registered, built_in
 from pytest_kiro.settings import conflicts, table
 
 if TYPE_CHECKING:
@@ -18,13 +17,15 @@ if TYPE_CHECKING:
     from pytest_kiro.settings.waits import Waits
 
 
-def read_settings(config: pytest.Config, run_id: str, worker: str, waits: Waits | None) -> Settings:
+def read_settings(
+    config: pytest.Config, environ: Mapping[str, str], run_id: str, worker: str, waits: Waits | None
+) -> Settings:
     """Read all settings; `SettingsError` when one is wrong, unknown, or contradicts another."""
     # pytest only warns of an unknown key, and has no public way to ask for them.
     table.refuse_unknown_ini(getattr(config, "_get_unknown_ini_keys", list)())
     settings = table.read(
         option=lambda name: config.getoption(f"kiro_{name}"),
-        environ=os.environ,
+        environ=environ,
         ini=config.getini,
         run_id=run_id,
         worker=worker,
@@ -51,3 +52,15 @@ def chosen_provider(config: pytest.Config, name: str) -> Registered:
             advice=f"{names}; others come from plugins and the rootdir's conftest.py",
         )
     return known[name]
+
+
+def register_built_in(register: Callable[..., None]) -> None:
+    """Offer our own providers."""
+
+    def snapshot_lines(settings: Settings) -> Sequence[str]:
+        from pytest_kiro.kirocli import official
+
+        return official.snapshot_lines(settings)
+
+    for name, (make, isolated) in built_in(snapshot_lines).items():
+        register(name, make, isolated=isolated)

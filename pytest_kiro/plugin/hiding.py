@@ -35,20 +35,18 @@ class Hiding:
     def __init__(self, config: pytest.Config, secrets: Secrets) -> None:
         self._config, self._secrets = config, secrets
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_sessionstart(self) -> None:
-        # Historic: a conftest that is found later is asked when it is found, and each only once.
-        asked: Any = self._config.hook.pytest_kiro_secrets
-        asked.call_historic(result_callback=self._take, kwargs={"config": self._config})
+    def begin(self) -> None:
+        """Hide them on screen and in the log file from now on; reports are cleaned by the hooks below."""
         if self._config.pluginmanager.hasplugin("terminalreporter"):
             self._hide_on_screen()
         handler = getattr(self._config.pluginmanager.getplugin("logging-plugin"), "log_file_handler", None)
         if handler is not None and handler.formatter is not None:
             handler.setFormatter(HidingFormatter(handler.formatter, self._secrets))
 
-    def _take(self, values: object) -> None:
+    def take(self, answer: object) -> None:
+        """Hide what a `pytest_kiro_secrets` has returned; `UsageError` where that is no list of texts."""
         try:
-            for value in _checked(values):
+            for value in _checked(answer):
                 self._secrets.add(value, "secret")
         except SettingsError as error:
             tell_controller(self._config, "kiro_usage_error", str(error))
@@ -101,18 +99,18 @@ class Hiding:
             file.write_bytes(fresh)
 
 
-def _checked(values: object) -> list[str]:
-    """Return what a `pytest_kiro_secrets` returned; an error never shows it."""
-    what, wanted = "pytest_kiro_secrets returned", "wanted: a list of texts"
-    if not isinstance(values, list | tuple | set | frozenset):
-        raise SettingsError(f"{what} a {type(values).__name__}", advice=wanted)
-    for value in values:
+def _checked(answer: object) -> list[str]:
+    """Return what a `pytest_kiro_secrets` has returned; an error never shows it."""
+    what, advice = "pytest_kiro_secrets returned", "wanted: a list of texts"
+    if not isinstance(answer, list | tuple | set | frozenset):
+        raise SettingsError(f"{what} a {type(answer).__name__}", advice=advice)
+    for value in answer:
         if not isinstance(value, str):
             none = ", such as os.environ.get(name, '')" if value is None else ""
-            raise SettingsError(f"{what} a list with a {type(value).__name__} in it", advice=f"{wanted}{none}")
+            raise SettingsError(f"{what} a list with a {type(value).__name__} in it", advice=f"{advice}{none}")
         if value and len(value.strip()) < SHORTEST:
             raise SettingsError(
                 f"{what} a text of {len(value.strip())} characters, which would be found in half of all words",
                 advice=f"use secrets of {SHORTEST} or more characters, or leave it out",
             )
-    return list(values)
+    return list(answer)

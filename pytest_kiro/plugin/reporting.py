@@ -16,7 +16,7 @@ from pytest_kiro.errors import HIDE_FRAMES, SandboxError, SettingsError
 from pytest_kiro.plugin import junit
 from pytest_kiro.plugin.listener import CARRIED, TestListener, carried_by
 from pytest_kiro.plugin.observer import TurnObserver
-from pytest_kiro.plugin.owners import OWNER, check_marker, owners_of
+from pytest_kiro.plugin.owners import EVAL_FIXTURES, is_eval
 from pytest_kiro.plugin.stream import Stream
 from pytest_kiro.plugin.xdist import is_controller, tell_controller, worker_output
 from pytest_kiro.report.summary import (
@@ -36,10 +36,8 @@ if TYPE_CHECKING:
     from pytest_kiro.plugin.xdist import Node
     from pytest_kiro.records.results import ResultsFile
     from pytest_kiro.records.turns import TurnRecord
-    from pytest_kiro.turn.turn import Turn
 
 __tracebackhide__ = HIDE_FRAMES
-_EVAL_FIXTURES = frozenset({"kiro", "kiro_sandbox", "kiro_cli", "kiro_login"})
 
 
 class Report:
@@ -58,38 +56,28 @@ class Report:
         self._spent = 0.0
         #: By the name of an xdist worker, what it said last; a dead one's last word came with a test's report.
         self._workers: dict[str, Tally] = {}
-        self._nodes: list[Node] = []
         self.progress, self._secrets = state.progress, state.secrets
         self.observer = TurnObserver(config.hook, self._secrets)
+        state.at_end.append(self.gather)
         state.observers += [self.observer, *Stream.wanted(config, self._settings, self._secrets)]
         self.listener = TestListener(every_test=self._settings.results is not None)
         self._results: ResultsFile | None = None
 
     # -- before
 
-    @pytest.hookimpl(tryfirst=True)  # before xdist starts its workers
-    def pytest_sessionstart(self, session: pytest.Session) -> None:
+    def begin(self) -> None:
+        """Listen to the tests, and check that their results can be written before anything runs."""
         if self._worker:
             return
         self._config.pluginmanager.register(self.listener, "kiro-listener")
         if file := self._settings.results:
             from pytest_kiro.records.results import ResultsFile
 
-            self._results = ResultsFile(session.config.invocation_params.dir / Path(file).expanduser())
+            self._results = ResultsFile(self._config.invocation_params.dir / Path(file).expanduser())
             try:
                 self._results.check()
             except SettingsError as error:
                 raise pytest.UsageError(str(error)) from None
-
-    def pytest_collection_modifyitems(self, items: Sequence[pytest.Item]) -> None:
-        try:
-            for item in items:
-                for mark in item.iter_markers("kiro"):
-                    check_marker(item, mark)
-        except pytest.UsageError as error:
-            if self._worker:  # whose own words nobody hears: the controller says it
-                tell_controller(self._config, "kiro_usage_error", str(error))
-            raise
 
     def pytest_report_collectionfinish(self, items: Sequence[pytest.Item]) -> list[str]:
         if self._config.option.collectonly:
@@ -139,7 +127,7 @@ class Report:
 
     @pytest.hookimpl(wrapper=True, trylast=True)  # gone before --setup-show says what was set up
     def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> Generator[None, Any, Any]:
-        if fixturedef.argname not in _EVAL_FIXTURES:
+        if fixturedef.argname not in EVAL_FIXTURES:
             return (yield)
         with self.progress.shown():
             return (yield)
@@ -149,14 +137,6 @@ class Report:
     @pytest.hookimpl(tryfirst=True)  # before anything of it can run a turn
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         self.observer.attempts[item.nodeid] += 1
-
-    def pytest_assertrepr_compare(
-        self, config: pytest.Config, op: str, left: object, right: object
-    ) -> list[str] | None:
-        from pytest_kiro.report.explain import explain
-
-        verbose = hasattr(config.option, "verbose") and config.get_verbosity(pytest.Config.VERBOSITY_ASSERTIONS) > 1
-        return explain(op, left, right, full=verbose)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
@@ -174,13 +154,13 @@ class Report:
         if report.failed:
             # Without a terminal there is no such option, and pytest 8.2 cannot be asked for it either.
             self._explain(item, report, full=getattr(item.config.option, "verbose", 0) > 1)
-        if call.when == "teardown" and OWNER in item.stash:
-            del item.stash[OWNER]  # its turns may be large, and items live until the session ends
+        if call.when == "teardown":
+            self._state.ownership.forget_test(item)
         return report
 
     def _explain(self, item: pytest.Item, report: pytest.TestReport, *, full: bool) -> None:
         """Show the turns of a failed test, and, where its failure speaks of changes, what they are."""
-        turns = _turns_of(item)
+        turns = [turn for owner in self._state.ownership.owners_of(item) for turn in owner.turns]
         if text := turns_lines(turns, full=full):
             report.sections.append(("kiro turns", text))
         if report.when == "call" and "changes" in report.longreprtext.lower():
@@ -220,13 +200,13 @@ class Report:
         self._spent = self._state.budget.spent
         if self.observer.unsent:  # Ctrl-C leaves no report that could have brought them
             self.listener.gathered.add_turns(self.observer.carried().turns)
-        for node in self._nodes:
+        for node in self._state.nodes:
             output = worker_output(node)
             if carried := carried_by(output.get(CARRIED)):
                 self.listener.gathered.add_turns(carried.turns)
             if word := output.get("kiro_tally"):
                 self._hear(word)
-            else:  # it may have had a sandbox of which nobody has told us yet
+            elif word is None:  # it died, and may have had a sandbox of which nothing is known yet
                 self._keeper.used = True
 
     def _word(self) -> dict[str, Any]:
@@ -235,13 +215,6 @@ class Report:
 
     def _hear(self, word: Mapping[str, Any]) -> None:
         self._workers[word["worker"]] = Tally(**{name: value for name, value in word.items() if name != "worker"})
-
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_configure_node(self, node: Node) -> None:
-        """Tell a worker which run it belongs to: the controller clears away what a dead one leaves."""
-        node.workerinput["kiro_run_id"] = self._state.run_id
-        self._nodes.append(node)
-        self._state.stop_gently()  # from the first worker on there may be sandboxes
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Node, error: object) -> None:
@@ -279,15 +252,5 @@ class Report:
         if terminal := self._config.pluginmanager.getplugin("terminalreporter"):
             self.pytest_terminal_summary(terminal)
         if self._results is not None:
-            workers = len(self._nodes)
+            workers = len(self._state.nodes)
             self.listener.write(self._results, self._settings, self._secrets, workers=workers, died=self._died)
-
-
-def is_eval(item: pytest.Item) -> bool:
-    """Whether a test asks for Kiro."""
-    return not _EVAL_FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
-
-
-def _turns_of(item: pytest.Item) -> list[Turn]:
-    """Return the turns that a test looked at."""
-    return [turn for owner in owners_of(item) for turn in owner.turns]

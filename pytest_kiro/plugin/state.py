@@ -10,13 +10,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_kiro.plugin.owners import Ownership
 from pytest_kiro.plugin.xdist import worker_input
+from pytest_kiro.secrecy import VARIABLES
+from pytest_kiro.settings.rows import TABLE
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pytest_kiro.agent.bench import Observer
-    from pytest_kiro.agent.owner import Owners
     from pytest_kiro.login.peer import PeerLogin
     from pytest_kiro.plugin.progress import Progress
+    from pytest_kiro.plugin.xdist import Node
     from pytest_kiro.run.budget import Budget
     from pytest_kiro.run.keeper import Keeper
     from pytest_kiro.run.stops import Stops
@@ -34,15 +39,46 @@ class State:
         worker = worker or {}
         self.worker: str = worker.get("workerid", "main")
         self.run_id: str = worker.get("kiro_run_id") or uuid.uuid4().hex
+        self.ownership = Ownership()
         #: Who is told of turns.
         self.observers: list[Observer] = []
+        #: The workers of a controller.
+        self.nodes: list[Node] = []
+        #: Whether an eval was collected, or what only evals need was asked for.
+        self.awake = False
+        #: What is called when the tests are over, before what is left of the run is removed.
+        self.at_end: list[Callable[[], None]] = []
+
+    @cached_property
+    def configured(self) -> bool:
+        """Whether an option, a variable, an ini key or another plugin says anything that is ours to check."""
+        config = self.config
+        names = [*os.environ, *getattr(config, "_get_unknown_ini_keys", list)()]
+        return (
+            any(name.startswith(("PYTEST_KIRO_", "kiro_")) for name in names)
+            or any(config.getoption(row.ini) is not None or config.getini(row.ini) is not None for row in TABLE)
+            or len(config.hook.pytest_kiro_register_providers.get_hookimpls()) > 1
+        )
+
+    @cached_property
+    def knows_secrets(self) -> bool:
+        """Whether the environment has secrets, wherever they may turn up."""
+        return any(os.environ.get(name) for name in VARIABLES)
+
+    def check(self) -> None:
+        """Raise `SettingsError` for what is wrong, which only needs to be looked at where something is said."""
+        if self.configured:
+            _ = self.keeper
+        if self.knows_secrets:
+            _ = self.secrets  # as they are now
 
     @cached_property
     def settings(self) -> Settings:
         """What was asked for; `SettingsError` when that is wrong."""
         from pytest_kiro.plugin.configuration import read_settings
 
-        return read_settings(self.config, self.run_id, self.worker, self.config.stash.get(WAITS, None))
+        environ = os.environ if self.configured else {}
+        return read_settings(self.config, environ, self.run_id, self.worker, self.config.stash.get(WAITS, None))
 
     @cached_property
     def keeper(self) -> Keeper:
@@ -65,13 +101,6 @@ class State:
         from pytest_kiro.secrecy.redaction import Secrets
 
         return Secrets.of(os.environ)
-
-    @cached_property
-    def owners(self) -> Owners:
-        """Whose turn it is."""
-        from pytest_kiro.agent.owner import Owners
-
-        return Owners()
 
     @cached_property
     def progress(self) -> Progress:

@@ -13,12 +13,11 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, AnyStr
 
+from pytest_kiro.secrecy import VARIABLES
 from pytest_kiro.secrecy.spellings import as_bytes, as_text, forms
 
 #: A shorter one would be found in half of all words.
 SHORTEST = 8
-#: Variables whose values are secrets wherever they stand.
-VARIABLES = ("KIRO_API_KEY", "DAYTONA_API_KEY")
 #: What pytest and we put where a text was cut, and how much of a secret beside it is too much.
 _GAP, _SHORTEST_PART = re.compile(r"(\.\.\.|…)"), 6
 _NAME = re.compile(r"[\w .-]+")

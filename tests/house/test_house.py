@@ -182,17 +182,18 @@ def test_a_file_says_what_it_is_for(path: Path) -> None:
 
 
 def test_public_names_are_the_lazy_table() -> None:
-    table = [name for names in pytest_kiro._HOMES.values() for name in names]
+    table = [name for names in pytest_kiro._HOMES.values() for name in names.split()]
     assert sorted(pytest_kiro.__all__) == sorted(table)
     assert len(table) == len(set(table))
     tree = ast.parse((ROOT / "__init__.py").read_text(encoding="utf-8"))
     typed = {
-        name.name
+        f"{node.module}.{name.asname}"  # only what has an `as` is exported to type checkers
         for node in ast.walk(tree)
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("pytest_kiro.")
         for name in node.names
     }
-    assert typed == set(table), "what type checkers see is what is there"
+    there = {f"pytest_kiro.{home}.{name}" for home, names in pytest_kiro._HOMES.items() for name in names.split()}
+    assert typed == there, "what type checkers see is what is there"
 
 
 @pytest.mark.parametrize("name", pytest_kiro.__all__)
@@ -283,13 +284,53 @@ def loaded_by(statement: str) -> set[str]:
     return set(run_python(f"{statement}\nimport sys; print(*sys.modules)").split())
 
 
-def test_the_plugin_loads_nothing_that_only_an_eval_needs() -> None:
-    loaded = loaded_by("import pytest_kiro.plugin")
-    assert "pytest_kiro.settings.table" in loaded
-    for heavy in ("pexpect", "ptyprocess", "daytona", "asyncio", "sqlite3", "ssl", "tomllib", "aiohttp", "pydantic"):
-        assert heavy not in loaded - loaded_by("import pytest"), heavy
-    for room in ("sandbox", "terminal", "kirocli", "standin", "report"):
-        assert not [module for module in loaded if module.startswith(f"pytest_kiro.{room}.")], room
+#: What a pytest run without evals imports of ours.
+LEAN = {
+    "pytest_kiro",
+    "pytest_kiro.errors",
+    "pytest_kiro.plugin",
+    "pytest_kiro.plugin.fixtures",
+    "pytest_kiro.plugin.hookspecs",
+    "pytest_kiro.plugin.owners",
+    "pytest_kiro.plugin.state",
+    "pytest_kiro.plugin.xdist",
+    "pytest_kiro.secrecy",
+    "pytest_kiro.settings",
+    "pytest_kiro.settings.rows",
+}
+
+
+def run_of(folder: Path, source: str, *args: str) -> set[str]:
+    """Return the modules that a pytest run of one file has loaded at its end."""
+    (folder / "test_it.py").write_text(source)
+    argv = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", f"--rootdir={folder}", "-c", "/dev/null", *args]
+    said = run_python(f"import pytest, sys; pytest.main({[*argv, str(folder)]!r}); print(); print(*sys.modules)")
+    return set(said.splitlines()[-1].split())
+
+
+def test_a_run_without_evals_loads_only_settings_hooks_and_fixtures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("KIRO_API_KEY", "DAYTONA_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    loaded = run_of(tmp_path, "def test_it(tmp_path): pass")
+    assert {name for name in loaded if name.partition(".")[0] == "pytest_kiro"} == LEAN
+    without = run_of(tmp_path, "def test_it(tmp_path): pass", "-p", "no:kiro")
+    assert {name.partition(".")[0] for name in loaded - without} == {"pytest_kiro"}, "nothing else comes with them"
+
+
+def test_what_a_run_without_evals_loads_is_short() -> None:
+    """Where no bytecode is kept, as in images of CI jobs, each line is compiled in every run."""
+    files = [(ROOT.parent / Path(*name.split("."))) for name in LEAN]
+    texts = [(file / "__init__.py" if file.is_dir() else file.with_suffix(".py")).read_text() for file in files]
+    assert sum(len(text.splitlines()) for text in texts) <= 1_250
+
+
+def test_a_collected_eval_loads_what_only_evals_need(tmp_path: Path) -> None:
+    loaded = run_of(tmp_path, "def test_it(kiro): pass", "--collect-only") - run_of(tmp_path, "", "-p", "no:kiro")
+    assert {"pytest_kiro.plugin.reporting", "pytest_kiro.plugin.hiding"} <= loaded
+    for heavy in ("pexpect", "ptyprocess", "daytona", "asyncio", "sqlite3", "ssl", "aiohttp", "pydantic"):
+        assert heavy not in loaded, heavy
 
 
 def test_the_package_loads_nothing_until_a_name_is_used() -> None:

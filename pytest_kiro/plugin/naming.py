@@ -1,0 +1,130 @@
+"""Makes owners of tests and fixtures: by which names scenarios know them, and what their marks say."""
+
+from __future__ import annotations
+
+import enum
+import inspect
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_kiro.agent.owner import Owner
+from pytest_kiro.errors import SettingsError
+from pytest_kiro.plugin.xdist import tell_controller
+from pytest_kiro.settings.table import did_you_mean
+
+#: The keywords of `mark.kiro`.
+MARKER_WORDS = ("workspace", "agent", "model", "effort", "timeout", "trust", "env")
+#: Found from the session's one sandbox, so a second one for some tests only would be made and not used.
+_ROOT_ONLY = ("kiro_sandbox", "kiro_sandbox_args")
+
+
+def marker_words(item: pytest.Item | pytest.Collector) -> Mapping[str, Any]:
+    """Return the keywords of `mark.kiro`, the closest mark winning word by word."""
+    merged: dict[str, Any] = {}
+    for mark in item.iter_markers("kiro"):
+        merged = {**mark.kwargs, **merged}
+    return merged
+
+
+def owner_of_test(item: pytest.Item) -> Owner:
+    classes = [node.name for node in item.listchain() if isinstance(node, pytest.Class)]
+    names = dict.fromkeys([item.name, getattr(item, "originalname", None) or item.name])
+    request = getattr(item, "_request", None)  # pytest has no public way from an item to its request
+    return Owner(
+        name=item.nodeid,
+        tables=tuple(".".join([*classes, name]) for name in names),
+        file=item.path,
+        marker=lambda: marker_words(item),
+        run_args=cache(lambda: request.getfixturevalue("kiro_run_args") if request else {}),
+    )
+
+
+def owner_of_fixture(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) -> Owner:
+    name, parameter = f"fixture:{fixturedef.argname}", _parameter_id(fixturedef, request)
+    named = f"{name}[{parameter}]" if parameter is not None else name
+    node = request.node
+    return Owner(
+        name=named,
+        tables=tuple(dict.fromkeys([named, name])),
+        file=_file_of(fixturedef.func) or node.path,
+        marker=lambda: marker_words(node),
+        run_args=cache(lambda: request.getfixturevalue("kiro_run_args")),
+        wide=True,
+    )
+
+
+def _file_of(function: Any) -> Path | None:
+    """Return the file that defines a fixture; None for what Python cannot tell, such as a compiled function."""
+    with suppress(TypeError):
+        return Path(inspect.getfile(inspect.unwrap(function)))
+    with suppress(TypeError):
+        return Path(inspect.getfile(type(function)))  # a callable object
+    return None
+
+
+def _parameter_id(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) -> str | None:
+    """Return the id of a fixture's parameter, as pytest would show it in a test's name."""
+    if not hasattr(request, "param"):
+        return None
+    index, ids = getattr(request, "param_index", 0), fixturedef.ids
+    named = ids(request.param) if callable(ids) else ids[index] if ids else None
+    raw = fixturedef.params[index] if fixturedef.params else request.param
+    named = named if named is not None else getattr(raw, "id", None)
+    if named is not None:
+        return str(named)
+    if isinstance(request.param, str | int | float | complex | enum.Enum | None):
+        return str(request.param)
+    return str(getattr(request.param, "__name__", f"{fixturedef.argname}{index}"))
+
+
+def definitions_of(item: pytest.Item) -> set[pytest.FixtureDef[Any]]:
+    """Return the fixtures that a test asked for, early or late; pytest has no public way to ask."""
+    info = getattr(item, "_fixtureinfo", None)
+    definitions = {one for known in info.name2fixturedefs.values() for one in known} if info else set()
+    return definitions | set(getattr(getattr(item, "_request", None), "_fixture_defs", {}).values())
+
+
+def _check_marker(item: pytest.Item, mark: pytest.Mark) -> None:
+    """Raise `UsageError` for a `mark.kiro` with words that are none of its own."""
+    known = ", ".join(MARKER_WORDS)
+    if mark.args:
+        raise pytest.UsageError(f"{item.nodeid}: mark.kiro takes keywords only; known: {known}")
+    for word in mark.kwargs:
+        if word not in MARKER_WORDS:
+            hint = did_you_mean(word, list(MARKER_WORDS))
+            raise pytest.UsageError(f"{item.nodeid}: mark.kiro has no keyword {word!r}{hint}; known: {known}")
+
+
+def refuse_second_sandbox(item: pytest.Item) -> None:
+    """Raise `SettingsError` for a fixture that would make a second sandbox for some evals only."""
+    manager: Any = getattr(item.session, "_fixturemanager")  # noqa: B009 - pytest has no public way to ask
+    for name in _ROOT_ONLY:
+        for place, definition in enumerate(manager.getfixturedefs(name, item) or ()):
+            if definition.baseid not in ("", "."):
+                raise SettingsError(
+                    f"{definition.baseid} overrides the fixture {name}, but there is one sandbox for the whole "
+                    "session, so its tests would not use that one",
+                    advice="move it to the rootdir's conftest.py or a plugin",
+                )
+            if place and definition.func.__module__ == "pytest_kiro.plugin.fixtures":
+                raise SettingsError(
+                    f"a plugin overrides the fixture {name}, but was loaded before pytest-kiro, so that its fixture "
+                    "is hidden",
+                    advice="load it by pytest_plugins in the rootdir's conftest.py instead of -p",
+                )
+
+
+def check_markers(config: pytest.Config, items: Sequence[pytest.Item]) -> None:
+    """Raise `UsageError` for a test whose `mark.kiro` has words that are none of its own."""
+    try:
+        for item in items:
+            for mark in item.iter_markers("kiro"):
+                _check_marker(item, mark)
+    except pytest.UsageError as error:
+        tell_controller(config, "kiro_usage_error", str(error))
+        raise

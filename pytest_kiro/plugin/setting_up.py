@@ -1,0 +1,85 @@
+"""Sets up what the fixtures give: the sandbox, and with what a run can log in."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+from pytest_kiro.errors import HIDE_FRAMES, KiroError, SettingsError, SetupError
+from pytest_kiro.login.box import LoginTerminal
+from pytest_kiro.login.login import LoginMeans, expect_login
+from pytest_kiro.sandbox.protocol import Sandbox, SandboxSpec
+from pytest_kiro.settings.table import did_you_mean
+
+if TYPE_CHECKING:
+    import pytest
+
+    from pytest_kiro.plugin.state import State
+
+__tracebackhide__ = HIDE_FRAMES
+
+
+@contextmanager
+def sandbox_for(request: pytest.FixtureRequest, state: State, args: object) -> Iterator[Sandbox]:
+    """Have the sandbox of this process, which a hook has prepared."""
+    if sys.platform not in ("linux", "darwin"):
+        raise SetupError(f"pytest-kiro runs on Linux and macOS; this is {sys.platform}", advice="use WSL there")
+    spec, keeper = _specification(args), state.keeper
+    if not {"kiro", "kiro_login"}.isdisjoint(request.fixturenames):
+        expect_login(login_means(state), spec, installed=keeper.installs)
+    with keeper.sandbox(spec, failed=lambda: bool(request.session.testsfailed)) as sandbox:
+        _check_isolation(state.settings.sandbox, keeper.provider.isolated, sandbox.isolated)
+        request.config.hook.pytest_kiro_sandbox_ready(sandbox=sandbox, settings=state.settings)
+        yield sandbox
+
+
+def login_means(state: State) -> LoginMeans:
+    """Return with what this process can log in."""
+
+    def tell(url: str, code: str) -> None:
+        state.config.hook.pytest_kiro_device_code(config=state.config, url=url, code=code)
+
+    terminal = LoginTerminal(tell=tell, lent=state.progress.lent)
+    peers = state.peer_login if state.is_worker else None
+    return LoginMeans(state.settings, terminal, state.secrets, os.environ, peers=peers)
+
+
+class InFewWords:
+    """Lets an error of ours speak for itself, without the provider's frames and causes; --full-trace shows them."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._whole = bool(config.getoption("fulltrace", False))  # an option of the terminal's
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, KiroError) and not self._whole:
+            error.__cause__ = error.__traceback__ = None
+
+
+def _check_isolation(name: str, registered: bool, actual: bool) -> None:
+    """Refuse a provider that contradicts itself: which CLI answers depends on it, and the header has said so."""
+    if registered is not actual:
+        raise SettingsError(
+            f"the sandbox provider {name} is registered with isolated={registered}, but its sandbox says {actual}",
+            advice="say the same in pytest_kiro_register_providers and in the sandbox",
+        )
+
+
+def _specification(args: Any) -> SandboxSpec:
+    if not isinstance(args, dict):
+        raise SettingsError(f"the fixture kiro_sandbox_args is {args!r}", advice="wanted: a dict")
+    known = [spec.name for spec in fields(SandboxSpec)]
+    for name in args:
+        if name not in known:
+            hint = did_you_mean(name, known)
+            raise SettingsError(f"kiro_sandbox_args has no key {name!r}{hint}", advice=f"known: {', '.join(known)}")
+    try:
+        return SandboxSpec(**args)
+    except (TypeError, ValueError) as error:
+        raise SettingsError(f"kiro_sandbox_args has a wrong value; {error}") from None
