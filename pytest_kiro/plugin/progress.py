@@ -1,69 +1,71 @@
-"""What takes long, said while it does: one line that changes on a terminal, plain lines elsewhere."""
+"""Says on the terminal what takes long, while it does."""
 
 from __future__ import annotations
 
 import logging
-import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pytest_kiro.plugin.stream import past_capture, uncaptured
-from pytest_kiro.secrecy.redaction import Secrets
+
+if TYPE_CHECKING:
+    import pytest
+
+    from pytest_kiro.secrecy.redaction import Secrets
 
 _LOGGER = logging.getLogger("pytest_kiro")
+Location = tuple[str, int | None, str]
 
 
 class Progress(logging.Handler):
     """Shows what the package logs: sandboxes that are created, snapshots that are built, installations.
 
-    `config` is pytest's; under xdist each line names its worker and goes to stderr, since a worker's stdout reaches
-    nobody. Unless INFO was asked for anyway, what is shown here is not logged as well: a failing test's captured log
-    would have a whole build in it.
+    Under xdist each line names its worker and goes to stderr, since a worker's stdout reaches nobody. Unless INFO was
+    asked for anyway, what is shown here is not logged as well: a failing test's captured log would have a whole build
+    in it.
     """
 
-    def __init__(self, config: Any, worker: str, secrets: Secrets) -> None:
+    def __init__(self, config: pytest.Config, worker: str, secrets: Secrets) -> None:
         super().__init__(logging.INFO)
         self._config, self._worker, self._secrets = config, worker, secrets
         #: The test that runs, as pytest's terminal announces it.
-        self.at: tuple[str, Any] | None = None
+        self.at: tuple[str, Location] | None = None
         self._depth = 0
-        self._before = (0, True)
+        self._before = (logging.NOTSET, True)
         self._logged_from = logging.NOTSET
-        self._back: str | None = None  # what leads from the changing line to where the terminal was
-        self._resume = False  # whether plain lines have interrupted the terminal's own
+        self._interrupted = False
 
     @contextmanager
     def shown(self) -> Iterator[None]:
-        """Show what is logged meanwhile; at the end the changing line is taken away. It may be nested."""
+        """Show what is logged meanwhile; it may be nested."""
         self._depth += 1
         if self._depth == 1:
             self._begin()
         try:
             yield
         finally:
-            self.acquire()  # another thread may be at it
-            try:
-                self._depth -= 1
-                if self._depth == 0:
-                    self._end()
-                self._clear()
-            finally:
-                self.release()
+            self._depth -= 1
+            if self._depth == 0:
+                _LOGGER.removeHandler(self)
+                level, _LOGGER.propagate = self._before
+                _LOGGER.setLevel(level)
+            self._go_on()
 
     @contextmanager
     def lent(self) -> Iterator[None]:
-        """Leave the terminal to somebody else meanwhile, from a line of its own on."""
-        self._clear()
-        terminal = self._config.pluginmanager.getplugin("terminalreporter")
+        """Leave the terminal to a device login meanwhile, from a line of its own on."""
         with uncaptured(self._config):
-            if terminal is not None and self._worker == "main":
-                terminal.ensure_newline()
-                if terminal._tw.width_of_current_line:  # the dots of -q
-                    terminal.write("\n", flush=True)
-                self._resume = True
+            self._begin_line()
             yield
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self._logged_from and record.levelno >= self._logged_from:
+            logging.getLogger().handle(record)
+        try:
+            self._say(f"kiro: {' '.join(self._secrets(record.getMessage()).split())}")
+        except Exception:
+            self.handleError(record)
 
     def _begin(self) -> None:
         self._before, self._logged_from = (_LOGGER.level, _LOGGER.propagate), logging.NOTSET
@@ -73,55 +75,33 @@ class Progress(logging.Handler):
             _LOGGER.setLevel(logging.INFO)
         _LOGGER.addHandler(self)
 
-    def _end(self) -> None:
-        _LOGGER.removeHandler(self)
-        level, _LOGGER.propagate = self._before
-        _LOGGER.setLevel(level)
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if self._logged_from and record.levelno >= self._logged_from:
-            logging.getLogger().handle(record)
-        try:
-            self._show(f"kiro: {' '.join(self._secrets(record.getMessage()).split())}")
-        except Exception:
-            self.handleError(record)
-
-    def _show(self, text: str) -> None:
-        terminal = self._config.pluginmanager.getplugin("terminalreporter")
+    def _say(self, text: str) -> None:
         if self._worker != "main":
             past_capture(self._config, f"[{self._worker}] {text}\n", stderr=True)
-        elif terminal is None:  # -p no:terminal: whoever does so wants to read nothing
             return
-        elif self._may_change(terminal):
-            self._change(text, terminal._tw.width_of_current_line)
-        else:
+        with uncaptured(self._config):
+            if terminal := self._begin_line():
+                terminal.write_line(text)
+                terminal.flush()
+
+    def _begin_line(self) -> pytest.TerminalReporter | None:
+        """Return this process's terminal, at the beginning of a line; None where there is none to be read."""
+        terminal = self._terminal if self._worker == "main" else None
+        if terminal is not None:
+            terminal.ensure_newline()
+            if self._config.get_terminal_writer().width_of_current_line:  # the dots of -q
+                terminal.write("\n", flush=True)
+            self._interrupted = True
+        return terminal
+
+    def _go_on(self) -> None:
+        """Let the dots go on behind their file's name."""
+        if self._interrupted and self.at is not None and (terminal := self._terminal):
             with uncaptured(self._config):
-                terminal.ensure_newline()
-                if terminal._tw.width_of_current_line:  # the dots of -q
-                    terminal.write("\n")
-                terminal.write(f"{text}\n", flush=True)
-            self._resume = True
+                terminal.pytest_runtest_logstart(*self.at)
+        self._interrupted = False
 
-    def _change(self, text: str, width: int) -> None:
-        columns, begin = shutil.get_terminal_size().columns, ""
-        if self._back is None:
-            # On the next line, and at the end up again to where the dots go on.
-            begin, up = ("\n", f"\x1b[1A\x1b[{(width - 1) % columns + 1}C") if width else ("", "")
-            self._back = f"\r\x1b[K{up}"
-        shown = text if len(text) < columns else f"{text[: columns - 2]}…"
-        past_capture(self._config, f"{begin}\r\x1b[K{shown}")
-
-    def _clear(self) -> None:
-        """Let the terminal go on where it was."""
-        if self._back is not None:
-            past_capture(self._config, self._back)
-            self._back = None
-        if self._resume and self.at is not None:
-            with uncaptured(self._config):
-                self._config.pluginmanager.getplugin("terminalreporter").pytest_runtest_logstart(*self.at)
-        self._resume = False
-
-    def _may_change(self, terminal: Any) -> bool:
-        """Whether a line can be changed: on a terminal on which nobody else prints meanwhile."""
-        captured = self._config.getoption("capture", "no") in ("fd", "sys")
-        return bool(terminal.isatty) and captured and os.environ.get("TERM") != "dumb"
+    @property
+    def _terminal(self) -> pytest.TerminalReporter | None:
+        terminal: pytest.TerminalReporter | None = self._config.pluginmanager.getplugin("terminalreporter")
+        return terminal

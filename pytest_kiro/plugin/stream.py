@@ -1,13 +1,15 @@
-"""Live output: what Kiro prints, while it prints it."""
+"""Streams what Kiro prints to the terminal, while it prints it."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import pytest
+
     from pytest_kiro.agent.bench import Conversing
     from pytest_kiro.secrecy.redaction import Secrets
     from pytest_kiro.settings.table import Settings
@@ -20,12 +22,12 @@ class Stream:
     (A worker's stdout belongs to xdist's protocol and reaches nobody.)
     """
 
-    def __init__(self, config: Any, secrets: Secrets, *, prefixed: bool) -> None:
+    def __init__(self, config: pytest.Config, secrets: Secrets, *, prefixed: bool) -> None:
         self._config, self._secrets, self._prefixed = config, secrets, prefixed
         self._pending: dict[str, str] = {}
 
     @classmethod
-    def wanted(cls, config: Any, settings: Settings, secrets: Secrets) -> list[Stream]:
+    def wanted(cls, config: pytest.Config, settings: Settings, secrets: Secrets) -> list[Stream]:
         """Return the one stream of this process, or none."""
         on = settings.stream == "on" or (settings.stream == "auto" and config.getoption("capture", "no") == "no")
         return [cls(config, secrets, prefixed=settings.worker != "main")] if on else []
@@ -51,7 +53,7 @@ class Stream:
         past_capture(self._config, self._secrets(text), stderr=self._prefixed)
 
 
-def past_capture(config: Any, text: str, *, stderr: bool = False) -> None:
+def past_capture(config: pytest.Config, text: str, *, stderr: bool = False) -> None:
     """Write to the terminal although pytest captures."""
     with uncaptured(config):
         file = sys.__stderr__ if stderr else sys.__stdout__
@@ -62,7 +64,7 @@ def past_capture(config: Any, text: str, *, stderr: bool = False) -> None:
 
 
 @contextmanager
-def uncaptured(config: Any) -> Iterator[None]:
+def uncaptured(config: pytest.Config) -> Iterator[None]:
     """Hold pytest's capture off meanwhile."""
     capture = config.pluginmanager.getplugin("capturemanager")
     with capture.global_and_fixture_disabled() if capture else nullcontext():
