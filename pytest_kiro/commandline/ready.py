@@ -17,6 +17,7 @@ from pytest_kiro.kirocli import official
 from pytest_kiro.kirocli.install import Installation, install
 from pytest_kiro.login.box import LoginTerminal, open_browser
 from pytest_kiro.login.login import LoginMeans
+from pytest_kiro.login.saved import SavedLogin
 from pytest_kiro.run.keeper import Keeper
 from pytest_kiro.run.providers import built_in
 from pytest_kiro.run.stops import Stops
@@ -77,7 +78,9 @@ def ready(settings: Settings) -> Iterator[Ready]:
         sandbox = undo.enter_context(keeper.sandbox(SandboxSpec(), failed=lambda: False))
         what = keeper.cli(isolated=sandbox.isolated)
         cli = install(sandbox, what, timeout=settings.setup_timeout, version=settings.cli_version)
-        yield Ready(sandbox, cli, LoginMeans(settings, _terminal(settings), secrets, os.environ), secrets)
+        saved = SavedLogin(waits=settings.waits)
+        means = LoginMeans(settings, _terminal(settings), secrets, os.environ, saved)
+        yield Ready(sandbox, cli, means, secrets)
 
 
 def _complain_of_leaks(keeper: Keeper) -> None:

@@ -73,7 +73,7 @@ class LoginMeans:
     terminal: LoginTerminal
     secrets: Secrets = field(repr=False)
     environ: Mapping[str, str] = field(repr=False)
-    saved: SavedLogin = field(default_factory=SavedLogin)
+    saved: SavedLogin
     peers: PeerLogin | None = None
 
     @property

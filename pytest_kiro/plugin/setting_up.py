@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_kiro.errors import HIDE_FRAMES, KiroError, SettingsError, SetupError
 from pytest_kiro.login.box import LoginTerminal
 from pytest_kiro.login.login import LoginMeans, expect_login
+from pytest_kiro.login.saved import SavedLogin
 from pytest_kiro.sandbox.protocol import Sandbox, SandboxSpec
 from pytest_kiro.settings.table import did_you_mean
 
@@ -45,7 +46,8 @@ def login_means(state: State) -> LoginMeans:
 
     terminal = LoginTerminal(tell=tell, lent=state.progress.lent)
     peers = state.peer_login if state.is_worker else None
-    return LoginMeans(state.settings, terminal, state.secrets, os.environ, peers=peers)
+    saved = SavedLogin(waits=state.settings.waits)
+    return LoginMeans(state.settings, terminal, state.secrets, os.environ, saved, peers)
 
 
 class InFewWords:

@@ -22,7 +22,8 @@ from filelock import FileLock
 from helpers import wait_until
 from login_data import login
 
-from pytest_kiro.errors import LoginError
+from pytest_kiro.errors import LoginError, SandboxError
+from pytest_kiro.login.credentials import Credentials
 from pytest_kiro.login.peer import PeerLogin
 from pytest_kiro.sandbox import runs
 from pytest_kiro.settings.waits import Waits
@@ -86,12 +87,23 @@ class Run:
     """A run's folder, and its processes."""
 
     def __init__(self, tmp: Path) -> None:
-        self.tmp, self.workers = tmp, list[Worker]()
+        self.tmp, self.workers, self._peers = tmp, list[Worker](), list[PeerLogin]()
         self.folder = runs.folder_of(RUN)
+
+    def peer(self, waits: Waits | None = None) -> PeerLogin:
+        """One in this process."""
+        self._peers.append(PeerLogin(self.folder, waits))
+        return self._peers[-1]
 
     def worker(self) -> Worker:
         self.workers.append(Worker(self.tmp))
         return self.workers[-1]
+
+    def end(self) -> None:
+        for worker in self.workers:
+            worker.close()
+        for peer in [*self._peers, PeerLogin(self.folder)]:
+            peer.remove()
 
     @property
     def socket(self) -> Path:
@@ -109,9 +121,11 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     made = Run(tmp_path)
     yield made
-    for worker in made.workers:
-        worker.close()
-    PeerLogin(made.folder).remove()
+    made.end()
+
+
+def not_asked() -> Credentials:
+    raise AssertionError("somebody was asked")
 
 
 ONE = "ada 2.29.0 True one-access one-refresh"
@@ -132,10 +146,11 @@ def test_four_at_once_ask_once(run: Run) -> None:
 
 
 def test_who_comes_later_is_served(run: Run) -> None:
-    first, second = run.worker(), run.worker()
-    assert (first.does("obtain good one"), first.says()) == ("asking", ONE)
-    assert second.does("obtain good two") == ONE
-    assert first.does("obtain good two") == ONE
+    first, second = run.peer(), run.peer()
+    one = login("one")
+    assert first.obtain(lambda: one, timeout=1) is one
+    for peer in (second, first):
+        assert one.same_login(peer.obtain(not_asked, timeout=1))
 
 
 def test_who_waits_is_served_when_the_human_is_ready(run: Run) -> None:
@@ -185,32 +200,32 @@ def test_waiting_ends(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("how", "own", "others"),
+    ("raised", "others"),
     [
+        (LoginError("access denied", output="the reason", advice="run it again"), None),
         (
-            "fail",
-            "LoginError: access denied /   | the reason / run it again",
-            "LoginError: access denied /   | the reason / run it again",
+            KeyboardInterrupt(),
+            "the login was broken off in another worker: KeyboardInterrupt(); run it again",
         ),
-        (
-            "interrupt",
-            "KeyboardInterrupt: ",
-            "LoginError: the login was broken off in another worker: KeyboardInterrupt(); run it again",
-        ),
-        (
-            "crash",
-            "RuntimeError: a bug",
-            "LoginError: the login was broken off in another worker: RuntimeError('a bug'); run it again",
-        ),
+        (RuntimeError("a bug"), "the login was broken off in another worker: RuntimeError('a bug'); run it again"),
     ],
+    ids=["refused", "interrupted", "a bug"],
 )
-def test_a_failure_is_everybodys(run: Run, how: str, own: str, others: str) -> None:
+def test_a_failure_is_everybodys(run: Run, raised: BaseException, others: str | None) -> None:
     """Nobody is asked twice, neither who waited nor who comes later, nor the one who asked."""
-    first, second = run.worker(), run.worker()
-    assert (first.does(f"obtain {how} one"), first.says()) == ("asking", own)
-    for worker in (second, run.worker(), first):
-        assert worker.does("obtain good two") == others
-        assert worker.does("newest") == "nothing"
+
+    def ask() -> Credentials:
+        raise raised
+
+    first, second = run.peer(), run.peer()
+    with pytest.raises(type(raised)) as caught:
+        first.obtain(ask, timeout=1)
+    assert caught.value is raised
+    for peer in (second, run.peer(), first):
+        with pytest.raises(LoginError) as told:
+            peer.obtain(not_asked, timeout=1)
+        assert str(told.value) == (others or "access denied\n  | the reason\nrun it again")
+        assert peer.newest() is None
 
 
 def test_who_waits_hears_of_the_failure(run: Run) -> None:
@@ -237,33 +252,30 @@ def test_a_login_that_cannot_be_served_is_told(run: Run) -> None:
 
 
 def test_a_newer_one_is_everybodys(run: Run) -> None:
-    first, second, third = run.worker(), run.worker(), run.worker()
-    first.does("obtain good one")
-    first.says()
-    assert second.does("obtain good x") == ONE
-    assert second.does("offer two") == "offered"
-    assert [worker.does("newest") for worker in (first, second, third)] == [TWO] * 3
-    assert first.does("offer one") == "offered"
-    assert third.does("obtain good x") == ONE
+    first, second, third = run.peer(), run.peer(), run.peer()
+    one, two = login("one"), login("two")
+    first.obtain(lambda: one, timeout=1)
+    second.offer(two)
+    assert all(two.same_login(peer.newest()) for peer in (first, second, third))
+    first.offer(one)
+    assert one.same_login(third.obtain(not_asked, timeout=1))
 
 
 def test_before_anybody_has_asked_there_is_none(run: Run) -> None:
-    worker = run.worker()
-    assert worker.does("newest") == "nothing"
-    assert worker.does("offer one") == "offered"
-    assert worker.does("newest") == "nothing"
+    peer = run.peer()
+    assert peer.newest() is None
+    peer.offer(login("one"))
+    assert peer.newest() is None
     assert not run.folder.exists()
 
 
-@pytest.mark.parametrize("how", ["close", "end", "kill"])
+@pytest.mark.parametrize("how", ["end", "kill"])
 def test_when_who_has_it_has_ended_there_is_none(run: Run, how: str) -> None:
     first, second = run.worker(), run.worker()
     first.does("obtain good one")
     first.says()
     assert second.does("obtain good two") == ONE
-    if how == "close":
-        assert (first.does("close"), first.does("close")) == ("done", "done")
-    elif how == "end":
+    if how == "end":
         assert first.complaints() == ""
     else:
         first.kill()
@@ -366,11 +378,23 @@ def test_who_says_nothing_holds_nobody_up(run: Run) -> None:
     assert first.complaints() == ""  # nor does it keep the process from its end
 
 
+def test_a_call_ends_whoever_is_silent(run: Run) -> None:
+    serving, one = run.peer(Waits(peer=0.05)), login("one")
+    serving.obtain(lambda: one, timeout=1)
+    with run.connect() as link:
+        assert link.recv(4096) == b"", "the caller said nothing"
+    with closing(socket.socket(socket.AF_UNIX)) as silent, tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        silent.bind(f"{folder}/socket")
+        silent.listen()
+        with runs.transaction(run.folder / "login.json", {}) as state:
+            state["socket"] = f"{folder}/socket"
+        assert run.peer(Waits(peer=0.05)).newest() is None
+
+
 def test_many_ask_at_the_same_moment(run: Run) -> None:
     """More than usually may stand in the queue of a socket."""
-    peer = PeerLogin(run.folder)
-    peer.obtain(lambda: login("one"), timeout=1)
-    others = [PeerLogin(run.folder) for _ in range(40)]
+    run.peer().obtain(lambda: login("one"), timeout=1)
+    others = [run.peer() for _ in range(40)]
     heard = []
     gate = threading.Barrier(len(others))
 
@@ -390,13 +414,18 @@ def test_many_ask_at_the_same_moment(run: Run) -> None:
 
 
 def test_closing_removes_the_socket(run: Run) -> None:
-    first = run.worker()
-    first.does("obtain good one")
-    first.says()
+    peer, one = run.peer(), login("one")
+    peer.obtain(lambda: one, timeout=1)
     folder = run.socket.parent
-    assert first.does("close") == "done"
+    peer.close()
+    peer.close()
     assert not folder.exists()
-    assert first.complaints() == ""
+    assert (peer.newest(), run.peer().newest()) == (None, None)
+    peer.offer(one)
+    assert run.peer().newest() is None
+    assert [thread.name for thread in threading.enumerate() if thread.name == "kiro-login"] == []
+    two = login("two")
+    assert run.peer().obtain(lambda: two, timeout=1) is two
 
 
 @pytest.mark.parametrize("how", ["alive", "killed"])
@@ -418,11 +447,10 @@ def test_removing_leaves_nothing(run: Run, how: str) -> None:
 
 
 def test_removing_leaves_what_is_somebody_elses(run: Run) -> None:
-    first = run.worker()
-    first.does("obtain good one")
-    first.says()
+    peer = run.peer()
+    peer.obtain(lambda: login("one"), timeout=1)
     (run.folder / "sandboxes.json").touch()
-    assert first.does("remove") == "done"
+    peer.remove()
     assert [file.name for file in run.folder.iterdir()] == ["sandboxes.json"]
 
 
@@ -435,29 +463,21 @@ def test_removing_copes_with_what_is_no_state(run: Run, state: str) -> None:
     assert not run.folder.exists()
 
 
-def test_a_deep_temporary_directory_is_no_obstacle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Run) -> None:
-    deep = tmp_path / ("d" * 100) / ("e" * 100)
-    deep.mkdir(parents=True)
-    monkeypatch.setattr("tempfile.tempdir", str(deep))
-    other = Run(deep)
-    first, second = other.worker(), other.worker()
-    try:
-        assert (first.does("obtain good one"), first.says()) == ("asking", ONE)
-        assert second.does("obtain good two") == ONE
-        assert first.does("remove") == "done"
-    finally:
-        first.close()
-        second.close()
-    assert not other.folder.exists()
+def test_a_deep_temporary_directory_is_no_obstacle(tmp_path: Path) -> None:
+    one, folder = login("one"), tmp_path / ("d" * 100) / ("e" * 100) / "run"
+    folder.parent.mkdir(parents=True)
+    with closing(PeerLogin(folder)) as first:
+        first.obtain(lambda: one, timeout=1)
+        assert one.same_login(PeerLogin(folder).newest())
+        first.remove()
+    assert not folder.exists()
 
 
 def test_no_private_place_is_told(run: Run) -> None:
-    worker = run.worker()
     run.folder.parent.chmod(0o755)
     try:
-        assert "is not a private directory of yours; remove it, or point TMPDIR elsewhere" in worker.does(
-            "obtain good one"
-        )
+        with pytest.raises(SandboxError, match="is not a private directory of yours; remove it, or point TMPDIR else"):
+            run.peer().obtain(not_asked, timeout=1)
     finally:
         run.folder.parent.chmod(0o700)
 

@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 from helpers import run_python
 from login_data import TOKEN, database, login, tokens
 
 from pytest_kiro.errors import LoginError
 from pytest_kiro.login.credentials import Credentials
 from pytest_kiro.login.saved import SavedLogin
+from pytest_kiro.settings.waits import Waits
 
 SOON, LATER = "2030-01-01T00:00:00Z", "2030-01-01T01:00:00Z"
 #: In front of scripts: what a test knows is theirs as well.
@@ -315,3 +317,13 @@ def test_what_somebody_asked_for_is_kept_whatever_was_there(tmp_path: Path) -> N
     assert later.same_login(saved.newest())
     saved.save(earlier)
     assert earlier.same_login(saved.newest())
+
+
+def test_a_lock_that_another_process_keeps_has_a_deadline(saved: SavedLogin) -> None:
+    saved.save(login("one"))
+    impatient = SavedLogin(saved.path, Waits(lock=0.05))
+    with FileLock(f"{saved.path}.lock"):
+        for store in (impatient.offer, impatient.save):
+            with pytest.raises(LoginError, match=r"the login cannot be saved as .*: .*lock"):
+                store(login("two"))
+    assert login("one").same_login(saved.newest())
