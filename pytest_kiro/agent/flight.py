@@ -77,7 +77,7 @@ class Flight:
             undo.callback(self._spend, None)
             undo.callback(self._clear)
             bench.sandbox.keep_alive(request.options.timeout)
-            self._pty = attach(bench.sandbox, self._launch, size=bench.settings.terminal)
+            self._pty = attach(bench.sandbox, self._launch, size=bench.settings.terminal, waits=bench.settings.waits)
             self._began = True
             with ExitStack() as broken:
                 broken.callback(self._pty.close)

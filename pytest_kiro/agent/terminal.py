@@ -62,7 +62,7 @@ def open_terminal(
         if spending is not None:
             undo.callback(bench.budget.settle, spending, None)
         bench.sandbox.keep_alive(max(bench.settings.timeout, timeout or 0.0))
-        pty = attach(bench.sandbox, launch, size=size)
+        pty = attach(bench.sandbox, launch, size=size, waits=bench.settings.waits)
         undo.callback(pty.close)
         undo.callback(bench.admission.keep_in_step)
         if spending is not None and not bench.scripted:
@@ -71,11 +71,11 @@ def open_terminal(
             pty,
             ("kiro-cli", *launch.argv[1:]),
             timeout=timeout,
-            size=size,
             secrets=bench.secrets,
-            note=note,
+            waits=bench.settings.waits,
             release=undo.pop_all().close,
         )
+        terminal.advice = note
         conversation.terminals.callback(terminal.close)
     return terminal
 

@@ -11,9 +11,9 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 
-from pytest_kiro.sandbox.protocol import Pty
 from pytest_kiro.terminal import keyboard
 from pytest_kiro.terminal.devtty import NoTerminal as NoTerminal  # what a login at a terminal that is gone raises
+from pytest_kiro.terminal.launch import ProgramPty
 
 _TITLE = "Log Kiro in: open this page and approve it, if the code is the same"
 
@@ -55,7 +55,9 @@ class LoginTerminal:
         """Return its (columns, rows); `NoTerminal` without one."""
         return keyboard.size()
 
-    def lend(self, pty: Pty, show: Callable[[bytes], bytes], tick: Callable[[], bytes], timeout: float) -> int | None:
+    def lend(
+        self, pty: ProgramPty, show: Callable[[bytes], bytes], tick: Callable[[], bytes], timeout: float
+    ) -> int | None:
         """Connect it with the program in `pty`, as `keyboard.lend` does."""
         return keyboard.lend(pty, show=show, tick=tick, timeout=timeout)
 

@@ -85,4 +85,22 @@ class Waits:
     start: float = 1.0
     #: That a program in a local terminal has to read what is typed.
     write: float = 10.0
+    #: That a terminal's shell may take from its first byte to the marker; start-up files can be slow.
+    launch: float = 60.0
+    #: That a terminal has, after its last byte, to say how its program ended.
+    settle: float = 5.0
+    #: That the sandbox has to answer a question about a launch.
+    answer: float = 20.0
+    #: Between two questions to a program that prints nothing, after its link was lost; the last one is repeated.
+    link_pauses: tuple[float, ...] = (0.2, 0.4, 0.8, 1.4, 2.0)
+    #: Questions in a row without an answer, about 35 s apart from their own time, until the sandbox is given up.
+    link_attempts: int = 20
+    #: Of silence after which `kiro.terminal` shows what looked like the beginning of a secret.
+    held_in_terminal: float = 0.2
+    #: That a lent keyboard's program is waited for at a time: so long may a key take to be seen.
+    keyboard_turn: float = 0.02
+    #: Between two calls of a lent keyboard's `tick`.
+    keyboard_tick: float = 0.25
+    #: For a key that is just being typed, at the end of a loan; then the terminal is closed, which frees it.
+    last_key: float = 1.0
     daytona: DaytonaWaits = field(default_factory=DaytonaWaits)

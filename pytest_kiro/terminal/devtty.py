@@ -1,4 +1,4 @@
-"""The developer's terminal: made raw, and given back as it was, with what a program left switched on switched off."""
+"""Makes the developer's terminal raw, and gives it back as it was."""
 
 from __future__ import annotations
 
@@ -21,11 +21,14 @@ _AT_ONCE = 64 * 1024
 
 
 class NoTerminal(Exception):
-    """Nobody can be asked, or not any more: the message says why."""
+    """This process has no terminal, or has it no more; the message says why."""
 
 
 class Tty:
-    """The developer's terminal, which never blocks: a screen that takes nothing must not hold up a deadline."""
+    """Reads and writes the developer's terminal, and never blocks.
+
+    A screen that takes nothing must not hold up a deadline.
+    """
 
     def __init__(self) -> None:
         try:
@@ -39,7 +42,7 @@ class Tty:
         self._waiting = b""
 
     def in_front(self) -> bool:
-        """Whether keys are for us: who asks for them from the background is stopped by the kernel."""
+        """Whether keys are for this process: the kernel stops one that reads them in the background."""
         try:
             return os.tcgetpgrp(self._fd) == os.getpgrp()
         except OSError as error:
@@ -71,10 +74,10 @@ class Tty:
         return True
 
     def give_back(self) -> None:
-        """Make it as it was; idempotent. Keys that nobody took must not become commands of the shell."""
+        """Make it as it was; idempotent. Keys that were not read must not become commands of the shell."""
         if not self._taken:
             return
-        # Nobody in the background may set a terminal, unless this signal is blocked.
+        # A process in the background may set a terminal only while this signal is blocked.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTTOU])
         try:
             with suppress(OSError):  # it takes no more

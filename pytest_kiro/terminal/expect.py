@@ -1,4 +1,4 @@
-"""pexpect's words over any Pty: what a person would do at a terminal in a sandbox, and what they would see."""
+"""Gives pexpect's words over the terminal of a program in a sandbox."""
 
 from __future__ import annotations
 
@@ -15,15 +15,12 @@ from pexpect.exceptions import EOF, TIMEOUT
 from pexpect.spawnbase import SpawnBase
 
 from pytest_kiro.errors import HIDE_FRAMES, PtyClosed, SandboxError, message
-from pytest_kiro.sandbox.protocol import Pty
 from pytest_kiro.secrecy.redaction import Secrets
-from pytest_kiro.terminal.text import Plain, fold
+from pytest_kiro.settings.waits import Waits
+from pytest_kiro.terminal.launch import ProgramPty
+from pytest_kiro.terminal.text import plain_text
 
 __tracebackhide__ = HIDE_FRAMES
-#: Seconds that a program which has closed its terminal has to end, and one that was interrupted.
-_SETTLE, _GRACE = 5.0, 5.0
-#: Seconds of silence after which what looked like the beginning of a secret is shown.
-_HELD_FOR = 0.2
 _READ_AT_ONCE = 64 * 1024
 #: Characters of what was printed last that an error may show.
 _SHOWN = 8000
@@ -57,17 +54,18 @@ class Terminal(SpawnBase):  # type: ignore[misc] # pexpect tells no types
 
     def __init__(
         self,
-        pty: Pty,
+        pty: ProgramPty,
         argv: Sequence[str],
         *,
         timeout: float | None = 30.0,
-        size: tuple[int, int] = (120, 30),
         secrets: Secrets | None = None,
-        note: str = "",
+        waits: Waits | None = None,
         release: Callable[[], object] = lambda: None,
     ) -> None:
         self.command, self.args = argv[0], list(argv)
-        self._pty, self._size, self._note, self._release = pty, size, note, release
+        self._pty, self._waits, self._release = pty, waits or Waits(), release
+        #: What an error advises to do next.
+        self.advice = ""
         self._secrets = secrets or Secrets()
         self._hidden = self._secrets.stream()
         self._rest = self._last = ""
@@ -91,9 +89,9 @@ class Terminal(SpawnBase):  # type: ignore[misc] # pexpect tells no types
             state = "closed"
         else:
             state = "it has closed its terminal, and runs on" if self.flag_eof else "it runs"
-        printed = fold(Plain().feed(self._last.encode("utf-8", "replace"), final=True))
+        printed = plain_text(self._last.encode("utf-8", "replace"))
         what = f"{self!r}: {state}; {'it printed last:' if printed.strip() else 'it printed nothing'}"
-        return message(what, output=self._secrets(printed), advice=self._note)
+        return message(what, output=self._secrets(printed), advice=self.advice)
 
     # -- waiting for what it prints
 
@@ -103,19 +101,21 @@ class Terminal(SpawnBase):  # type: ignore[misc] # pexpect tells no types
         `timeout` is in seconds, -1 for the terminal's own; `searchwindowsize` is how many characters are looked at.
         """
         __tracebackhide__ = True
-        return self._told(super().expect, pattern, timeout, *more, **words)
+        return self._without_frames(super().expect, pattern, timeout, *more, **words)
 
     def expect_list(self, pattern_list: Any, timeout: float | None = -1, *more: Any, **words: Any) -> int:
         """Do as `expect`, with a list of compiled patterns."""
         __tracebackhide__ = True
-        return self._told(super().expect_list, pattern_list, timeout, *more, **words)
+        return self._without_frames(super().expect_list, pattern_list, timeout, *more, **words)
 
     def expect_exact(self, pattern_list: Any, timeout: float | None = -1, *more: Any, **words: Any) -> int:
         """Do as `expect`, with plain text."""
         __tracebackhide__ = True
-        return self._told(super().expect_exact, pattern_list, timeout, *more, **words)
+        return self._without_frames(super().expect_exact, pattern_list, timeout, *more, **words)
 
-    def _told(self, wait: Callable[..., int], what: Any, timeout: float | None, *more: Any, **words: Any) -> int:
+    def _without_frames(
+        self, wait: Callable[..., int], what: Any, timeout: float | None, *more: Any, **words: Any
+    ) -> int:
         """Wait, and leave pexpect's own frames out of what is raised."""
         __tracebackhide__ = True
         _check_seconds(timeout)
@@ -137,10 +137,10 @@ class Terminal(SpawnBase):  # type: ignore[misc] # pexpect tells no types
         end = math.inf if timeout is None else time.monotonic() + timeout
         while not self.flag_eof:
             self._check_open()
-            left = max(0.0, end - time.monotonic())
+            rest = max(0.0, end - time.monotonic())
             held = self._hidden.waits
             try:
-                data = self._pty.read(min(left, _HELD_FOR if held else 3600.0))
+                data = self._pty.read(min(rest, self._waits.held_in_terminal if held else 3600.0))
             except TimeoutError:
                 if not held and time.monotonic() >= end:
                     raise TIMEOUT("Timeout exceeded.") from None
@@ -152,7 +152,7 @@ class Terminal(SpawnBase):  # type: ignore[misc] # pexpect tells no types
                 self._last = (self._last + text)[-_SHOWN:]
                 self._log(text, "read")
             if self.flag_eof:
-                self._settle(_SETTLE)
+                self._settle(self._waits.settle)
             if text:
                 return str(text)
         raise EOF("End Of File (EOF).")
@@ -165,7 +165,7 @@ class Terminal(SpawnBase):  # type: ignore[misc] # pexpect tells no types
     # -- typing
 
     def send(self, s: str) -> int:
-        """Type text and return how many bytes that were; `PtyClosed` when nobody is there any more."""
+        """Type text and return how many bytes that were; `PtyClosed` when the program has ended."""
         if not isinstance(s, str):
             raise TypeError(f"what is typed is a str, not {type(s).__name__}")
         return self._type(s, self._encoder.encode(s, final=True))
@@ -173,7 +173,7 @@ class Terminal(SpawnBase):  # type: ignore[misc] # pexpect tells no types
     def _type(self, text: str, data: bytes) -> int:
         self._check_open()
         # What is typed before the program has begun would be its shell's; a launch has a deadline of its own.
-        while not getattr(self._pty, "started", True) and not self.flag_eof:
+        while not self._pty.started and not self.flag_eof:
             with suppress(EOF, TIMEOUT):
                 self._keep(self.read_nonblocking(_READ_AT_ONCE, 0.02))
         self._log(self._secrets(text), "send")
@@ -217,12 +217,12 @@ class Terminal(SpawnBase):  # type: ignore[misc] # pexpect tells no types
     def setwinsize(self, rows: int, cols: int) -> None:
         """Make the window so large; the program is told."""
         self._check_open()
-        self._size = check_size((cols, rows))
-        self._pty.resize(self._size)
+        self._pty.resize(check_size((cols, rows)))
 
     def getwinsize(self) -> tuple[int, int]:
         """Return (rows, columns)."""
-        return self._size[1], self._size[0]
+        columns, rows = self._pty.size
+        return rows, columns
 
     def isatty(self) -> bool:
         """Whether the program is at a terminal: as long as it is open."""
@@ -266,7 +266,7 @@ class Terminal(SpawnBase):  # type: ignore[misc] # pexpect tells no types
         if self.isalive():
             with suppress(PtyClosed, TIMEOUT):
                 self.sendintr()
-                self.wait(_GRACE)
+                self.wait(self._waits.grace)
             if force and self.isalive():
                 self.close()
         return not self.isalive()

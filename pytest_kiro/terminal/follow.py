@@ -1,4 +1,4 @@
-"""Go on with a program whose terminal's link is lost: from the log, and by the process numbers, in its sandbox."""
+"""Goes on with a program whose terminal's link is lost: from the log, and by its process numbers, in its sandbox."""
 
 from __future__ import annotations
 
@@ -6,25 +6,21 @@ import base64
 import re
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from pytest_kiro.errors import PtyClosed, SandboxClosed, SandboxError, SandboxTimeout, message
+from pytest_kiro.errors import PtyClosed, SandboxClosed, SandboxError, SandboxTimeout
 from pytest_kiro.sandbox.protocol import Sandbox
-from pytest_kiro.terminal.launch import Filter, Launch, LaunchRecord, read_launch_record
+from pytest_kiro.settings.waits import Waits
+from pytest_kiro.terminal.launch import Filter, Launch, LaunchRecord, never_began, read_launch_record
 
 #: What is asked of the sandbox, a file beside the launch program.
 PROGRAM = Path(__file__).with_name("follow.sh")
 #: Bytes of the log that are asked for at once: as base64 well below what `exec` keeps.
 SLICE = 1024 * 1024
-#: Seconds between two questions to a program that prints nothing; the last one is repeated.
-PAUSES = (0.2, 0.4, 0.8, 1.4, 2.0)
-#: Questions in a row without an answer, about 35 s apart from their own time, until the sandbox is given up.
-ATTEMPTS = 20
 #: Bytes of a record that come back with an answer, as base64 below what `exec` keeps.
 _REPORTED = 8 * 1024 * 1024
-_EXEC_TIMEOUT = 20.0
-
 #: What `script` writes when it ends, and how the start of that may look.
 _LAST_WORDS = re.compile(rb"\nScript done on [^\n]*\n\Z")
 _PERHAPS_LAST_WORDS = re.compile(
@@ -33,32 +29,70 @@ _PERHAPS_LAST_WORDS = re.compile(
 )
 
 
-def ask(sandbox: Sandbox, launch: Launch, *words: object) -> str:
-    """Ask the script above; `SandboxError` when it does not answer."""
-    command = " ".join(["sh", f'"$HOME"/{launch.folder}/link', *map(str, words)])
-    try:
-        answer = sandbox.exec(command, timeout=_EXEC_TIMEOUT)
-    except SandboxTimeout as error:
-        # it is the sandbox that does not answer, and no program
-        raise SandboxError(f"the sandbox did not answer; {error}") from error
-    if not answer.ok:
-        advice = f"look at whether something in the sandbox removed ~/{launch.folder}"
-        raise SandboxError(message(f"exit code {answer.exit_code}: {command}", output=answer.output, advice=advice))
-    return answer.output
+@dataclass(frozen=True)
+class Launched:
+    """A launch in its sandbox, and the questions that its two programs answer; `pause` waits between two of them."""
+
+    sandbox: Sandbox
+    launch: Launch
+    waits: Waits
+    pause: Callable[[float], object] = time.sleep
+
+    def ask(self, *words: object) -> str:
+        """Ask the follow program; `SandboxError` when it does not answer."""
+        command = self._command("link", *words)
+        try:
+            answer = self.sandbox.exec(command, timeout=self.waits.answer)
+        except SandboxTimeout as error:
+            # it is the sandbox that does not answer, and no program
+            raise SandboxError(f"the sandbox did not answer; {error}") from error
+        if not answer.ok:
+            raise SandboxError(
+                f"exit code {answer.exit_code}: {command}",
+                advice=f"look at whether something in the sandbox removed ~/{self.launch.folder}",
+                output=answer.output,
+            )
+        return answer.output
+
+    def report(self, read: int) -> tuple[str, LaunchRecord | None]:
+        """Return a word and, with `record`, the launch record; our files are removed in the same request.
+
+        `none`: it is not there (yet); `cut`: the program is over and had more to say than the `read` bytes; `large`:
+        the record is to be read as a file.
+        """
+        word, _, encoded = self.ask("report", _REPORTED, read, self.launch.marker).partition("\n")
+        if word.strip() != "record":
+            return word.strip(), None
+        return "record", read_launch_record(base64.b64decode(encoded), self.launch.nonce)
+
+    def terminate(self) -> bool:
+        """Ask the program by SIGTERM to end; return whether it could be asked."""
+        try:
+            return self.sandbox.exec(self._command("launch", "terminate"), timeout=self.waits.answer).ok
+        except SandboxError:
+            return False
+
+    def idle(self) -> float | None:
+        """Return for how many seconds at least nothing was written to the session stores, None when that is unknown."""
+        try:
+            answer = self.sandbox.exec(self._command("launch", "idle"), timeout=self.waits.answer).output.strip()
+        except SandboxError:
+            return None
+        return max(0.0, int(answer) - 1.0) if answer.isdigit() else None  # both clocks count whole seconds
+
+    def kill(self) -> bool:
+        """Kill the program and all that it started; return whether the sandbox did so."""
+        try:
+            self.ask("end")
+        except SandboxError:
+            return False
+        return True
+
+    def _command(self, program: str, *words: object) -> str:
+        return " ".join(["sh", f'"$HOME"/{self.launch.folder}/{program}', *map(str, words)])
 
 
-def report(sandbox: Sandbox, launch: Launch, given: int) -> tuple[str, LaunchRecord | None]:
-    """Return a word and, with `record`, what the launch script wrote down; our files are removed in the same request.
-
-    `none`: it is not there (yet); `cut`: the program is over and had more to say than `given` bytes; `large`: what it
-    left is to be read as a file.
-    """
-    what, _, encoded = ask(sandbox, launch, "report", _REPORTED, given, launch.marker).partition("\n")
-    what = what.strip()
-    return what, read_launch_record(base64.b64decode(encoded), launch.nonce) if what == "record" else None
-
-
-class _Told(NamedTuple):
+class _Answer(NamedTuple):
     """What the sandbox says: whether the program is waiting, running or over, its status, and a piece of its log."""
 
     state: str
@@ -68,65 +102,79 @@ class _Told(NamedTuple):
     data: bytes
 
 
-def _parse(answer: str) -> _Told:
+def _parse(answer: str) -> _Answer:
     head, _, body = answer.partition("\n")
-    found = re.fullmatch(r"told (waiting|running|over) (\d+|-) (\S*) (\d+|-)", head)
-    if not found:
+    words = re.fullmatch(r"told (waiting|running|over) (\d+|-) (\S*) (\d+|-)", head)
+    if not words:
         raise SandboxError(f"an answer that is not known: {head[:200]!r}")
-    status, size = (int(word) if word.isdigit() else None for word in found.group(3, 4))
-    return _Told(found[1], found[2] != "-", status, size, base64.b64decode(body))
+    status, size = (int(word) if word.isdigit() else None for word in words.group(3, 4))
+    return _Answer(words[1], words[2] != "-", status, size, base64.b64decode(body))
 
 
-class Follow:
+class Followed:
     """What a lost terminal would have said: the words of a Pty, answered by the sandbox.
 
-    `given` bytes of the program were read before the link was lost, None when it had not begun; until `deadline`, by
-    `clock`, it may begin.
+    `read` bytes of the program came before the link was lost, None when it had not begun, and the shell had said
+    `said`; it may begin until `deadline`.
     """
 
-    def __init__(
-        self,
-        sandbox: Sandbox,
-        launch: Launch,
-        *,
-        given: int | None,
-        deadline: float,
-        pause: Callable[[float], object] = time.sleep,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._sandbox, self._launch, self._deadline = sandbox, launch, deadline
-        self._pause, self._clock = pause, clock
-        self._filter, self._skip, self._offset, self._held = Filter(launch.marker), given or 0, 0, b""
-        self._pauses, self._at_once, self._failed = iter(PAUSES), True, 0
+    def __init__(self, launched: Launched, *, read: int | None, said: bytes, deadline: float) -> None:
+        self._launched, self._deadline, self._said = launched, deadline, said
+        self._waits, self._pauses = launched.waits, iter(launched.waits.link_pauses)
+        self._filter, self._offset, self._held = Filter(launched.launch.marker), 0, b""
+        self._read = self._skip = read or 0
+        self._at_once, self._failed = True, 0
         self.status: int | None = None
-        self.started = given is not None
-        self.ended = self.cut = self.has_log = False
+        self.started = read is not None
+        self.ended = self.has_log = self._incomplete = False
 
     @property
     def said(self) -> bytes:
-        """What stands in the log before the program has begun."""
-        return self._filter.said
+        """What the shell said before the program has begun."""
+        return self._said or self._filter.said
+
+    @property
+    def cut(self) -> bool:
+        """Whether something that the program printed is missing."""
+        return self._incomplete or not self.ended
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader should know of the link."""
+        if not self.cut:
+            rest = "the rest came from the log in the sandbox"
+        elif self.has_log:
+            rest = "the rest came from the log in the sandbox, and some of it may be missing"
+        else:
+            rest = "no log of the rest is in the sandbox, which needs util-linux' `script` for one"
+        return (f"the link to its terminal was lost after {self._read} bytes of output; {rest}",)
 
     def read(self, timeout: float) -> bytes:
-        end = self._clock() + timeout
+        data = self._next(timeout)
+        if not data and not self.started:
+            raise never_began("did not start: its terminal ended first", self.said)
+        return data
+
+    def _next(self, timeout: float) -> bytes:
+        end = time.monotonic() + timeout
         while not self.ended:
             if not self._at_once:
-                left = end - self._clock()
-                if left <= 0:
+                rest = end - time.monotonic()
+                if rest <= 0:
                     raise TimeoutError(f"nothing was printed for {timeout:g} s")
-                self._pause(min(left, next(self._pauses, PAUSES[-1])))
+                self._launched.pause(min(rest, next(self._pauses, self._waits.link_pauses[-1])))
             self._at_once = False
-            if (told := self._ask()) and (data := self._take(told)):
-                self._pauses = iter(PAUSES)
+            if (answer := self._ask()) and (data := self._take(answer)):
+                self._pauses = iter(self._waits.link_pauses)
                 return data
         return b""
 
-    def _ask(self) -> _Told | None:
+    def _ask(self) -> _Answer | None:
         try:
-            told = _parse(ask(self._sandbox, self._launch, "tell", self._offset, SLICE))
+            answer = _parse(self._launched.ask("tell", self._offset, SLICE))
         except (SandboxError, OSError, ValueError) as error:
             self._failed += 1
-            if self._failed < ATTEMPTS and not isinstance(error, SandboxClosed):
+            if self._failed < self._waits.link_attempts and not isinstance(error, SandboxClosed):
                 return None
             times = f"{self._failed} time{'s' * (self._failed > 1)}"
             raise SandboxError(
@@ -134,28 +182,29 @@ class Follow:
                 f"the sandbox did not tell: {error}"
             ) from error
         self._failed = 0
-        return told
+        return answer
 
-    def _take(self, told: _Told) -> bytes:
+    def _take(self, answer: _Answer) -> bytes:
         """Return what is new in an answer."""
-        self._offset += len(told.data)
-        self._at_once = len(told.data) == SLICE  # there is more already
-        over = told.state == "over" and not self._at_once
-        self.has_log = told.size is not None
-        data = self._filter.feed(told.data)
+        self._offset += len(answer.data)
+        self._at_once = len(answer.data) == SLICE  # there is more already
+        over = answer.state == "over" and not self._at_once
+        self.has_log = answer.size is not None
+        data = self._filter.past(answer.data)
         # Without a log nothing but this file tells that it has begun, and a log may have been taken away.
-        self.started = self.started or self._filter.opened or (told.begun and (over or not self.has_log))
+        self.started = self.started or self._filter.opened or (answer.begun and (over or not self.has_log))
         if self._filter.opened and self._skip:
             known, data = data[: self._skip], data[self._skip :]
             self._offset += self._skip - len(known)
             self._skip = 0
         if over:
-            self.ended, self.status = True, told.status
-            self.cut |= self.started and not (self._filter.opened and self._offset == told.size)
+            self.ended, self.status = True, answer.status
+            self._incomplete |= self.started and not (self._filter.opened and self._offset == answer.size)
             return _LAST_WORDS.sub(b"", self._held + data)
-        if not self.started and self._clock() > self._deadline:
+        if not self.started and time.monotonic() > self._deadline:
             raise SandboxError(
-                "the link to the terminal was lost before the program began, and it never did begin; run it again"
+                "the link to the terminal was lost before the program began, and it never did begin",
+                advice="run it again",
             )
         data, self._held = self._held + data, b""
         if perhaps := _PERHAPS_LAST_WORDS.search(data):
@@ -166,11 +215,14 @@ class Follow:
         """Interrupt the program for a Ctrl-C; nothing else can be typed."""
         if b"\x03" not in data:
             raise PtyClosed("the link to this terminal is lost; nothing but Ctrl-C reaches the program")
-        ask(self._sandbox, self._launch, "interrupt")
+        self._launched.ask("interrupt")
+
+    def resize(self, size: tuple[int, int]) -> None:
+        """Do nothing: a terminal whose link is lost shows nothing."""
 
     def wait(self, timeout: float) -> int | None:
         """Wait for the end; what is still printed is left out."""
-        end = self._clock() + timeout
-        while self.read(max(0.0, end - self._clock())):
-            self.cut = True
+        end = time.monotonic() + timeout
+        while self._next(max(0.0, end - time.monotonic())):
+            self._incomplete = True
         return self.status

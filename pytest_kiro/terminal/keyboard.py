@@ -1,6 +1,6 @@
-"""Lends the developer's keyboard to a Pty: drained, raw, both ways, and given back whatever happens.
+"""Lends the developer's terminal to a program, and gives it back whatever happens.
 
-Always by `/dev/tty`: pytest puts other things in the place of stdin and stdout, and a worker of xdist has neither.
+It is always `/dev/tty`: pytest puts other things in the place of stdin and stdout, and a worker of xdist has neither.
 """
 
 from __future__ import annotations
@@ -13,23 +13,18 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import Any
 
 from pytest_kiro.errors import PtyClosed, SandboxTimeout
 from pytest_kiro.sandbox.protocol import Pty
+from pytest_kiro.settings.waits import Waits
 from pytest_kiro.terminal.devtty import NoTerminal, Tty
+from pytest_kiro.terminal.launch import ProgramPty
 
 __all__ = ["NoTerminal", "is_there", "lend", "size"]
-#: Seconds that are waited for the program at a time: so long may a key take to be seen.
-_TURN = 0.02
-#: Seconds between two calls of `tick`.
-_TICK = 0.25
 #: Bytes that wait for the terminal; beyond it the program is not read, as a full terminal would hold it.
 _HELD = 64 * 1024
 #: Bytes that are typed at a time: each piece has the Pty's own deadline, so a slow reader gets a long paste as well.
 _PIECE = 1024
-#: Seconds for a key that is just being typed, at the end; then the Pty is closed, which frees it.
-_LAST_KEY = 1.0
 #: Ctrl-C, as terminals send it plainly and when a program asked for more detailed keys.
 _INTERRUPT = re.compile(rb"\x03|\x1b\[99;5u|\x1b\[27;5;99~")
 #: What ends a process that has no handler of its own for it.
@@ -64,33 +59,32 @@ def size() -> tuple[int, int]:
 
 
 def lend(
-    pty: Pty,
+    pty: ProgramPty,
     *,
     show: Callable[[bytes], bytes] = lambda data: data,
     tick: Callable[[], bytes] = lambda: b"",
     timeout: float,
-    grace: float = 5.0,
+    waits: Waits | None = None,
 ) -> int | None:
-    """Connect keyboard and screen with the program in `pty` until it ends; return its status, None for a lost link.
+    """Connect keyboard and screen with the program in `pty` until it ends.
 
-    Keys that were pressed before do not reach it. `show` gets what the program prints and returns what the screen is
-    given; so does `tick`, which is called 4 times a second. Ctrl-C goes to the program, which then has `grace` seconds
-    to end; after that, or at a second one, `KeyboardInterrupt` is raised, as when it has ended. Raises `TimeoutError`
-    after `timeout` seconds, `NoTerminal` when nobody is there or leaves. The caller closes the pty.
-
-    >>> lend  # doctest: +ELLIPSIS
-    <function lend at ...>
+    Returns its exit status, None for a lost link. Keys that were pressed before do not reach it. `show` gets what the
+    program prints and returns what the screen is given; so does `tick`, which is called 4 times a second
+    (`waits.keyboard_tick`). Ctrl-C goes to the program, which then has `waits.grace` seconds to end; after that, or at
+    a second one, `KeyboardInterrupt` is raised, as when it has ended. Raises `TimeoutError` after `timeout` seconds,
+    `NoTerminal` where there is none or when it goes away. The caller closes the pty.
     """
+    waits = waits or Waits()
     terminal = Tty()
     try:
         if not terminal.in_front():
             raise NoTerminal("this process is in the background, where no key reaches it; bring it to the front (fg)")
-        typist = _Typist(pty)
+        typist = _Typist(pty, waits.last_key)
         try:
             with _signals(terminal):
                 try:
                     terminal.take(drain=True)
-                    return _Loan(pty, terminal, typist, show, tick).run(timeout, grace)
+                    return _Loan(pty, terminal, typist, show, tick, waits).run(timeout)
                 finally:
                     try:
                         terminal.give_back()
@@ -104,7 +98,7 @@ def lend(
 
 @contextmanager
 def _signals(terminal: Tty) -> Iterator[None]:
-    """Give the terminal back before a signal ends or stops this process, where nobody else has thought of that."""
+    """Give the terminal back before a signal without a handler ends or stops this process."""
 
     def end(number: int, _frame: FrameType | None) -> None:
         terminal.give_back()
@@ -114,32 +108,32 @@ def _signals(terminal: Tty) -> Iterator[None]:
     def stop(number: int, _frame: FrameType | None) -> None:
         terminal.give_back()
         signal.signal(number, signal.SIG_DFL)
-        signal.raise_signal(number)  # here the process stands still, until somebody has it go on
+        signal.raise_signal(number)  # here the process stands still, until it is continued
         signal.signal(number, stop)
 
-    ours: dict[signal.Signals, Any] = {}
+    handlers: dict[signal.Signals, Callable[[int, FrameType | None], None]] = {}
     if threading.current_thread() is threading.main_thread():  # others may set no handlers
-        wanted: dict[signal.Signals, Any] = {**dict.fromkeys(_DEADLY, end), signal.SIGTSTP: stop}
-        ours = {number: one for number, one in wanted.items() if signal.getsignal(number) is signal.SIG_DFL}
+        wanted = {**dict.fromkeys(_DEADLY, end), signal.SIGTSTP: stop}
+        handlers = {number: one for number, one in wanted.items() if signal.getsignal(number) is signal.SIG_DFL}
     try:
-        for number, handler in ours.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)
         yield
     finally:
-        for number in ours:
+        for number in handlers:
             signal.signal(number, signal.SIG_DFL)
 
 
 class _Typist:
-    """Types in a thread of its own: no program that does not read, and no slow link, may hold up the next Ctrl-C."""
+    """Types in a thread: a program that does not read must not hold up the next Ctrl-C."""
 
-    def __init__(self, pty: Pty) -> None:
-        self._pty = pty
+    def __init__(self, pty: Pty, last_key: float) -> None:
+        self._pty, self._last_key = pty, last_key
         self._keys = queue.SimpleQueue[bytes]()
         self._leaves, self._ended = threading.Event(), False
         #: Why nothing can be typed any more, where that is no ordinary end.
         self.error: BaseException | None = None
-        #: Whether keys were lost since somebody looked.
+        #: Whether keys were lost since the last look.
         self.deaf = False
         self._thread = threading.Thread(target=self._run, name="kiro-keyboard", daemon=True)
         self._thread.start()
@@ -166,10 +160,10 @@ class _Typist:
                 self.error, self._ended = error, True
 
     def end(self) -> None:
-        """Let go of the keys; no thread is left."""
+        """End the thread; keys that are not typed yet are dropped."""
         self._leaves.set()
         self._keys.put(b"")
-        self._thread.join(_LAST_KEY)
+        self._thread.join(self._last_key)
         if self._thread.is_alive():
             with suppress(Exception):  # the caller's own close will tell
                 self._pty.close()
@@ -177,33 +171,34 @@ class _Typist:
 
 
 class _Loan:
-    """The loop that carries keys in and bytes out."""
+    """Carries keys in and bytes out until the program ends."""
 
     def __init__(
         self,
-        pty: Pty,
+        pty: ProgramPty,
         terminal: Tty,
         typist: _Typist,
         show: Callable[[bytes], bytes],
         tick: Callable[[], bytes],
+        waits: Waits,
     ) -> None:
-        self._pty, self._terminal, self._typist = pty, terminal, typist
-        self._show, self._tick = show, tick
+        self._pty, self._terminal, self._typist, self._waits = pty, terminal, typist, waits
+        self._show, self._tick, self._turn = show, tick, waits.keyboard_turn
         self._size: tuple[int, int] | None = None
         self._pressed: float | None = None
         self._early = b""
         self._silent = self._over = False
         self._status: int | None = None
 
-    def run(self, timeout: float, grace: float) -> int | None:
+    def run(self, timeout: float) -> int | None:
         end, ticked = time.monotonic() + timeout, 0.0
-        while not self._over or self._terminal.flush(_TURN):
+        while not self._over or self._terminal.flush(self._turn):
             now = time.monotonic()
-            if self._pressed is not None and now >= self._pressed + grace:
+            if self._pressed is not None and now >= self._pressed + self._waits.grace:
                 raise KeyboardInterrupt
             if now >= end:
                 raise TimeoutError(f"the program in this terminal did not end within {timeout:g} s")
-            if now >= ticked + _TICK:
+            if now >= ticked + self._waits.keyboard_tick:
                 ticked = now
                 self._terminal.print(self._tick())
             self._look()
@@ -212,23 +207,23 @@ class _Loan:
             if self._terminal.flush(0) <= _HELD:
                 self._listen()
             else:
-                self._terminal.flush(_TURN)
+                self._terminal.flush(self._turn)
         if self._pressed is not None:
             raise KeyboardInterrupt
         return self._status
 
     def _look(self) -> None:
-        """See what the human does."""
+        """Pass on the keys and the window's size."""
         if not self._terminal.in_front():
             return  # until it comes back: who reads keys in the background is stopped
         size = self._terminal.size()
-        if self._terminal.take():  # it was somebody else's in between: a change lets the program draw anew
+        if self._terminal.take():  # another process had it in between: a change lets the program draw anew
             self._resize((size[0], size[1] + 1))
         if size != self._size:
             self._resize(size)
         keys = self._terminal.keys()
         self._early += keys
-        if begun := getattr(self._pty, "started", True):  # else they would be its shell's
+        if begun := self._pty.started:  # else they would be its shell's
             self._typist.type(self._early)
             self._early = b""
         if self._typist.deaf:
@@ -246,13 +241,13 @@ class _Loan:
             self._pty.resize(size)
 
     def _listen(self) -> None:
-        """Hear what the program says, and after its last word how it ended."""
+        """Print what the program says, and after its last word ask how it ended."""
         try:
             if self._silent:
-                self._status = self._pty.wait(_TURN)
+                self._status = self._pty.wait(self._turn)
                 self._over = True
                 return
-            data = self._pty.read(_TURN)
+            data = self._pty.read(self._turn)
         except TimeoutError:
             return
         if data:

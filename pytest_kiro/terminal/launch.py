@@ -1,6 +1,6 @@
-"""How a program is started in a terminal: a script, the one line that runs it, and what it leaves behind.
+"""Makes the files and the typed line that launch a program, and reads its launch record.
 
-Pure: values in, text out (contract L). The prompt and the script are files, because a line that is typed
+Pure: values in, text out (contract L). The prompt and the launch program are files, because a line that is typed
 is edited, echoed, cut at 4,095 bytes and kept in a history (measured: tabs, control characters and 6,000
 characters did not survive; `exec` of a missing program left the shell waiting for ever).
 """
@@ -12,9 +12,12 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
-from pytest_kiro.sandbox.protocol import check_env
+from pytest_kiro.errors import LaunchError
+from pytest_kiro.sandbox.protocol import Pty, check_env
 from pytest_kiro.sandbox.script import program
+from pytest_kiro.terminal.text import plain_text
 from pytest_kiro.turn.changes import Manifest
 
 #: How much of what a shell says is kept while its marker is awaited, in bytes.
@@ -22,11 +25,25 @@ _KEPT_WHILE_WAITING = 64 * 1024
 _PROGRAM = Path(__file__).with_name("launch.sh")
 
 
+class ProgramPty(Pty, Protocol):
+    """A Pty of a program that a shell starts first."""
+
+    @property
+    def started(self) -> bool:
+        """Whether the program has begun; what is typed before is its shell's."""
+        ...
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(columns, rows)."""
+        ...
+
+
 @dataclass(frozen=True)
 class Launch:
-    """One program to start.
+    """Describes one program to start.
 
-    `env` is exported by the script, which is a file; `hidden_env` is given to the terminal instead, so that it
+    `env` is exported by the launch program, which is a file; `hidden_env` is given to the terminal instead, so that it
     is on no disk. `folder` is where our files for it live, relative to HOME and never inside the workspace;
     `stores` are files (relative to HOME, or absolute) that are brought back, and folders whose files are when the
     program touched them. `stdin` is what the program reads, None what is typed in
@@ -49,11 +66,11 @@ class Launch:
 
     @property
     def marker(self) -> str:
-        """What the script prints on a line of its own, just before the program begins."""
+        """The line that is printed just before the program begins."""
         return f"ready-{self.nonce}"
 
     def line(self) -> str:
-        """Return the one line that is typed.
+        """Return the line that is typed.
 
         It begins with a blank, since zsh's menu for new users eats the first key, and goes on after `exec`,
         since an interactive shell survives an exec that failed.
@@ -66,7 +83,7 @@ class Launch:
         return {"launch": self.script().encode(), **stdin, **self.files}
 
     def script(self) -> str:
-        """Return the script that the line runs."""
+        """Return the launch program that the line runs."""
         check_env(self.env)
         exports = [f"export {name}={shlex.quote(value)}" for name, value in self.env.items()]
         return program(
@@ -89,29 +106,38 @@ def _in_home(path: str) -> str:
 
 
 class Filter:
-    """Holds everything back until the marker stands on a line of its own, then lets every byte pass."""
+    """Holds bytes back until the marker's line, then lets every byte pass."""
 
     def __init__(self, marker: str) -> None:
         self._line = re.compile(rb"[\r\n]" + re.escape(marker.encode()) + rb"\r?\n")
         self.said = b""
         self.opened = False
 
-    def feed(self, data: bytes) -> bytes:
+    def past(self, data: bytes) -> bytes:
         """Return what of the bytes comes from the program."""
         if self.opened:
             return data
         seen = self.said + data
-        if found := self._line.search(seen):
+        if marker := self._line.search(seen):
             self.opened = True
             self.said = b""
-            return seen[found.end() :]
+            return seen[marker.end() :]
         self.said = seen[-_KEPT_WHILE_WAITING:]
         return b""
 
 
+def never_began(what: str, said: bytes) -> LaunchError:
+    """Return the error for a program that never began, with what its terminal's shell said."""
+    return LaunchError(
+        f"the program {what}; the shell said:",
+        advice="look at the shell's start-up files in the sandbox's HOME, and at whether its workspace is there",
+        output=plain_text(said),
+    )
+
+
 @dataclass(frozen=True)
 class LaunchRecord:
-    """What the script wrote down.
+    """Tells how a launched program ended, and what it changed.
 
     `status` is the program's exit status, None when it was killed before it could end; `before` and `after`
     map relative paths to a digest of their content; `stores` maps absolute paths to contents; `diagnostics` is the
@@ -126,7 +152,7 @@ class LaunchRecord:
 
 
 def read_launch_record(data: bytes, nonce: str) -> LaunchRecord:
-    """Take a launch record apart; `ValueError` when it is not whole."""
+    """Read a launch record from its bytes; `ValueError` when it is not whole."""
     frames: dict[str, bytes] = {}
     for part in data.split(b"\n" + nonce.encode() + b" ")[1:]:
         name, _, content = part.partition(b"\n")
@@ -144,7 +170,7 @@ def read_launch_record(data: bytes, nonce: str) -> LaunchRecord:
 
 
 def _manifest(frames: Mapping[str, bytes], when: str) -> Manifest:
-    found: dict[str, str] = {}
+    manifest: dict[str, str] = {}
     for line in frames.get(f"{when}-files", b"").split(b"\n"):
         if not line:
             continue
@@ -152,11 +178,11 @@ def _manifest(frames: Mapping[str, bytes], when: str) -> Manifest:
         digest, _, name = line.removeprefix(b"\\").partition(b"  ")
         if escaped:
             name = re.sub(rb"\\(.)", lambda m: {b"n": b"\n", b"r": b"\r"}.get(m[1], m[1]), name)
-        found[_relative(name)] = digest.decode("ascii", "replace")
+        manifest[_relative(name)] = digest.decode("ascii", "replace")
     others = frames.get(f"{when}-others", b"").split(b"\0")
     for name, target in zip(others[::2], others[1::2], strict=False):
-        found[_relative(name)] = f"link to {target.decode('utf-8', 'surrogateescape').removesuffix(chr(10))}"
-    return found
+        manifest[_relative(name)] = f"link to {target.decode('utf-8', 'surrogateescape').removesuffix(chr(10))}"
+    return manifest
 
 
 def _relative(name: bytes) -> str:

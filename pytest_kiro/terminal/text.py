@@ -1,4 +1,4 @@
-"""From terminal bytes to what a person would have read: pure, and indifferent to where the chunks are cut."""
+"""Turns terminal bytes into the text that a person reads, wherever the chunks are cut."""
 
 from __future__ import annotations
 
@@ -57,6 +57,15 @@ class Plain:
         if found["unfinished"] is not None:
             self._rest = found[0]
         return ""
+
+
+def plain_text(data: bytes) -> str:
+    """Return the text that a terminal shows after these bytes.
+
+    >>> plain_text(b"10 %\\r\\x1b[31mdone\\r\\n")
+    'done\\n'
+    """
+    return fold(Plain().feed(data, final=True))
 
 
 def fold(text: str) -> str:

@@ -8,7 +8,6 @@ import shutil
 import tempfile
 import urllib.request
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,23 +17,9 @@ from daytona import AsyncDaytona
 from emulator import Emulator
 from plugin.eval_runs import Evals, wait_until
 
-from pytest_kiro.plugin import WAITS
-from pytest_kiro.settings.waits import DaytonaWaits, Waits
-
 ARGS = ("--kiro-sandbox=daytona", "--kiro-cli=scripted")
 #: Imported here once: a run within this process forgets what it has imported, and this takes seconds.
 SDK = AsyncDaytona
-
-
-class Waiting:
-    """A plugin of runs in this process: how long they wait for Daytona."""
-
-    def __init__(self, waits: DaytonaWaits) -> None:
-        self.waits = waits
-
-    @pytest.hookimpl(trylast=True)
-    def pytest_configure(self, config: pytest.Config) -> None:
-        config.stash[WAITS] = replace(config.stash.get(WAITS, Waits()), daytona=self.waits)
 
 
 class Runs(Evals):

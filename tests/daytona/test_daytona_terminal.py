@@ -24,7 +24,7 @@ DEADLINE = 60.0
 def start(sandbox: DaytonaSandbox, script: str) -> Terminal:
     nonce = secrets.token_hex(8)
     launch = Launch(("sh", "-c", script), sandbox.home, f".l/{nonce}", nonce, stdin=None)
-    return Terminal(attach(sandbox, launch, size=(90, 20)), ("sh", "-c"), timeout=DEADLINE, size=(90, 20))
+    return Terminal(attach(sandbox, launch, size=(90, 20)), ("sh", "-c"), timeout=DEADLINE)
 
 
 def test_a_chat(runs: Runs) -> None:

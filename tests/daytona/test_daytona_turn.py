@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from daytona_runs import Waiting
 from links import without_script
 from plugin.eval_runs import RECALL, STAND_IN, program, shell, turn, write
 
-from pytest_kiro.agent import running
-from pytest_kiro.settings.waits import DaytonaWaits
-from pytest_kiro.terminal import follow
-from pytest_kiro.terminal.attach import attach
+from pytest_kiro.settings.waits import DaytonaWaits, Waits
 
 if TYPE_CHECKING:
     from daytona_runs import Runs
@@ -58,12 +55,10 @@ COMPLETE = """
 
 
 @pytest.fixture(autouse=True)
-def quick(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+def quick(runs: Runs) -> None:
     """What is waited for a service's or a network's sake, in hundredths of it."""
-    quick = DaytonaWaits(pauses=(0.01,) * 7, longest_pause=0.01, silence=0.3, late=0.3)
-    runs.pytester.plugins.append(Waiting(quick))
-    monkeypatch.setattr(follow, "PAUSES", (0.05,))
-    monkeypatch.setattr(running, "GRACE", 0.5)
+    daytona = DaytonaWaits(pauses=(0.01,) * 7, longest_pause=0.01, silence=0.3, late=0.3)
+    runs.waits = Waits(link_pauses=(0.05,), grace=0.5, daytona=daytona)
 
 
 def passes(runs: Runs, source: str, tables: Mapping[str, Sequence[Any]], *args: str) -> pytest.RunResult:
@@ -84,11 +79,9 @@ def test_a_turn_whose_link_is_lost_is_completed_from_the_log(runs: Runs) -> None
     passes(runs, COMPLETE.format(count=len(BREAKS), counted=counted), break_each(runs, BREAKS))
 
 
-def test_a_turn_whose_link_is_lost_before_it_began_is_no_fault_of_the_agents(
-    runs: Runs, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_turn_whose_link_is_lost_before_it_began_is_no_fault_of_the_agents(runs: Runs) -> None:
     """It may have begun all the same, and then it is completed."""
-    monkeypatch.setitem(attach.__kwdefaults__, "timeout", 2.0)
+    runs.waits = replace(runs.waits, launch=2.0)
     source = """
     import pytest
 
@@ -141,10 +134,8 @@ def test_the_next_turn_resumes_what_was_completed_from_the_log(runs: Runs) -> No
 @pytest.mark.parametrize(
     "rule", [{"kill_after": 5_000}, {"kill_after": 5_000, "kill_state": "error"}, {"kill_after": 0}]
 )
-def test_a_sandbox_that_dies_in_mid_turn_loses_the_turn(
-    runs: Runs, monkeypatch: pytest.MonkeyPatch, rule: dict[str, Any]
-) -> None:
-    monkeypatch.setattr(follow, "ATTEMPTS", 3)
+def test_a_sandbox_that_dies_in_mid_turn_loses_the_turn(runs: Runs, rule: dict[str, Any]) -> None:
+    runs.waits = replace(runs.waits, link_attempts=3)
     runs.emulator.fault("pty_create_connect", **rule)
     source = """
     import pytest

@@ -20,6 +20,8 @@ import pytest
 import zygote
 
 from pytest_kiro import standin
+from pytest_kiro.plugin import WAITS
+from pytest_kiro.settings.waits import Waits
 
 DEADLINE = 180.0
 #: A reply that only a conversation in which "the word is …" was said can give.
@@ -80,6 +82,17 @@ def wait_until(condition: Callable[[], Any], what: str, deadline: float = DEADLI
     return value
 
 
+class Waiting:
+    """A plugin of runs in this process, by which they wait as long as a test says."""
+
+    def __init__(self, waits: Waits) -> None:
+        self.waits = waits
+
+    @pytest.hookimpl(tryfirst=True)  # the product's own, which reads it, is the last
+    def pytest_configure(self, config: pytest.Config) -> None:
+        config.stash[WAITS] = self.waits
+
+
 class Evals:
     """A folder of evals with a temporary directory of its own.
 
@@ -88,6 +101,9 @@ class Evals:
 
     #: What the zygote has imported, pytest apart.
     preloaded: tuple[str, ...] = ()
+
+    #: How long runs in this process wait; the product's own times, unless a test says otherwise.
+    waits = Waits()
 
     def __init__(self, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tmp: Path) -> None:
         self.pytester, self.path, self.tmp = pytester, pytester.path, tmp
@@ -121,7 +137,8 @@ class Evals:
         ):  # workers get the path that was there when xdist was imported
             return self.process(*args)
         # rerunfailures leaves a socket open in each run, and a process may have many of them.
-        return self.pytester.runpytest_inprocess(*QUIET, "-p", "no:rerunfailures", *args)
+        plugins = [Waiting(self.waits)]
+        return self.pytester.runpytest_inprocess(*QUIET, "-p", "no:rerunfailures", *args, plugins=plugins)
 
     def process(self, *args: str | os.PathLike[str], randomly: bool = False) -> pytest.RunResult:
         """Run pytest here in a process of its own."""

@@ -19,6 +19,7 @@ from pytest_kiro.errors import LaunchError
 from pytest_kiro.sandbox import leases
 from pytest_kiro.sandbox.local import LocalSandbox
 from pytest_kiro.sandbox.protocol import Pty, Sandbox
+from pytest_kiro.settings.waits import Waits
 from pytest_kiro.terminal.attach import Attached, attach
 from pytest_kiro.terminal.launch import Launch, LaunchRecord, read_launch_record
 
@@ -137,7 +138,7 @@ def l4_a_shell_that_never_gets_there_is_given_up(shell: Shell) -> None:
     launch, pty = shell.launch("echo never")
     pty.close()
     started = time.monotonic()
-    pty = attach(shell.sandbox, launch, timeout=0.4)
+    pty = attach(shell.sandbox, launch, waits=Waits(launch=0.4))
     with pytest.raises(TimeoutError):
         pty.read(0.1)
     with pytest.raises(LaunchError, match=r"(?s)did not start within 0.4 s.*busy"):

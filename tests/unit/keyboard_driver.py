@@ -18,20 +18,30 @@ from pytest_kiro.errors import PtyClosed
 from pytest_kiro.sandbox.leases import acquire
 from pytest_kiro.sandbox.local import LocalSandbox
 from pytest_kiro.sandbox.protocol import Pty
+from pytest_kiro.settings.waits import Waits
 from pytest_kiro.terminal import keyboard
-from pytest_kiro.terminal.attach import attach
+from pytest_kiro.terminal.attach import Attached, attach
 from pytest_kiro.terminal.launch import Launch
 
 PROGRAM = Path(__file__).with_name("keyboard_program.py")
 
 
-class Told:
-    """A Pty over a wire that has a fault: `cut`, `stuck` (until it is closed), or `late` with the end's news."""
+class Wire:
+    """A program's Pty over a wire with a fault, or none.
+
+    `cut`; `stuck` until it is closed; `late` with the end's news.
+    """
+
+    size = (66, 33)
 
     def __init__(self, pty: Pty, fault: str) -> None:
         self._pty, self._fault = pty, fault
         self._closed, self._refused = threading.Event(), threading.Event()
         self.resize, self.wait = pty.resize, pty.wait
+
+    @property
+    def started(self) -> bool:
+        return not isinstance(self._pty, Attached) or self._pty.started
 
     def read(self, timeout: float) -> bytes:
         data = self._pty.read(timeout)
@@ -70,9 +80,7 @@ class Driver:
             signal.signal(getattr(signal, name), handler)
         sandbox = LocalSandbox(acquire("unit"))
         try:
-            pty = self.gated(sandbox) if self.told.get("gate") else self.open(sandbox)
-            if "fault" in self.told:
-                pty = Told(pty, self.told["fault"])
+            pty = Wire(self.gated(sandbox) if self.told.get("gate") else self.open(sandbox), self.told.get("fault", ""))
             self.note(self.lend(pty))
             pty.close()
         finally:
@@ -89,7 +97,7 @@ class Driver:
         argv, shell = (sys.executable, str(PROGRAM), self.told["program"]), {"ENV": f"{sandbox.home}/rc"}
         return attach(sandbox, Launch(argv, sandbox.home, ".l", "0123", stdin=None, hidden_env=shell))
 
-    def lend(self, pty: Pty) -> str:
+    def lend(self, pty: Wire) -> str:
         if not self.told.get("thread"):
             return self.outcome(pty)
         found: list[str] = []
@@ -98,11 +106,10 @@ class Driver:
         thread.join()
         return found[0]
 
-    def outcome(self, pty: Pty) -> str:
-        options = {name: self.told[name] for name in ("grace",) if name in self.told}
+    def outcome(self, pty: Wire) -> str:
+        waits, timeout = Waits(**self.told.get("waits", {})), self.told.get("timeout", 120)
         try:
-            timeout = self.told.get("timeout", 120)
-            return repr(keyboard.lend(pty, show=self.show, tick=self.tick, timeout=timeout, **options))
+            return repr(keyboard.lend(pty, show=self.show, tick=self.tick, timeout=timeout, waits=waits))
         except BaseException as error:
             return f"{type(error).__name__}: {error}"
 

@@ -17,7 +17,8 @@ from pytest_kiro.errors import LaunchError, PtyClosed, SandboxError
 from pytest_kiro.sandbox.local import LocalSandbox
 from pytest_kiro.sandbox.protocol import Pty
 from pytest_kiro.secrecy.redaction import Secrets
-from pytest_kiro.terminal.attach import attach
+from pytest_kiro.settings.waits import Waits
+from pytest_kiro.terminal.attach import Attached, attach
 from pytest_kiro.terminal.expect import Terminal, check_size
 from pytest_kiro.terminal.launch import Launch
 
@@ -25,7 +26,7 @@ DEADLINE = 60.0
 Start = Callable[..., Terminal]
 
 
-def start_pty(sandbox: LocalSandbox, *argv: str, size: tuple[int, int] = (120, 30)) -> Pty:
+def start_pty(sandbox: LocalSandbox, *argv: str, size: tuple[int, int] = (120, 30)) -> Attached:
     nonce = secrets.token_hex(8)
     return attach(sandbox, Launch(argv, sandbox.home, f".l/{nonce}", nonce, stdin=None), size=size)
 
@@ -36,10 +37,10 @@ def start(sandbox: LocalSandbox) -> Iterator[Start]:
     opened: list[Terminal] = []
 
     def _start(script: str, **options: Any) -> Terminal:
-        size = options.get("size", (120, 30))
-        terminal = Terminal(
-            start_pty(sandbox, "sh", "-c", script, size=size), ("sh", "-c"), **{"timeout": DEADLINE, **options}
-        )
+        pty = start_pty(sandbox, "sh", "-c", script, size=options.pop("size", (120, 30)))
+        advice = options.pop("advice", "")
+        terminal = Terminal(pty, ("sh", "-c"), **{"timeout": DEADLINE, **options})
+        terminal.advice = advice
         opened.append(terminal)
         return terminal
 
@@ -129,7 +130,7 @@ def test_the_window(start: Start) -> None:
 
 
 def test_what_does_not_come(start: Start) -> None:
-    terminal = start("echo Loading; printf '\\033[31mred\\033[0m'; exec sleep 600", note="write a scenario for it")
+    terminal = start("echo Loading; printf '\\033[31mred\\033[0m'; exec sleep 600", advice="write a scenario for it")
     terminal.expect_exact("red")
     with pytest.raises(pexpect.TIMEOUT) as caught:
         terminal.expect(["green", "blue"], timeout=0.05)
@@ -137,7 +138,10 @@ def test_what_does_not_come(start: Start) -> None:
     assert text.startswith("Timeout exceeded.\n<Terminal sh -c>: it runs; it printed last:\n  | Loading\n  | red\n")
     assert "write a scenario for it\nsearcher: searcher_re:\n" in text
     assert "green" in text
-    assert [entry.name for entry in caught.traceback][1:] == ["expect", "_told"]  # both hidden: none of pexpect's
+    assert [entry.name for entry in caught.traceback][1:] == [
+        "expect",
+        "_without_frames",
+    ]  # both hidden: none of pexpect's
     assert terminal.expect(["green", pexpect.TIMEOUT], timeout=0) == 1
     terminal.timeout = 0.05
     with pytest.raises(pexpect.TIMEOUT):
@@ -184,7 +188,9 @@ def test_waiting_for_the_end(start: Start) -> None:
 
 
 def test_a_program_that_has_closed_its_terminal(start: Start, sandbox: LocalSandbox) -> None:
-    terminal = start("trap '' HUP; echo bye; mkfifo stage; exec <&- >&- 2>&-; : <stage; exit 6")
+    terminal = start(
+        "trap '' HUP; echo bye; mkfifo stage; exec <&- >&- 2>&-; : <stage; exit 6", waits=Waits(settle=0.05)
+    )
     terminal.expect("bye")
     wait_until(lambda: "stage" in sandbox.list_files("."), DEADLINE)
     sandbox.exec("echo >stage", timeout=DEADLINE)
@@ -197,7 +203,7 @@ def test_terminate(start: Start) -> None:
     assert terminal.terminate()
     assert terminal.terminate()
     assert terminal.exitstatus == 130
-    stubborn = start("trap '' INT; echo ready; while :; do sleep 600; done")
+    stubborn = start("trap '' INT; echo ready; while :; do sleep 600; done", waits=Waits(grace=0.2))
     stubborn.expect("ready")
     assert not stubborn.terminate()
     assert stubborn.terminate(force=True)
@@ -292,6 +298,8 @@ def test_a_shell_that_never_starts_it(sandbox: LocalSandbox) -> None:
 
 class Wire:
     """A Pty whose link is lost after what it has printed; how it ended nobody can say."""
+
+    started, size = True, (120, 30)
 
     def __init__(self, pty: Pty, *, fails: bool) -> None:
         self._pty, self._fails = pty, fails

@@ -17,6 +17,7 @@ from links import Cut, LossySandbox, after, without_script
 
 from pytest_kiro.errors import LaunchError, PtyClosed, SandboxError
 from pytest_kiro.sandbox.script import program
+from pytest_kiro.settings.waits import Waits
 from pytest_kiro.terminal import follow
 from pytest_kiro.terminal.attach import Attached, attach
 from pytest_kiro.terminal.launch import Launch, read_launch_record
@@ -159,15 +160,15 @@ def test_a_link_that_is_lost_while_its_end_is_waited_for(place: Place) -> None:
     assert pty.wait(30) == 5
 
 
-def test_a_million_random_bytes_with_cuts_anywhere(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_random_bytes_with_cuts_anywhere(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     sandbox = place.sandbox()
-    data = random.Random(7).randbytes(1_000_000)
+    data = random.Random(7).randbytes(200_000)
     sandbox.write_file("data", data)
     script = 'stty raw -echo </dev/tty; cat "$HOME/data"'
     _, pty, _ = place.start(script, sandbox=sandbox)
     assert read_all(pty) == data
-    monkeypatch.setattr(follow, "SLICE", 100_000)
-    for cut in random.Random(8).sample(range(len(data)), 12):
+    monkeypatch.setattr(follow, "SLICE", 20_000)
+    for cut in random.Random(8).sample(range(len(data)), 6):
         _, pty, _ = place.start(script, marked(cut), sandbox=sandbox)
         got = read_all(pty)
         assert sandbox.links[-1].lost
@@ -205,11 +206,11 @@ def test_questions_get_rarer_while_nothing_is_printed(place: Place) -> None:
     pauses.clear()
     sandbox.exec("echo go >w/fifo").check()
     read_until(pty, b"more")
-    assert set(pauses) <= {follow.PAUSES[-1]}
+    assert set(pauses) <= {Waits().link_pauses[-1]}
     pauses.clear()
     sandbox.exec("echo go >w/fifo").check()
     assert read_all(pty).strip() == b""
-    assert pauses[0] == follow.PAUSES[0]
+    assert pauses[0] == Waits().link_pauses[0]
 
 
 def test_a_program_that_ended_while_nobody_looked(place: Place) -> None:
@@ -289,7 +290,7 @@ def test_a_line_that_never_arrived_is_the_links_fault(place: Place) -> None:
     sandbox = place.sandbox(cut=lambda data: 0)
     sandbox.write_file(".profile", b"read x\n")
     sandbox._shell = ("/bin/sh", "-l")
-    _, pty, _ = place.start("echo never", sandbox=sandbox, timeout=0.2)
+    _, pty, _ = place.start("echo never", sandbox=sandbox, waits=Waits(launch=0.2))
     sandbox.links[0]._pty.write = lambda data: None
     with pytest.raises(SandboxError, match="link to the terminal was lost before the program began"):
         read_all(pty)
@@ -307,7 +308,7 @@ def test_a_sandbox_that_is_gone(place: Place) -> None:
     sandbox.destroy()
     with pytest.raises(SandboxError, match=r"link to the terminal was lost; asked 20 times .* is gone"):
         read_all(pty)
-    assert len(pauses) == follow.ATTEMPTS - 1
+    assert len(pauses) == Waits().link_attempts - 1
     assert pty.cut
     pty.close()
 
@@ -329,9 +330,9 @@ def test_a_few_silent_moments_are_borne(place: Place) -> None:
         if " tell " not in command:
             return
         number = next(asked)
-        if number % follow.ATTEMPTS:  # as often in a row as can be borne
+        if number % Waits().link_attempts:  # as often in a row as can be borne
             raise SandboxError("no route to host")
-        if number == 3 * follow.ATTEMPTS:
+        if number == 3 * Waits().link_attempts:
             (Path(sandbox.home) / "w/fifo").write_bytes(b"go\n")
 
     sandbox.on_exec = fail

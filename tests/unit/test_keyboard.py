@@ -20,7 +20,7 @@ import pytest
 from helpers import run_python, wait_until
 
 DRIVER = Path(__file__).with_name("keyboard_driver.py")
-DEADLINE = 120.0
+DEADLINE = 30.0
 #: Runs the driver as the only job of its terminal, and looks at the terminal before and after it.
 DESK = 'stty -a >"$0/before"; "$@"; echo $? >"$0/status"; stty -a >"$0/after"; echo OVER'
 
@@ -145,7 +145,7 @@ def test_the_window_is_followed(sit: Sit) -> None:
 
 
 def test_ctrl_c_goes_to_the_program_and_then_ends_the_run(sit: Sit) -> None:
-    desk = sit("cooked", grace=600)
+    desk = sit("cooked", waits={"grace": 600})
     desk.sees("READY")
     desk.presses(b"\x03")
     # What the program had switched on is off: Kitty's keys, the mouse, the hidden cursor, the colour.
@@ -155,7 +155,7 @@ def test_ctrl_c_goes_to_the_program_and_then_ends_the_run(sit: Sit) -> None:
 
 @pytest.mark.parametrize("key", [b"\x03", b"\x1b[99;5u"], ids=["plain", "kitty"])
 def test_ctrl_c_is_heeded_when_the_program_does_not(sit: Sit, key: bytes) -> None:
-    desk = sit("keys", grace=0.3)
+    desk = sit("keys", waits={"grace": 0.3})
     desk.sees("READY")
     desk.presses(key)
     desk.sees(f"got {key.hex()}\\.")
@@ -163,7 +163,7 @@ def test_ctrl_c_is_heeded_when_the_program_does_not(sit: Sit, key: bytes) -> Non
 
 
 def test_the_second_ctrl_c_does_not_wait(sit: Sit) -> None:
-    desk = sit("keys", grace=600)
+    desk = sit("keys", waits={"grace": 600})
     desk.sees("READY")
     desk.presses(b"\x03")
     desk.sees(r"got 03\.")
@@ -186,7 +186,7 @@ def test_a_key_waits_for_its_program(sit: Sit) -> None:
 
 
 def test_ctrl_c_before_the_program_has_begun(sit: Sit) -> None:
-    desk = sit("keys", gate=True, tick="lent ", grace=600)
+    desk = sit("keys", gate=True, tick="lent ", waits={"grace": 600})
     desk.sees("lent ")
     desk.presses(b"\x03")
     assert desk.outcome() == "KeyboardInterrupt: "
@@ -249,7 +249,7 @@ def test_a_long_paste_arrives_whole(sit: Sit) -> None:
 
 def test_a_program_that_does_not_read(sit: Sit) -> None:
     """What it does not take is dropped with a bell, and Ctrl-C still ends the run."""
-    desk = sit("deaf", grace=600)
+    desk = sit("deaf", waits={"grace": 600})
     desk.sees("READY")
     for _ in range(8):
         desk.presses(b"x" * 4000)
@@ -260,7 +260,7 @@ def test_a_program_that_does_not_read(sit: Sit) -> None:
 
 
 def test_a_key_that_nobody_takes_does_not_hold_up_the_second_ctrl_c(sit: Sit) -> None:
-    desk = sit("keys", grace=600, fault="stuck")
+    desk = sit("keys", waits={"grace": 600}, fault="stuck")
     desk.sees("READY")
     desk.presses(b"x\x03")
     desk.presses(b"\x03")

@@ -78,7 +78,7 @@ END = st.sampled_from([b"\r\n", b"\n"])
 
 def fed(chunks: list[bytes]) -> bytes:
     held = Filter(MARKER)
-    return b"".join(held.feed(chunk) for chunk in chunks)
+    return b"".join(held.past(chunk) for chunk in chunks)
 
 
 @given(BEFORE, END, AFTER)
@@ -100,7 +100,7 @@ def test_l3_any_chunks(before: bytes, end: bytes, after: bytes, data: st.DataObj
 @given(BEFORE)
 def test_l3_without_the_marker_nothing_comes_out(before: bytes) -> None:
     held = Filter(MARKER)
-    assert b"".join(held.feed(before[i : i + 3]) for i in range(0, len(before), 3)) == b""
+    assert b"".join(held.past(before[i : i + 3]) for i in range(0, len(before), 3)) == b""
     assert not held.opened
     assert held.said == before
 
@@ -109,12 +109,12 @@ def test_l4_memory_is_bounded_while_waiting() -> None:
     held, chunk = Filter(MARKER), b"#" * 50_000
     tracemalloc.start()
     for _ in range(400):
-        assert held.feed(chunk) == b""
+        assert held.past(chunk) == b""
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 1_000_000, "20 MB came in"
     assert len(held.said) <= 64 * 1024
-    assert held.feed(f"the end\n{MARKER}\nhello".encode()) == b"hello"
+    assert held.past(f"the end\n{MARKER}\nhello".encode()) == b"hello"
     assert held.said == b""
 
 

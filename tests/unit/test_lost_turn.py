@@ -19,6 +19,7 @@ from pytest_kiro.errors import LaunchError
 from pytest_kiro.kirocli import commands
 from pytest_kiro.kirocli.install import install
 from pytest_kiro.settings import table as settings
+from pytest_kiro.settings.waits import Waits
 from pytest_kiro.terminal import follow
 
 CALLS = [
@@ -32,7 +33,8 @@ class Bench:
 
     def __init__(self, folder: Path, **options: Any) -> None:
         self.sandbox = LossySandbox(**options)
-        chosen = settings.read(option=lambda _: None, environ={}, ini=lambda _: None)
+        waits = Waits(link_pauses=(0.01,))
+        chosen = settings.read(option=lambda _: None, environ={}, ini=lambda _: None, waits=waits)
         self.scenario = folder / chosen.scenarios / "bench.toml"
         self.scenario.parent.mkdir()
         cli = install(self.sandbox, "scripted", timeout=60)
@@ -74,7 +76,6 @@ class Bench:
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr(follow, "PAUSES", (0.01,))
     made = Bench(tmp_path)
     yield made
     made.close()
@@ -84,7 +85,6 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
 def scriptless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     """The same where no program makes a log of a terminal."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr(follow, "PAUSES", (0.01,))
     made = Bench(tmp_path, env=without_script(tmp_path / "bin"))
     yield made
     made.close()
@@ -220,8 +220,8 @@ def test_a_stopped_turn_is_stopped(bench: Bench) -> None:
 # -- lost
 
 
-def test_a_sandbox_that_is_gone_is_a_lost_turn(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(follow, "ATTEMPTS", 3)
+def test_a_sandbox_that_is_gone_is_a_lost_turn(bench: Bench) -> None:
+    bench.wait(link_attempts=3)
     bench.script([["Hello."]], {"silent": True})
     bench.sandbox.on_exec = lambda command: bench.sandbox.destroy() if " tell " in command else None
     bench.sandbox.cut = after(b"ready-", 18)
@@ -235,10 +235,9 @@ def test_a_sandbox_that_is_gone_is_a_lost_turn(bench: Bench, monkeypatch: pytest
 
 
 def test_a_network_that_is_gone_while_the_time_runs_out_is_no_fault_of_the_agent(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    bench: Bench,
 ) -> None:
-    bench.wait(grace=0.1)
-    monkeypatch.setattr(follow, "ATTEMPTS", 1_000_000)
+    bench.wait(grace=0.1, link_attempts=1_000_000)
     bench.script([["Hello."]], {"silent": True})
 
     def fail(command: str) -> None:
@@ -251,10 +250,9 @@ def test_a_network_that_is_gone_while_the_time_runs_out_is_no_fault_of_the_agent
 
 
 def test_a_network_that_comes_back_when_the_time_is_over_does_not_tell_who_took_it(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    bench: Bench,
 ) -> None:
-    bench.wait(grace=0.1)
-    monkeypatch.setattr(follow, "ATTEMPTS", 1_000_000)
+    bench.wait(grace=0.1, link_attempts=1_000_000)
     bench.script([["Hello."]], {"silent": True})
 
     def fail(command: str) -> None:
@@ -309,21 +307,17 @@ def test_an_end_that_cannot_be_brought_about_is_told(bench: Bench, monkeypatch: 
     assert bench.kiro.conversation().run("Work.").ok  # nothing hangs in the air
 
 
-def test_lost_before_it_began(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The line was typed or not: who looks into the sandbox knows."""
+def test_lost_before_it_began_and_begun_all_the_same(bench: Bench) -> None:
     bench.script(CALLS)
     is_completed(bench.run(lambda data: 0))
-    monkeypatch.setattr("links.LossyPty.write", lambda self, data: None)
-    monkeypatch.setattr("pytest_kiro.agent.flight.attach", _impatient)
-    turn = bench.kiro.conversation().run("Work.", check=False)
+
+
+def test_lost_before_it_began_and_never_begun(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("links.LossyPty.write", lambda self, data: None)  # the line is not typed
+    bench.wait(launch=0.2)
+    turn = bench.run(lambda data: 0)
     assert (turn.status, turn.cause) == ("lost", Cause.CONNECTION)
     assert "lost before the program began" in turn.detail
-
-
-def _impatient(*args: Any, **options: Any) -> Any:
-    from pytest_kiro.terminal.attach import attach
-
-    return attach(*args, **options, timeout=0.2)
 
 
 # -- round trips
@@ -354,7 +348,9 @@ def test_an_outcome_that_is_too_large_for_an_answer_is_read_as_a_file(
 def test_a_killed_turn_needs_four_more(bench: Bench) -> None:
     bench.wait(grace=0.1, last_grace=0.1)
     bench.script([["Hello."]], {"ignores_signals": True})
-    bench.run(lambda data: None, timeout=0.2)
+    with bench.kiro.stream("Work.") as watched:
+        for _ in watched:
+            watched.interrupt()  # it has begun, and hears nothing
     interrupt, terminate, kill = "write", "exec", ["exec", "close"]
     assert bench.sandbox.calls[3:] == [interrupt, terminate, *kill, "read_file", "exec", "read_file", "remove"]
 
