@@ -8,17 +8,27 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from standin_forks import Forks
 from standin_process import DEADLINE, Standin
+
+from pytest_kiro.standin import STAND_IN
+
+
+@pytest.fixture(scope="session")
+def forks() -> Iterator[Forks]:
+    result = Forks(STAND_IN.parent)
+    yield result
+    result.close()
 
 
 @pytest.fixture
-def standin(tmp_path: Path) -> Iterator[Standin]:
+def standin(tmp_path: Path, forks: Forks) -> Iterator[Standin]:
     home, cwd = tmp_path / "home", tmp_path / "work"
     home.mkdir()
     cwd.mkdir()
     env = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
     env |= {"PATH": os.environ["PATH"], "HOME": str(home), "KIRO_API_KEY": "ksk_placeholder"}
-    result = Standin(home, cwd.resolve(), env)
+    result = Standin(home, cwd.resolve(), env, forks)
     yield result
     for process in result.started:
         if process.poll() is None:
@@ -28,4 +38,6 @@ def standin(tmp_path: Path) -> Iterator[Standin]:
             if stream:
                 stream.close()
     for terminal in result.terminals:
-        terminal.close(force=True)
+        if not terminal.closed:
+            terminal.kill(signal.SIGKILL)
+            terminal.close()

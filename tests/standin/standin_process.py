@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import pexpect
+from standin_forks import Forks
 
 from pytest_kiro.standin import STAND_IN
 
 MAIN = STAND_IN / "__main__.py"
+COMMAND = [sys.executable, str(MAIN)]
 DEADLINE = 60.0
 HEADLESS = ("chat", "--no-interactive")
 CHAT = ("chat", "--no-interactive", "--agent-engine", "v2", "-a", "--wrap", "never")
@@ -72,7 +74,9 @@ class Standin:
     home: Path
     cwd: Path
     env: dict[str, str]
-    command: list[str] = field(default_factory=lambda: [sys.executable, str(MAIN)])
+    forks: Forks
+    command: list[str] = field(default_factory=lambda: list(COMMAND))
+    """How it is started; `run` forks it instead where a test has not changed this."""
     started: list[subprocess.Popen[bytes]] = field(default_factory=list)
     terminals: list[pexpect.spawn[str]] = field(default_factory=list)
 
@@ -96,12 +100,20 @@ class Standin:
         env: dict[str, str] | None = None,
         cwd: Path | None = None,
     ) -> Result:
+        data = stdin.encode() if isinstance(stdin, str) else stdin
+        variables, folder = self.environment(replies, misbehave, env), cwd or self.cwd
+        if self.command == COMMAND:
+            scratch = self.cwd.parent
+            code, out, err = self.forks.run(
+                argv, stdin=data, env=variables, cwd=folder, scratch=scratch, timeout=DEADLINE
+            )
+            return Result(code, out.decode(), err.decode())
         done = subprocess.run(
             [*self.command, *argv],
-            input=stdin.encode() if isinstance(stdin, str) else stdin,
+            input=data,
             capture_output=True,
-            env=self.environment(replies, misbehave, env),
-            cwd=cwd or self.cwd,
+            env=variables,
+            cwd=folder,
             timeout=DEADLINE,
             check=False,
         )
@@ -166,6 +178,8 @@ class Standin:
             timeout=DEADLINE,
             dimensions=(24, columns),
         )
+        child.delaybeforesend = None
+        child.ptyproc.delayafterclose = 0.0
         self.terminals.append(child)
         return child
 
@@ -264,5 +278,6 @@ def ended(terminal: pexpect.spawn[str]) -> tuple[int | None, str]:
     """Wait for the end: exit code, and what was shown since the last expectation."""
     terminal.expect(pexpect.EOF)
     shown = terminal.before or ""
+    terminal.wait()
     terminal.close()
     return terminal.exitstatus, shown

@@ -9,11 +9,14 @@ import re
 import signal
 import stat
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from standin_process import CHAT, DEADLINE, Standin, ended, read_until
+
+from pytest_kiro.standin import STAND_IN
 
 LOGIN = ("login", "--use-device-flow")
 FREE = (*LOGIN, "--license", "free")
@@ -456,9 +459,13 @@ def test_a_wrong_answer_of_the_service_is_told(standin: Standin, text: str | Non
         assert message in result.err
 
 
-def test_a_login_waits_two_seconds_for_a_yes_that_nobody_has_told(standin: Standin) -> None:
+def test_without_a_file_the_service_says_yes_after_two_seconds(standin: Standin) -> None:
     (standin.home / ".kiro-standin" / "login.json").unlink()
-    terminal = standin.terminal(*FREE)
-    terminal.expect_exact("Logging in...")
+    code = "from kiro_cli import device; print(device._answer(1.99) is None, device._answer(2.0) is None)"
 
-    assert ended(terminal)[0] == 0
+    command = [sys.executable, "-c", code]
+    ran = subprocess.run(
+        command, cwd=STAND_IN.parent, env=standin.env, capture_output=True, timeout=DEADLINE, check=True
+    )
+
+    assert ran.stdout == b"True False\n"

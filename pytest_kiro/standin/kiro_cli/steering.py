@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 #: A file that is just being rewritten is not JSON for a moment.
-PATIENCE_SECONDS = 1.0
+PATIENCE_SECONDS = 0.5
 DEFAULTS = {"approve_after": 2.0, "token_lifetime": 3600}
 
 _CODE = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
