@@ -6,9 +6,10 @@ import dataclasses
 import linecache
 import logging
 import operator
-from collections.abc import Iterator
+import warnings
 from contextlib import suppress
-from typing import Any
+
+import pytest
 
 from pytest_kiro.secrecy.redaction import Secrets
 
@@ -17,8 +18,8 @@ _KEPT = frozenset({"nodeid", "_id", "location", "keywords", "node", "result", "w
 _DEEPEST = 50
 
 
-def hide_in_report(report: Any, secrets: Secrets) -> None:
-    """Take secrets out of a test's or a collector's report: message, traceback, captured output, properties, …"""
+def hide_in_report(report: pytest.TestReport | pytest.CollectReport, secrets: Secrets) -> None:
+    """Take secrets out of a report: message, traceback, captured output, properties, …"""
     if not secrets.any:
         return
     for name, value in list(vars(report).items()):
@@ -28,33 +29,39 @@ def hide_in_report(report: Any, secrets: Secrets) -> None:
     if hasattr(traceback, "toterminal") and not _is_pytests(traceback):
         # Somebody's own, in which a text may be anywhere: as a text it is what people would have seen of it.
         shown = report.longreprtext
-        if (fresh := secrets.torn(shown)) != shown:
-            report.longrepr = fresh
+        if (text := secrets.torn(shown)) != shown:
+            report.longrepr = text
 
 
-def hidden(value: Any, secrets: Secrets, depth: int = 0) -> Any:
-    """Return a value without secrets: texts are replaced, in lists and the like too; a traceback is changed itself."""
+def hidden(value: object, secrets: Secrets, depth: int = 0) -> object:
+    """Return a value without secrets.
+
+    Texts are replaced, in lists and the like too; what pytest made of an exception is changed itself.
+    """
     if isinstance(value, str):
         return secrets.torn(value)
     if isinstance(value, bytes):
         return secrets.data(value)
     if depth > _DEEPEST:
         return value
-    if type(value) in (list, tuple):
-        fresh = [hidden(one, secrets, depth + 1) for one in value]
-        return value if all(map(operator.is_, fresh, value)) else type(value)(fresh)
-    if type(value) is dict:
-        fresh = hidden(items := list(value.items()), secrets, depth)
-        return value if fresh is items else dict(fresh)
+    if isinstance(value, list | tuple) and type(value) in (list, tuple):
+        parts = [hidden(part, secrets, depth + 1) for part in value]
+        return value if all(map(operator.is_, parts, value)) else type(value)(parts)
+    if isinstance(value, dict) and type(value) is dict:
+        pairs = {hidden(key, secrets): hidden(inner, secrets, depth + 1) for key, inner in value.items()}
+        same = all(map(operator.is_, [*pairs, *pairs.values()], [*value, *value.values()]))
+        return value if same else pairs
     if _is_pytests(value):
-        for name, inner in _attributes(value):
+        fields = dataclasses.fields(value) if dataclasses.is_dataclass(value) else ()
+        for name in dict.fromkeys([*(field.name for field in fields), *getattr(value, "__dict__", {})]):
+            inner = getattr(value, name, None)
             if (fresh := hidden(inner, secrets, depth + 1)) is not inner:
                 with suppress(AttributeError, TypeError):
                     object.__setattr__(value, name, fresh)  # some are frozen
     return value
 
 
-def hide_in_warning(warning: Any, secrets: Secrets) -> None:
+def hide_in_warning(warning: warnings.WarningMessage, secrets: Secrets) -> None:
     """Take secrets out of a recorded warning, and out of the line of source that is shown with it."""
     text, line = str(warning.message), warning.line or linecache.getline(warning.filename, warning.lineno)
     if (fresh := secrets(text)) != text:
@@ -81,9 +88,3 @@ def _is_pytests(value: object) -> bool:
     if not kind.__module__.startswith("_pytest."):
         return False
     return hasattr(kind, "toterminal") or (dataclasses.is_dataclass(kind) and "Context" in kind.__name__)
-
-
-def _attributes(value: Any) -> Iterator[tuple[str, Any]]:
-    fields = dataclasses.fields(value) if dataclasses.is_dataclass(value) else ()
-    names = dict.fromkeys([*(field.name for field in fields), *getattr(value, "__dict__", {})])
-    return ((name, getattr(value, name)) for name in names if hasattr(value, name))

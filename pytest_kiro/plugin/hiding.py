@@ -12,9 +12,9 @@ and what Kiro has in its sandbox, where it may need the key.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -78,7 +78,7 @@ class Hiding:
     pytest_make_collect_report, pytest_collectreport = pytest_runtest_makereport, pytest_runtest_logreport
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_warning_recorded(self, warning_message: Any) -> None:
+    def pytest_warning_recorded(self, warning_message: warnings.WarningMessage) -> None:
         hide_in_warning(warning_message, self._secrets)
 
     @pytest.hookimpl(tryfirst=True)

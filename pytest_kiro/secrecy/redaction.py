@@ -11,7 +11,7 @@ import operator
 import re
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, AnyStr
+from typing import Any, AnyStr, TypeVar, cast
 
 from pytest_kiro.secrecy import VARIABLES
 from pytest_kiro.secrecy.spellings import as_bytes, as_text, forms
@@ -22,6 +22,7 @@ SHORTEST = 8
 _GAP, _SHORTEST_PART = re.compile(r"(\.\.\.|…)"), 6
 _NAME = re.compile(r"[\w .-]+")
 _DEEPEST = 100
+_Value = TypeVar("_Value")
 
 
 class Secrets:
@@ -84,14 +85,15 @@ class Secrets:
         """Take the secrets out of bytes."""
         return _without(data, self._known.data)
 
-    def within(self, value: Any, depth: int = 0) -> Any:
+    def within(self, value: _Value) -> _Value:
         """Take the secrets out of a value and its parts.
 
         The parts of lists, tuples, sets, mappings (keys as well) and dataclasses are looked through. A value without
         secrets comes back itself; what is nested deeper than anybody reads becomes its `repr`.
         """
-        if not self._known.texts:
-            return value
+        return cast(_Value, self._within(value, 0)) if self._known.texts else value
+
+    def _within(self, value: object, depth: int) -> object:
         if isinstance(value, str):
             return self(value)
         if isinstance(value, bytes):
@@ -101,7 +103,7 @@ class Secrets:
         if depth > _DEEPEST:
             shown = _shown(value)
             return hidden if (hidden := self(shown)) != shown else value
-        fresh = [self.within(part, depth + 1) for part in parts]
+        fresh = [self._within(part, depth + 1) for part in parts]
         return value if all(map(operator.is_, fresh, parts)) else _rebuilt(value, fresh)
 
     def torn(self, text: str) -> str:
@@ -257,7 +259,7 @@ def _without(text: AnyStr, words: Mapping[AnyStr, AnyStr]) -> AnyStr:
 # -- values
 
 
-def _parts(value: Any) -> list[Any] | None:
+def _parts(value: object) -> list[object] | None:
     """Return the parts of a value, None of one that has none."""
     if isinstance(value, Mapping):
         return [part for item in value.items() for part in item]
@@ -268,7 +270,7 @@ def _parts(value: Any) -> list[Any] | None:
     return None
 
 
-def _rebuilt(value: Any, parts: list[Any]) -> Any:
+def _rebuilt(value: Any, parts: list[object]) -> object:
     """Return what `value` is with other parts."""
     if isinstance(value, Mapping):
         return dict(zip(parts[::2], parts[1::2], strict=True))
@@ -282,7 +284,7 @@ def _fields(value: Any) -> list[str]:
     return [field.name for field in dataclasses.fields(value) if field.init]
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     try:
         return repr(value)
     except RecursionError:
