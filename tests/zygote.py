@@ -37,6 +37,8 @@ import ptyprocess
 
 #: What pytest's plugins import late, if they are there.
 LATE = ("xdist.dsession", "xdist.workermanage", "execnet.gateway_bootstrap", "execnet.gateway_io", "pdb")
+#: What a fork is instead of a module: a worker that its controller tells everything.
+WORKER = "xdist worker"
 #: Variables that an interpreter reads when it starts; two of them do not make it another one.
 _AT_START, _HARMLESS = ("PYTHON", "LC_", "LANG"), ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
 
@@ -51,8 +53,11 @@ def main() -> None:
     gc.collect()
     gc.freeze()
     job, descriptors = _serve(control)
-    _become(job, descriptors, path)
-    runpy.run_module(job["module"], run_name="__main__", alter_sys=True)
+    job = _become(job, descriptors, path)
+    if job["module"] == WORKER:
+        exec(eval(sys.stdin.readline()), {"__name__": "__main__"})  # as execnet starts a gateway
+    else:
+        runpy.run_module(job["module"], run_name="__main__", alter_sys=True)
 
 
 def _warm_up(names: Sequence[str]) -> None:
@@ -78,11 +83,11 @@ def _warm_up(names: Sequence[str]) -> None:
     assert "pytest_kiro" not in sys.modules
 
 
-def _serve(control: socket.socket) -> tuple[dict[str, Any], Sequence[int]]:
-    """Tell whoever asked the fork's process id, and later how it ended."""
+def _serve(control: socket.socket, *, end: bool = True) -> tuple[dict[str, Any], Sequence[int]]:
+    """Tell whoever asked the fork's process id, and later how it ended; `end` what runs when nobody asks any more."""
     woken, wake = socket.socketpair()
-    for end in (woken, wake):
-        end.setblocking(False)
+    for one in (woken, wake):
+        one.setblocking(False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
     running: dict[int, int] = {}
@@ -103,14 +108,14 @@ def _serve(control: socket.socket) -> tuple[dict[str, Any], Sequence[int]]:
                 break
             if (pid := os.fork()) == 0:
                 signal.set_wakeup_fd(-1)
-                for end in (control, woken, wake):
-                    end.close()
+                for one in (control, woken, wake):
+                    one.close()
                 return job, descriptors
             running[pid] = descriptors[3]
             _write(descriptors[3], pid)
             for descriptor in descriptors[:3]:
                 os.close(descriptor)
-    for pid in running:  # nobody is there any more who would end them
+    for pid in running if end else ():
         os.kill(pid, signal.SIGTERM)
     os._exit(0)
 
@@ -137,12 +142,13 @@ def _write(report: int, number: int) -> None:
         os.write(report, struct.pack("!i", number))
 
 
-def _become(job: dict[str, Any], descriptors: Sequence[int], path: Sequence[str]) -> None:
-    """Turn the fork into what `python -m module` is when it begins."""
-    os.setsid()
+def _become(job: dict[str, Any], descriptors: Sequence[int], path: Sequence[str]) -> dict[str, Any]:
+    """Turn the fork into what `python -m module` is when it begins, and return what it is now."""
     for number, descriptor in enumerate(descriptors[:3]):
         os.dup2(descriptor, number)
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+    if job["module"] != WORKER:
+        os.setsid()
     if os.isatty(0):
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
     for number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM, signal.SIGCHLD):
@@ -153,6 +159,8 @@ def _become(job: dict[str, Any], descriptors: Sequence[int], path: Sequence[str]
     time.tzset()
     if job["shell"]:
         _be_its_shell(job["shell"])
+    if any(arg.startswith("-n") for arg in job["args"]) and (forked := _raise_workers()):
+        return _become(*forked, path)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     streams = [None if number in job["closed"] else _stream(number) for number in range(3)]
     sys.stdin, sys.stdout, sys.stderr = sys.__stdin__, sys.__stdout__, sys.__stderr__ = streams
@@ -174,6 +182,30 @@ def _become(job: dict[str, Any], descriptors: Sequence[int], path: Sequence[str]
         import coverage  # a .pth file does this where an interpreter starts
 
         coverage.process_startup(force=True)
+    return job
+
+
+def _raise_workers() -> tuple[dict[str, Any], Sequence[int]] | None:
+    """Let xdist's workers be forks too, of a child in this session which is as fresh as they shall be."""
+    import execnet.gateway_io
+
+    control, theirs = socket.socketpair()
+    if os.fork() == 0:
+        control.close()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal; a worker hears it
+        return _serve(theirs, end=False)
+    theirs.close()
+    forks, popen = Forks(control), execnet.gateway_io.Popen2IO
+
+    def begin(self: Any, args: Sequence[str], execmodel: Any) -> None:
+        (stdin, write), (read, stdout) = os.pipe(), os.pipe()
+        self.popen = forks.fork(WORKER, [], cwd=os.getcwd(), stdin=stdin, stdout=stdout, stderr=2)
+        os.close(stdin)
+        os.close(stdout)
+        popen.__init__(self, os.fdopen(write, "wb"), os.fdopen(read, "rb"), execmodel=execmodel)
+
+    execnet.gateway_io.Popen2IOMaster.__init__ = begin
+    return None
 
 
 def _stream(number: int) -> Any:
@@ -212,33 +244,11 @@ def _be_its_shell(files: Mapping[str, str]) -> None:
 # -- who asks for forks
 
 
-class Zygote:
-    """One Python that has imported pytest, and these modules."""
+class Forks:
+    """Asks the process at the other end of a socket for forks."""
 
-    def __init__(self, *modules: str) -> None:
-        self._control, theirs = socket.socketpair()
-        env = {name: value for name, value in os.environ.items() if not name.startswith(("COVERAGE_", "PYTEST_"))}
-        env.pop("PYTHONPATH", None)
-        self._env = env
-        with theirs:
-            command = [sys.executable, __file__, str(theirs.fileno()), *modules]
-            self._process = subprocess.Popen(
-                command, env=env, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], cwd="/", start_new_session=True
-            )
-
-    def close(self) -> None:
-        self._control.close()
-        self._process.wait()
-
-    def suits(self, env: Mapping[str, str]) -> bool:
-        """Whether a fork is what an interpreter with this environment would be."""
-
-        def at_start(variables: Mapping[str, str]) -> dict[str, str]:
-            return {
-                n: v for n, v in variables.items() if n.startswith(_AT_START) and n not in _HARMLESS and v != "C.UTF-8"
-            }
-
-        return at_start(env) == at_start(self._env)
+    def __init__(self, control: socket.socket) -> None:
+        self._control = control
 
     def fork(
         self,
@@ -270,6 +280,36 @@ class Zygote:
         finally:
             os.close(theirs)
         return Process(report)
+
+
+class Zygote(Forks):
+    """One Python that has imported pytest, and these modules."""
+
+    def __init__(self, *modules: str) -> None:
+        control, theirs = socket.socketpair()
+        super().__init__(control)
+        env = {name: value for name, value in os.environ.items() if not name.startswith(("COVERAGE_", "PYTEST_"))}
+        env.pop("PYTHONPATH", None)
+        self._env = env
+        with theirs:
+            command = [sys.executable, __file__, str(theirs.fileno()), *modules]
+            self._process = subprocess.Popen(
+                command, env=env, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], cwd="/", start_new_session=True
+            )
+
+    def close(self) -> None:
+        self._control.close()
+        self._process.wait()
+
+    def suits(self, env: Mapping[str, str]) -> bool:
+        """Whether a fork is what an interpreter with this environment would be."""
+
+        def at_start(variables: Mapping[str, str]) -> dict[str, str]:
+            return {
+                n: v for n, v in variables.items() if n.startswith(_AT_START) and n not in _HARMLESS and v != "C.UTF-8"
+            }
+
+        return at_start(env) == at_start(self._env)
 
 
 class Process:

@@ -35,6 +35,7 @@ def command(runs: Runs, words: str) -> str:
 
 
 def test_without_evals_neither_a_key_nor_the_sdk_is_needed(runs: Runs) -> None:
+    runs.forks = False  # a zygote has imported the SDK
     runs.use(DAYTONA_API_KEY="", DAYTONA_API_URL="")
     runs.note()
     runs.write(
