@@ -15,7 +15,7 @@ from pytest_kiro.sandbox.protocol import Sandbox
 from pytest_kiro.secrecy.redaction import Secrets
 from pytest_kiro.terminal.attach import Attached
 from pytest_kiro.terminal.launch import Launch, LaunchRecord, read_launch_record
-from pytest_kiro.terminal.text import Plain, fold
+from pytest_kiro.terminal.text import plain_text
 from pytest_kiro.turn.causes import Cause, Ending
 from pytest_kiro.turn.transcript import Transcript
 
@@ -82,7 +82,7 @@ def collect(sandbox: Sandbox, pty: Attached, launch: Launch, secrets: Secrets, t
 
 
 def _aftermath(record: LaunchRecord, secrets: Secrets) -> Aftermath:
-    diagnostics = fold(Plain().feed(secrets.data(record.diagnostics), final=True))
+    diagnostics = plain_text(secrets.data(record.diagnostics))
     # Once more, as colours may have stood in the middle of one.
     return Aftermath(record, diagnostics=secrets(diagnostics))
 

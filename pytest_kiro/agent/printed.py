@@ -44,11 +44,11 @@ class Printed:
         hidden = self._bytes.feed(data, final=final)
         self.raw.add(hidden)
         if self._reader is None:
-            text = self._words.text(self._plain.feed(hidden, final=final), final=final)
-            return self._told(text, self._layout.feed(text, final=final))
+            text = self._words.text(self._plain.text(hidden, final=final), final=final)
+            return self._told(text, self._layout.events(text, final=final))
         # Its lines are read as they came: a word within them might make them unreadable.
-        events = list(self._hidden(self._reader.feed(data, final=final), final=final))
-        text = self._plain.feed("".join(map(shown, events)).encode("utf-8", "replace"), final=final)
+        events = list(self._hidden(self._reader.events(data, final=final), final=final))
+        text = self._plain.text("".join(map(shown, events)).encode("utf-8", "replace"), final=final)
         return self._told(text, events)
 
     @property
@@ -61,12 +61,12 @@ class Printed:
         hidden = self._bytes.release()
         self.raw.add(hidden)
         if self._reader is None:
-            text = self._words.text(self._plain.feed(hidden)) + as_text(self._words.release())
-            return self._told(text, self._layout.feed(text))
+            text = self._words.text(self._plain.text(hidden)) + as_text(self._words.release())
+            return self._told(text, self._layout.events(text))
         if self._kind is None or not (rest := as_text(self._words.release())):
             return ""
         event = Event(self._kind, rest)
-        return self._told(self._plain.feed(shown(event).encode("utf-8", "replace")), [event])
+        return self._told(self._plain.text(shown(event).encode("utf-8", "replace")), [event])
 
     def _hidden(self, events: Iterable[Event], *, final: bool) -> Iterator[Event]:
         """Take the secrets out of events, and of texts in a row."""

@@ -46,9 +46,9 @@ class EventReader:
     """From bytes to events, and in the end to a transcript.
 
     >>> reader = EventReader()
-    >>> reader.feed(b'{"type":"runError","data":{"stage":"init","message":"no ')
+    >>> reader.events(b'{"type":"runError","data":{"stage":"init","message":"no ')
     []
-    >>> [event.text for event in reader.feed(b'such session"}}\\n')]
+    >>> [event.text for event in reader.events(b'such session"}}\\n')]
     ['no such session']
     >>> reader.transcript().stage
     'init'
@@ -72,7 +72,7 @@ class EventReader:
         """The engine that says it runs."""
         return self._turn.engine
 
-    def feed(self, data: bytes, *, final: bool = False) -> list[Event]:
+    def events(self, data: bytes, *, final: bool = False) -> list[Event]:
         """Return what the lines that are complete by now say; `final` takes the last one as complete."""
         events: list[Event] = []
         start = 0

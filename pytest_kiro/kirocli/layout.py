@@ -84,7 +84,7 @@ class Layout:
     parallel calls interleave: its text is the line, and its data the `status` (completed, failed, denied). V1's
     line of credits is a `finished`, when nothing came after it.
 
-    >>> [event.call.command for event in Layout("v2").feed("[tool] Running: ls\\n")]
+    >>> [event.call.command for event in Layout("v2").events("[tool] Running: ls\\n")]
     ['ls']
     """
 
@@ -97,7 +97,7 @@ class Layout:
         self._size = 0  # of those lines
         self._tail = ""
 
-    def feed(self, text: str, *, final: bool = False) -> list[Event]:
+    def events(self, text: str, *, final: bool = False) -> list[Event]:
         """Return what the lines that are complete by now announce; `final` takes the last one as complete."""
         events: list[Event] = []
         if self._v1:

@@ -17,7 +17,7 @@ from pytest_kiro.login.box import DeviceCode, LoginTerminal, NoTerminal
 from pytest_kiro.sandbox.protocol import Sandbox
 from pytest_kiro.terminal.attach import attach
 from pytest_kiro.terminal.launch import Launch
-from pytest_kiro.terminal.text import Kept, Plain, fold
+from pytest_kiro.terminal.text import Kept, plain_text
 from pytest_kiro.turn.causes import USAGE_ERROR, exit_name
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class _Screen:
     @property
     def text(self) -> str:
         """All that was printed, as text, without secrets."""
-        return self._secrets(fold(Plain().feed(self._printed.join(b"\n"), final=True)))
+        return self._secrets(plain_text(self._printed.join(b"\n")))
 
     def show(self, data: bytes) -> bytes:
         """Return what is to be shown of printed bytes.
@@ -140,7 +140,7 @@ class _Screen:
         return self._terminal.show(code) if code else held
 
     def _code(self, data: bytes) -> DeviceCode | None:
-        match = _CODE.search(fold(Plain().feed(data, final=True)))
+        match = _CODE.search(plain_text(data))
         if match is None:
             return None
         self._secrets.add(match[1], "device code")

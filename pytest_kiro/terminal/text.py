@@ -28,7 +28,7 @@ class Plain:
     """Decodes UTF-8 and takes out ANSI sequences, incrementally; CRLF becomes LF, lone CRs become one.
 
     >>> plain = Plain()
-    >>> plain.feed(b"caf\\xc3") + plain.feed(b"\\xa9 \\x1b[3") + plain.feed(b"1mred\\r") + plain.feed(b"\\n")
+    >>> plain.text(b"caf\\xc3") + plain.text(b"\\xa9 \\x1b[3") + plain.text(b"1mred\\r") + plain.text(b"\\n")
     'café red\\n'
     """
 
@@ -36,7 +36,7 @@ class Plain:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._rest = ""
 
-    def feed(self, data: bytes, *, final: bool = False) -> str:
+    def text(self, data: bytes, *, final: bool = False) -> str:
         """Return the text that is certain by now; `final` lets go of what was held back."""
         text = self._rest + self._decoder.decode(data, final)
         self._rest = ""
@@ -65,7 +65,7 @@ def plain_text(data: bytes) -> str:
     >>> plain_text(b"10 %\\r\\x1b[31mdone\\r\\n")
     'done\\n'
     """
-    return fold(Plain().feed(data, final=True))
+    return fold(Plain().text(data, final=True))
 
 
 def fold(text: str) -> str:

@@ -68,6 +68,7 @@ class Wire:
 class Driver:
     def __init__(self, told: dict[str, Any]) -> None:
         self.told, self.folder = told, Path(told["folder"])
+        self.waits = Waits(**told.get("waits", {}))
 
     def run(self) -> None:
         self.folder.joinpath("pid").write_text(str(os.getpid()))
@@ -78,7 +79,7 @@ class Driver:
         for name, what in self.told.get("signals", {}).items():
             handler = signal.SIG_IGN if what == "ignore" else self.on_signal
             signal.signal(getattr(signal, name), handler)
-        sandbox = LocalSandbox(acquire("unit"))
+        sandbox = LocalSandbox(acquire("unit"), waits=self.waits)
         try:
             pty = Wire(self.gated(sandbox) if self.told.get("gate") else self.open(sandbox), self.told.get("fault", ""))
             self.note(self.lend(pty))
@@ -107,9 +108,9 @@ class Driver:
         return found[0]
 
     def outcome(self, pty: Wire) -> str:
-        waits, timeout = Waits(**self.told.get("waits", {})), self.told.get("timeout", 120)
+        timeout = self.told.get("timeout", 120)
         try:
-            return repr(keyboard.lend(pty, show=self.show, tick=self.tick, timeout=timeout, waits=waits))
+            return repr(keyboard.lend(pty, show=self.show, tick=self.tick, timeout=timeout, waits=self.waits))
         except BaseException as error:
             return f"{type(error).__name__}: {error}"
 

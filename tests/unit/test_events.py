@@ -42,12 +42,12 @@ def finished(text: str = "", session: Any = "s1", **more: Any) -> bytes:
 
 
 def events(*parts: bytes) -> list[Event]:
-    return EventReader().feed(b"".join(parts), final=True)
+    return EventReader().events(b"".join(parts), final=True)
 
 
 def turn(*parts: bytes) -> Transcript:
     reader = EventReader()
-    reader.feed(b"".join(parts), final=True)
+    reader.events(b"".join(parts), final=True)
     transcript = reader.transcript()
     assert transcript is not None
     return transcript
@@ -124,7 +124,7 @@ def test_a_whole_turn() -> None:
 def test_lines_may_be_cut_anywhere_and_end_as_a_terminal_ends_them(size: int, end: bytes) -> None:
     data = b"".join(V2).replace(b"\n", end)
     reader = EventReader()
-    told = [event for at in range(0, len(data), size) for event in reader.feed(data[at : at + size])]
+    told = [event for at in range(0, len(data), size) for event in reader.events(data[at : at + size])]
     assert told == events(*V2)
     assert reader.transcript() == WHOLE
     assert reader.engine == "v2"
@@ -132,27 +132,27 @@ def test_lines_may_be_cut_anywhere_and_end_as_a_terminal_ends_them(size: int, en
 
 def test_the_last_line_may_have_no_end() -> None:
     reader = EventReader()
-    assert [event.kind for event in reader.feed(finished().rstrip())] == []
-    assert [event.kind for event in reader.feed(b"", final=True)] == ["finished"]
-    assert reader.feed(b"", final=True) == []
+    assert [event.kind for event in reader.events(finished().rstrip())] == []
+    assert [event.kind for event in reader.events(b"", final=True)] == ["finished"]
+    assert reader.events(b"", final=True) == []
 
 
 def test_nothing_of_kiros_is_no_transcript() -> None:
     reader = EventReader()
-    reader.feed(b'hello\n\n  \n{"type": "system", "data": {}}\n{"a": 1}\n[1]\n{"type": 5, "data": {}}\n', final=True)
+    reader.events(b'hello\n\n  \n{"type": "system", "data": {}}\n{"a": 1}\n[1]\n{"type": 5, "data": {}}\n', final=True)
     assert reader.transcript() is None
     assert reader.stray == ("hello", '{"a": 1}', "[1]", '{"type": 5, "data": {}}')
 
 
 def test_a_line_without_end_takes_no_more_memory_than_the_limit() -> None:
     reader = EventReader(limit=100)
-    told = reader.feed(b"x" * 250)
+    told = reader.events(b"x" * 250)
     assert [(event.kind, event.text) for event in told] == [("stray", "x" * 100)]
-    assert reader.feed(b"y" * 1000) == []
-    assert reader.feed(b"\n" + line("runFinished"))[0].kind == "finished"
-    assert reader.feed(b"z" * 100 + b"\n")[0].text == "z" * 100
+    assert reader.events(b"y" * 1000) == []
+    assert reader.events(b"\n" + line("runFinished"))[0].kind == "finished"
+    assert reader.events(b"z" * 100 + b"\n")[0].text == "z" * 100
     for _ in range(2000):
-        reader.feed(b"stray\n")
+        reader.events(b"stray\n")
     assert len(reader.stray) == 1024
 
 

@@ -391,9 +391,9 @@ def cut(draw: Callable[[Any], Any], data: Any) -> list[Any]:
 def test_events(data: st.DataObject, told: tuple[bytes, bool], limit: int) -> None:
     stream, good = told
     whole = EventReader(limit=limit)
-    events = whole.feed(stream, final=True)
+    events = whole.events(stream, final=True)
     parts = EventReader(limit=limit)
-    pieces = [event for part in cut(data.draw, stream) for event in parts.feed(part)] + parts.feed(b"", final=True)
+    pieces = [event for part in cut(data.draw, stream) for event in parts.events(part)] + parts.events(b"", final=True)
     assert repr(pieces) == repr(events), "wherever it is cut"
     assert repr(parts.transcript()) == repr(whole.transcript())
     assert parts.stray == whole.stray
@@ -444,9 +444,9 @@ FRAGMENTS = st.sampled_from(
     st.data(), st.lists(FRAGMENTS | st.text(max_size=6), max_size=25).map("".join), st.sampled_from(["v1", "v2", "v3"])
 )
 def test_layouts(data: st.DataObject, text: str, engine: str) -> None:
-    whole: list[Event] = Layout(engine).feed(text, final=True)
+    whole: list[Event] = Layout(engine).events(text, final=True)
     layout = Layout(engine)
-    assert [event for part in cut(data.draw, text) for event in layout.feed(part)] + layout.feed(
+    assert [event for part in cut(data.draw, text) for event in layout.events(part)] + layout.events(
         "", final=True
     ) == whole
     ended = [event for event in whole if event.kind == "finished"]
@@ -463,6 +463,6 @@ def test_layouts(data: st.DataObject, text: str, engine: str) -> None:
 @given(st.text(), st.text())
 def test_any_text(engine: str, one: str, two: str) -> None:
     layout = Layout(engine)
-    layout.feed(one)
-    layout.feed(two, final=True)
+    layout.events(one)
+    layout.events(two, final=True)
     credits(one)

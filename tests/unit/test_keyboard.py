@@ -20,7 +20,7 @@ import pytest
 from helpers import run_python, wait_until
 
 DRIVER = Path(__file__).with_name("keyboard_driver.py")
-DEADLINE = 30.0
+DEADLINE = 20.0
 #: Runs the driver as the only job of its terminal, and looks at the terminal before and after it.
 DESK = 'stty -a >"$0/before"; "$@"; echo $? >"$0/status"; stty -a >"$0/after"; echo OVER'
 
@@ -249,7 +249,7 @@ def test_a_long_paste_arrives_whole(sit: Sit) -> None:
 
 def test_a_program_that_does_not_read(sit: Sit) -> None:
     """What it does not take is dropped with a bell, and Ctrl-C still ends the run."""
-    desk = sit("deaf", waits={"grace": 600})
+    desk = sit("deaf", waits={"grace": 600, "write": 0.2})
     desk.sees("READY")
     for _ in range(8):
         desk.presses(b"x" * 4000)

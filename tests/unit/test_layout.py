@@ -17,8 +17,8 @@ TRAILER = "\n ▸ Credits: 0.07 • Time: 4s\n"
 
 def fed(engine: str, text: str, size: int = 10**9) -> list[Event]:
     layout = Layout(engine)
-    told = [event for at in range(0, len(text), size) for event in layout.feed(text[at : at + size])]
-    return told + layout.feed("", final=True)
+    told = [event for at in range(0, len(text), size) for event in layout.events(text[at : at + size])]
+    return told + layout.events("", final=True)
 
 
 def calls(events: list[Event]) -> list[tuple[str, dict[str, Any]]]:
@@ -201,7 +201,7 @@ def test_a_line_may_start_over_as_a_spinner_does() -> None:
 def test_a_line_without_end_takes_no_memory() -> None:
     layout = Layout("v2")
     for _ in range(100):
-        assert layout.feed("[tool] Running: " + "x" * 10_000) == []
-    (event,) = layout.feed("\n")
+        assert layout.events("[tool] Running: " + "x" * 10_000) == []
+    (event,) = layout.events("\n")
     assert len(event.text) < 70_000
-    assert calls(layout.feed("[tool] Running: a\n")) == [("shell", {"command": "a"})]
+    assert calls(layout.events("[tool] Running: a\n")) == [("shell", {"command": "a"})]

@@ -31,12 +31,12 @@ STREAM = st.lists(st.one_of(st.sampled_from(PIECES), st.binary(max_size=6))).map
 
 
 def whole(data: bytes) -> str:
-    return Plain().feed(data, final=True)
+    return Plain().text(data, final=True)
 
 
 def fed(chunks: list[bytes]) -> str:
     plain = Plain()
-    return "".join([*(plain.feed(chunk) for chunk in chunks), plain.feed(b"", final=True)])
+    return "".join([*(plain.text(chunk) for chunk in chunks), plain.text(b"", final=True)])
 
 
 @given(STREAM)
@@ -80,10 +80,10 @@ def test_what_a_person_would_have_read(data: bytes, text: str) -> None:
 
 def test_what_is_certain_is_told_at_once() -> None:
     plain = Plain()
-    assert plain.feed(b"abc\x1b[3") == "abc"
-    assert plain.feed(b"1mdef\xf0\x9f") == "def"
-    assert plain.feed(b"\x8d\xa9\r") == "🍩"
-    assert plain.feed(b"\nend") == "\nend"
+    assert plain.text(b"abc\x1b[3") == "abc"
+    assert plain.text(b"1mdef\xf0\x9f") == "def"
+    assert plain.text(b"\x8d\xa9\r") == "🍩"
+    assert plain.text(b"\nend") == "\nend"
 
 
 @pytest.mark.parametrize("opener", [b"\x1b]0;", b"\x1b[", b"\x1bP", b"\x1b("])
@@ -93,9 +93,9 @@ def test_what_never_becomes_a_sequence_is_shown_and_not_kept(opener: bytes) -> N
         opener = b"\x1b"
     data = opener + filler * 20_000
     plain = Plain()
-    said = "".join(plain.feed(data[i : i + 100]) for i in range(0, len(data), 100))
+    said = "".join(plain.text(data[i : i + 100]) for i in range(0, len(data), 100))
     assert len(said) > 10_000
-    assert said + plain.feed(b"", final=True) == data.decode() == whole(data)
+    assert said + plain.text(b"", final=True) == data.decode() == whole(data)
 
 
 @pytest.mark.parametrize("data", [b"\r", b"\x1b[", b"\x1b]", b"\xf0", b"\x1b[1;"])
@@ -103,7 +103,7 @@ def test_memory_is_bounded_whatever_comes(data: bytes) -> None:
     plain, chunk = Plain(), data * (50_000 // len(data))
     tracemalloc.start()
     for _ in range(60):
-        plain.feed(chunk)
+        plain.text(chunk)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 1_500_000, "3 MB came in"
