@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_kiro.errors import HIDE_FRAMES, SettingsError
+from pytest_kiro.errors import SettingsError
 from pytest_kiro.plugin.fixtures import (  # noqa: F401 - pytest finds fixtures in the module of the plugin
     kiro,
     kiro_cli,
@@ -48,7 +48,6 @@ if TYPE_CHECKING:
     from pytest_kiro.plugin.hiding import Hiding
     from pytest_kiro.plugin.xdist import Node
 
-__tracebackhide__ = HIDE_FRAMES
 _MARKER = (
     "kiro(*, workspace=None, agent=None, model=None, effort=None, timeout=None, trust=None, env=None): "
     "how Kiro runs in this test; workspace is a folder beside the test's file with which the workspace is seeded."

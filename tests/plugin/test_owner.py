@@ -554,3 +554,35 @@ def test_a_fixtures_parameter_is_named_as_in_the_tests_name(evals: Evals) -> Non
     )
     result = evals.run()
     assert result.parseoutcomes() == {"passed": 15}
+
+
+LATE = """
+    import pytest
+
+    @pytest.fixture(scope="module")
+    def shop(request):
+        kiro = request.getfixturevalue("kiro")
+        yield kiro.run("The word is oslo.")
+        assert kiro.run("Which word?").text == "oslo"
+
+    def test_plain(): pass
+
+    def test_late(request):
+        told = request.getfixturevalue("shop")
+        kiro = request.getfixturevalue("kiro")
+        assert kiro.run("Which word?").text == "unknown"
+        assert kiro.workspace is not told.workspace
+        assert not told.ok
+"""
+
+
+def test_a_run_in_which_only_getfixturevalue_asks_for_kiro(evals: Evals) -> None:
+    """When these tests are collected nothing tells that Kiro will be wanted, so all that evals need comes late."""
+    evals.write("test_it.py", LATE, {"fixture:shop": ["Noted.", RECALL], "test_late": [RECALL]})
+    result = evals.run()
+    result.assert_outcomes(passed=1, failed=1)
+    text = result.stdout.str()
+    assert "kiro: 3 turns, 3 completed" in text
+    assert "sandboxes: created 1, deleted 1, leaked 0" in text
+    shown = text.partition("- kiro turns -")[2].partition("short test summary")[0]
+    assert "fixture:shop" in shown or "The word is oslo" in shown, "a failed test shows the turns that it looked at"
