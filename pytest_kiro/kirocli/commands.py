@@ -1,4 +1,4 @@
-"""The only file that spells kiro-cli's words: arguments, folders, exit codes."""
+"""Spells kiro-cli's words, which no other file does: arguments, folders, exit codes."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ NAME = "kiro-cli"
 
 @dataclass(frozen=True)
 class Engine:
-    """One of the three engines in kiro-cli's one binary, named on every call: no default of the CLI is stable
-    across its versions (measured 2.21, documented 3.x).
+    """Describes one of kiro-cli's three engines.
+
+    It is named on every call: no default of the CLI is stable across its versions (measured 2.21, documented 3.x).
 
     `stores` are where it keeps its sessions, relative to HOME; `streams` whether it has `--output-format
     stream-json`; `by_id` whether it resumes by session id; `scripted` whether the real one takes scripted replies.
@@ -108,7 +109,7 @@ def is_chat(words: Sequence[str]) -> bool:
 
 
 def typed(engine: Engine, words: Sequence[str]) -> list[str]:
-    """Return the arguments that somebody chose, with the engine named where a chat leaves it open.
+    """Return these arguments, with the engine named where a chat leaves it open.
 
     >>> typed(ENGINES["v2"], ["chat", "--agent", "reviewer"])
     ['chat', '--agent-engine', 'v2', '--agent', 'reviewer']

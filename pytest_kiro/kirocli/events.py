@@ -1,6 +1,7 @@
-"""Reads `--output-format stream-json`: one JSON object a line, while Kiro works; pure, wherever the lines are cut.
+"""Reads the events of `--output-format stream-json`, wherever its lines are cut.
 
-The objects are those that 2.19.2 to 2.29.0 printed; Kiro publishes no schema of them. Unknown ones are passed on.
+There is one JSON object a line. The objects are those that 2.19.2 to 2.29.0 printed; Kiro publishes no schema of
+them. Unknown ones are passed on.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Puts the turn together that a stream of events tells of."""
+"""Builds a turn from a stream of events."""
 
 from __future__ import annotations
 

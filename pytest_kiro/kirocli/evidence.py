@@ -1,4 +1,4 @@
-"""From what a run left to how it ended: exit 0 proves nothing (contract T1).
+"""Decides from the evidence how a turn ended: exit 0 proves nothing (contract T1).
 
 kiro-cli exits with 0 after a throttled request, a used-up plan, an invalid key and a denied tool. So a turn
 is completed only when its session store, the event stream's `runFinished` or V1's line of credits says that it ended
@@ -49,7 +49,7 @@ def waits_for_login(output: str) -> bool:
 
 
 def combine(store: Transcript | None, stream: Transcript | None, credits: float | None = None) -> Transcript | None:
-    """Make one account of a turn from its session store, its event stream and V1's line of credits.
+    """Combine a turn's session store, its event stream and V1's line of credits.
 
     The store tells the most, so its words are taken where there are any. A turn has ended well when one of them says
     so and none says otherwise.

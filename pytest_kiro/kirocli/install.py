@@ -1,4 +1,4 @@
-"""Puts kiro-cli into a sandbox, or finds it there, and proves it by its version, by full path."""
+"""Puts kiro-cli into a sandbox, and proves it by its version."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ __tracebackhide__ = HIDE_FRAMES
 
 @dataclass(frozen=True)
 class Installation:
-    """Which kiro-cli answers: its absolute `path` in the sandbox, its `version`, and whether it is the stand-in.
+    """Names the kiro-cli that answers.
+
+    `path` is absolute and in the sandbox; `scripted` is whether it is the stand-in.
 
     >>> Installation("/home/me/.local/bin/kiro-cli", "2.29.0", scripted=False).folder
     '/home/me/.local/bin'
@@ -66,7 +68,7 @@ def install(sandbox: Sandbox, what: str, *, timeout: float, version: str | None 
 
 
 def prove(sandbox: Sandbox, path: str, *, timeout: float) -> Installation:
-    """Execute `PATH --version` and read it; a program that says no version is none of ours."""
+    """Execute `PATH --version` and read it; `InstallError` for a program that says no version of kiro-cli."""
     folder = shlex.quote(str(PurePosixPath(path).parent))  # its siblings are started by name
     command = f'PATH={folder}:"$PATH" {shlex.join([path, *commands.version()])} </dev/null'
     try:
@@ -124,7 +126,7 @@ def _send(sandbox: Sandbox, path: str, timeout: float) -> None:
     )
     try:
         result = sandbox.exec(command, timeout=timeout)
-        if result.exit_code == 9:  # nobody sent it yet
+        if result.exit_code == 9:  # it was not sent yet
             sandbox.write_file(archive + mine, data)
             result = sandbox.exec(command, timeout=timeout)
         failure, output = None if result.ok else f"exit code {result.exit_code}", result.output

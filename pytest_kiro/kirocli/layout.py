@@ -1,5 +1,6 @@
-"""Reads the text that a headless turn shows, in the layouts of V1 and of V2 and V3, while it is printed.
+"""Reads tool calls from the text that a headless turn prints.
 
+There are two layouts, that of V1 and that of V2 and V3.
 The input is plain (no ANSI, LF line ends), and cut anywhere. What an agent writes can look just like it, so
 this serves live control and never proves anything; only V1's line of credits, at the very end, is more.
 The lines are those of logs of 2.18 (V1) and 2.27 (V2), and of the source of V1's ancestor.
@@ -78,7 +79,7 @@ def credits(text: str) -> float | None:
 
 
 class Layout:
-    """From text to announcements.
+    """Reads events from text, as the layout of an engine announces them.
 
     A tool_call has what the line tells of it, and is no proof that it ran; a tool_result has no call, since
     parallel calls interleave: its text is the line, and its data the `status` (completed, failed, denied). V1's

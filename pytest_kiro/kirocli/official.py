@@ -1,4 +1,4 @@
-"""Installs the official kiro-cli into a sandbox: one recipe, used live and for building an image.
+"""Installs the official kiro-cli into a sandbox, by one recipe for sandboxes and images.
 
 Where the SHA-256 of a pinned version comes from, in this order; without one nothing is installed:
 
@@ -34,7 +34,7 @@ SCRIPT = "https://cli.kiro.dev/install"
 ARCHIVES = "https://prod.download.cli.kiro.dev/stable"
 #: What must be reachable for installing, in an allow-list's words.
 HOSTS = ("cli.kiro.dev", "prod.download.cli.kiro.dev", "desktop-release.q.us-east-1.amazonaws.com")
-#: Survives this run, unlike `commands.QUIET`: whoever starts the CLI by hand has no update and no telemetry either.
+#: They survive this run, unlike `commands.QUIET`: a CLI that is started by hand has no update and no telemetry either.
 _SETTINGS = {"telemetry.enabled": "false", "app.disableAutoupdates": "true"}
 _PROOF = f'PATH="$HOME/.local/bin:$PATH" "$HOME/.local/bin/{commands.NAME}" {shlex.join(commands.version())}'
 _DONE = "pytest-kiro: kiro-cli is in place"

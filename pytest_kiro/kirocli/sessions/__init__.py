@@ -1,4 +1,4 @@
-"""Reads what a turn left in kiro-cli's session store, on each engine; bytes in, values out.
+"""Reads a turn from kiro-cli's session store: bytes in, values out.
 
 Unknown keys are ignored; an unknown shape becomes a warning naming file and line (or row), since one odd record
 must not cost the whole turn. What cannot be told from another turn is no proof of this one.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pytest_kiro.kirocli.sessions import v1, v2, v3
+from pytest_kiro.kirocli.sessions.wanted import Wanted
 from pytest_kiro.turn.transcript import Transcript
 
 _READERS = {"v1": v1.read, "v2": v2.read, "v3": v3.read}
@@ -35,4 +36,4 @@ def read(
     """
     if engine not in _READERS:
         raise ValueError(f"engine {engine!r} is not known; it must be one of {', '.join(_READERS)}")
-    return _READERS[engine](files, cwd=cwd, prompt=prompt, session_id=session_id, prompts=prompts, turns=turns)
+    return _READERS[engine](files, Wanted(cwd, prompt, session_id, prompts, turns))

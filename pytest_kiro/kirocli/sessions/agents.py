@@ -1,4 +1,4 @@
-"""Which tool call started which sub-agent: a sub-agent has records of its own, and none says so directly."""
+"""Finds the tool call that started a sub-agent: its own records do not say so."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a turn ended, in V2's words, from what ACP's engines say of it."""
+"""Says in V2's words how a turn of ACP's engines ended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all engines tell of a tool call, in one form: its name in V2's words, its arguments, and what came back."""
+"""Reads the tool calls of all engines in one form, with V2's names."""
 
 from __future__ import annotations
 

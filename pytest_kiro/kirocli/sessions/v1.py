@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from pytest_kiro.kirocli.sessions import tools
 from pytest_kiro.kirocli.sessions.sqlite import Row, Unreadable, rows
 from pytest_kiro.kirocli.sessions.values import dig, listed, load, number, total, words
+from pytest_kiro.kirocli.sessions.wanted import Wanted
 from pytest_kiro.turn.transcript import ToolCall, Transcript
 
 #: What V1 writes in the assistant's name when a turn is interrupted (its ancestor's source): no answer, so no end.
@@ -62,28 +63,25 @@ class _Conversation(NamedTuple):
     updated: int
 
 
-def read(
-    files: Mapping[str, bytes], *, cwd: str, prompt: str | None, session_id: str | None, prompts: int, turns: int
-) -> Transcript | None:
+def read(files: Mapping[str, bytes], wanted: Wanted) -> Transcript | None:
     """Return the latest turn; see `sessions.read`."""
     warnings: list[str] = []
     found: list[tuple[_Conversation, list[_Entry], list[str]]] = []
-    for conversation in _conversations(files, cwd, session_id, warnings):
+    for conversation in _conversations(files, wanted, warnings):
         odd: list[str] = []
         entries = list(_entries(conversation, odd))
         last = next((entry.prompt for entry in reversed(entries) if entry.prompt is not None), None)
-        ours = session_id is not None or prompt is None or last is None or last.strip() == prompt.strip()
-        if ours:
+        if wanted.session_id is not None or wanted.has_prompt(last):
             found.append((conversation, entries, odd))
     if not found:
-        return Transcript(session_id or "", warnings=tuple(warnings)) if warnings else None
+        return Transcript(wanted.session_id or "", warnings=tuple(warnings)) if warnings else None
     conversation, entries, odd = max(found, key=lambda each: each[0].updated)
     warnings += odd
     begun = [index for index, entry in enumerate(entries) if entry.prompt is not None]
     ends = [entries[after - 1].answered for after in [*begun[1:], len(entries)]] if begun else []
-    turn, proven = _turn(conversation, entries, begun, prompt, prompts, warnings)
+    turn, proven = _turn(conversation, entries, begun, wanted, warnings)
     messages, calls = _said(turn, warnings)
-    finished = proven and sum(ends) > turns and bool(turn) and turn[-1].answered
+    finished = proven and sum(ends) > wanted.turns and bool(turn) and turn[-1].answered
     cancelled = bool(turn) and turn[-1].interrupted
     return Transcript(
         session_id=conversation.id,
@@ -103,9 +101,7 @@ def read(
 # -- which conversation
 
 
-def _conversations(
-    files: Mapping[str, bytes], cwd: str, session_id: str | None, warnings: list[str]
-) -> Iterator[_Conversation]:
+def _conversations(files: Mapping[str, bytes], wanted: Wanted, warnings: list[str]) -> Iterator[_Conversation]:
     for path in files:
         if path.rpartition("/")[2] != _DATABASE:
             continue
@@ -115,15 +111,15 @@ def _conversations(
             warnings.append(f"{path}: this database cannot be read: {error}")
             continue
         for row in found:
-            if session_id is None and row.key != cwd:
+            if wanted.session_id is None and row.key != wanted.cwd:
                 continue
             where = f"{path}: {row.table}, {row.id or row.key}"
             value = load(row.value)
             if isinstance(value, dict):
                 name = row.id or words(value.get("conversation_id")) or ""
-                if session_id in (None, name):
+                if wanted.session_id in (None, name):
                     yield _Conversation(name, where, value, _age(row))
-            elif session_id in (None, row.id):
+            elif wanted.session_id in (None, row.id):
                 warnings.append(f"{where}: its value is no JSON object")
 
 
@@ -152,16 +148,15 @@ def _turn(
     conversation: _Conversation,
     entries: Sequence[_Entry],
     begun: Sequence[int],
-    prompt: str | None,
-    prompts: int,
+    wanted: Wanted,
     warnings: list[str],
 ) -> tuple[Sequence[_Entry], bool]:
     """Return the entries of our turn, and whether it is sure that they are of ours."""
-    if len(begun) > prompts:
+    if len(begun) > wanted.prompts:
         return entries[begun[-1] :], True
     last = entries[begun[-1]].prompt if begun else None
-    shrunk = len(begun) < prompts and bool(conversation.value.get("latest_summary"))
-    if not shrunk or prompt is None or last is None or last.strip() != prompt.strip():
+    shrunk = len(begun) < wanted.prompts and bool(conversation.value.get("latest_summary"))
+    if not shrunk or wanted.prompt is None or last is None or not wanted.has_prompt(last):
         return [], False
     # Compaction throws old entries away, so counting no longer tells this turn from one with the same prompt.
     warnings.append(f"{conversation.where}: its history was compacted; it proves nothing of this turn")

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from pytest_kiro.kirocli.sessions import tools
 from pytest_kiro.kirocli.sessions.agents import Child, Parent, fold
 from pytest_kiro.kirocli.sessions.values import dig, dump, lines, listed, load, moment, number, total, words
+from pytest_kiro.kirocli.sessions.wanted import Wanted
 from pytest_kiro.turn.transcript import ToolCall, Transcript
 
 #: Records that say something, and those that only mark a place and may have no data.
@@ -30,7 +31,7 @@ class _Record(NamedTuple):
 
 
 class _Session:
-    """One session; its log is read when it is needed, since a store keeps all that ever were."""
+    """One session; its log is read when it is needed, since a store keeps many."""
 
     def __init__(self, path: str, sidecar: Mapping[str, Any], log: bytes) -> None:
         self.id = PurePosixPath(path).stem
@@ -58,22 +59,28 @@ class _Session:
         return [index for index, record in enumerate(self.records) if record.kind == "Prompt"]
 
     @property
+    def last_prompt(self) -> str | None:
+        return _text(self.records[self.prompts[-1]]).strip() if self.prompts else None
+
+    @property
+    def changed(self) -> str:
+        return str(self.sidecar.get("updated_at", ""))
+
+    @property
     def metadata(self) -> list[Any]:
         """How each turn ended, oldest first."""
         return listed(dig(self.sidecar, "session_state", "conversation_metadata", "user_turn_metadatas"))
 
 
-def read(
-    files: Mapping[str, bytes], *, cwd: str, prompt: str | None, session_id: str | None, prompts: int, turns: int
-) -> Transcript | None:
+def read(files: Mapping[str, bytes], wanted: Wanted) -> Transcript | None:
     """Return the latest turn; see `sessions.read`."""
     sessions = _sessions(files)
-    session = _find(sessions, cwd, prompt, session_id)
+    session = _find(sessions, wanted)
     if session is None:
         return None
-    begun = session.prompts[-1] if len(session.prompts) > prompts else None
+    begun = session.prompts[-1] if len(session.prompts) > wanted.prompts else None
     records = session.records[begun:] if begun is not None else []
-    ours = [session, *(_continuations(sessions, session, records, turns) if records else [])]
+    ours = [session, *(_continuations(sessions, session, records, wanted.turns) if records else [])]
     for other in ours[1:]:
         known = {words(dig(record.data, "message_id")) for record in records} - {None}
         records = records + [r for r in other.records if words(dig(r.data, "message_id")) not in known]
@@ -92,7 +99,7 @@ def read(
         agent=words(dig(newest.sidecar, "session_state", "agent_name")),
         warnings=(*(line for one in ours for line in one.warnings), *warnings, *orphans),
     )
-    metadata = newest.metadata if went_on else newest.metadata[turns:]
+    metadata = newest.metadata if went_on else newest.metadata[wanted.turns :]
     return _with_end(transcript, _ends(metadata, records, strict=went_on))
 
 
@@ -110,22 +117,11 @@ def _sessions(files: Mapping[str, bytes]) -> dict[str, _Session]:
     return found
 
 
-def _find(sessions: Mapping[str, _Session], cwd: str, prompt: str | None, session_id: str | None) -> _Session | None:
-    if session_id is not None:
-        return sessions.get(session_id)
-    found = [
-        session
-        for session in sessions.values()
-        if session.sidecar.get("cwd") == cwd
-        and session.parent not in sessions
-        and (prompt is None or _last_prompt(session) in (prompt.strip(), None))
-    ]
-    # One without a prompt goes on from another, or has only just begun.
-    return max(found, key=lambda one: (bool(one.prompts), str(one.sidecar.get("updated_at", ""))), default=None)
-
-
-def _last_prompt(session: _Session) -> str | None:
-    return _text(session.records[session.prompts[-1]]).strip() if session.prompts else None
+def _find(sessions: Mapping[str, _Session], wanted: Wanted) -> _Session | None:
+    if wanted.session_id is not None:
+        return sessions.get(wanted.session_id)
+    here = [one for one in sessions.values() if one.sidecar.get("cwd") == wanted.cwd and one.parent not in sessions]
+    return wanted.newest(here)
 
 
 def _continuations(
@@ -139,7 +135,7 @@ def _continuations(
     """
     found: list[_Session] = []
     latest, ended = session, bool(_ends(session.metadata[turns:], turn))
-    again = _last_prompt(session) if turn[-1].kind == "Compaction" else None
+    again = session.last_prompt if turn[-1].kind == "Compaction" else None
     here = [other for other in sessions.values() if other.sidecar.get("cwd") == session.sidecar.get("cwd")]
     for other in sorted(here, key=lambda other: other.created or 0.0):
         if (
@@ -147,7 +143,7 @@ def _continuations(
             and (other.created or 0.0) > latest.created
             and (other.parent == latest.id or (other.parent is None and not ended))
             and other.records
-            and (other.records[0].kind != "Prompt" or _last_prompt(other) == again)
+            and (other.records[0].kind != "Prompt" or other.last_prompt == again)
         ):
             found.append(other)
             latest, ended = other, bool(_ends(other.metadata, [*turn, *other.records], strict=True))

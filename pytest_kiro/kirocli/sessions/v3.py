@@ -15,6 +15,7 @@ from pytest_kiro.kirocli.sessions import tools
 from pytest_kiro.kirocli.sessions.agents import Child, Parent, fold
 from pytest_kiro.kirocli.sessions.ends import end_reason
 from pytest_kiro.kirocli.sessions.values import dig, dump, lines, listed, load, moment, number, total, words
+from pytest_kiro.kirocli.sessions.wanted import Wanted
 from pytest_kiro.turn.transcript import ToolCall, Transcript
 
 #: What a record may be, and how those begin that are mostly passed over: states, approvals, sub-agents' begin and end.
@@ -68,6 +69,14 @@ class _Session:
                 opening = None
         return found
 
+    @property
+    def last_prompt(self) -> str | None:
+        return _content(self.records[self.prompts[-1]]).strip() if self.prompts else None
+
+    @property
+    def changed(self) -> str:
+        return str(self.state.get("lastModifiedAt", ""))
+
     def read(self, path: PurePosixPath) -> list[_Record]:
         """Return the records of one file."""
         found = []
@@ -94,15 +103,13 @@ class _Session:
         return content
 
 
-def read(
-    files: Mapping[str, bytes], *, cwd: str, prompt: str | None, session_id: str | None, prompts: int, turns: int
-) -> Transcript | None:
+def read(files: Mapping[str, bytes], wanted: Wanted) -> Transcript | None:
     """Return the latest turn; see `sessions.read`."""
     sessions = _sessions(files)
-    session = _find(sessions, cwd, prompt, session_id)
+    session = _find(sessions, wanted)
     if session is None:
         return None
-    begun = len(session.prompts) > prompts
+    begun = len(session.prompts) > wanted.prompts
     ours = [session, *(_continuations(sessions, session) if begun else [])]
     records = session.records[session.prompts[-1] :] if begun else []
     records = records + [record for one in ours[1:] for record in one.records]
@@ -121,7 +128,7 @@ def read(
         agent=_MODES.get(mode, mode) if mode else None,
         warnings=(*(line for one in ours for line in one.warnings), *warnings, *orphans),
     )
-    return _with_end(transcript, records, counted=len(ours) > 1 or ended > turns)
+    return _with_end(transcript, records, counted=len(ours) > 1 or ended > wanted.turns)
 
 
 def _sessions(files: Mapping[str, bytes]) -> list[_Session]:
@@ -130,20 +137,17 @@ def _sessions(files: Mapping[str, bytes]) -> list[_Session]:
     return [_Session(folder, files) for folder in sorted(folders) if "sub-executions" not in folder.parts]
 
 
-def _find(sessions: Sequence[_Session], cwd: str, prompt: str | None, session_id: str | None) -> _Session | None:
-    if session_id is not None:
-        return next((one for one in sessions if session_id in (one.id, one.state.get("id"))), None)
+def _find(sessions: Sequence[_Session], wanted: Wanted) -> _Session | None:
+    if wanted.session_id is not None:
+        return next((one for one in sessions if wanted.session_id in (one.id, one.state.get("id"))), None)
     ids = {session.id for session in sessions}
-    found = [
+    return wanted.newest(
         session
         for session in sessions
-        if cwd in session.folders
+        if wanted.cwd in session.folders
         and session.state.get("createdReason") != "subagent"
         and words(session.state.get("parentSessionId")) not in ids
-        and (prompt is None or _last_prompt(session) in (prompt.strip(), None))
-    ]
-    # One without a prompt goes on from another, or has only just begun.
-    return max(found, key=lambda one: (bool(one.prompts), str(one.state.get("lastModifiedAt", ""))), default=None)
+    )
 
 
 def _continuations(sessions: Sequence[_Session], session: _Session) -> list[_Session]:
@@ -167,10 +171,6 @@ def _continuations(sessions: Sequence[_Session], session: _Session) -> list[_Ses
         ):
             found.append(other)
     return found
-
-
-def _last_prompt(session: _Session) -> str | None:
-    return _content(session.records[session.prompts[-1]]).strip() if session.prompts else None
 
 
 def _content(record: _Record) -> str:

@@ -1,4 +1,4 @@
-"""JSON as it is found on a disk that an agent can write to: any value may be any other value."""
+"""Reads JSON that an agent can write to: any value may be any other value."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ def total(values: list[Any], key: str, *, unit: str = "credit") -> float | None:
     >>> total([{"value": 0.25, "unit": "credit"}, {"value": 0.5}, {"value": 9, "unit": "token"}], "value")
     0.75
     """
-    ours = [number(dig(entry, key)) for entry in values if dig(entry, "unit") in (unit, None)]
-    numbers = [value for value in ours if value is not None]
+    metered = [number(dig(entry, key)) for entry in values if dig(entry, "unit") in (unit, None)]
+    numbers = [value for value in metered if value is not None]
     return number(sum(numbers)) if numbers else None
 
 
@@ -87,20 +87,20 @@ def dump(value: Any) -> str:
 
 
 def strings(value: Any) -> Iterator[str]:
-    """Every string within a value, however deep."""
-    left = [value]
-    while left:
-        entry = left.pop()
+    """Yield every string within a value, however deep."""
+    rest = [value]
+    while rest:
+        entry = rest.pop()
         if isinstance(entry, str):
             yield entry
         elif isinstance(entry, dict):
-            left += reversed(entry.values())
+            rest += reversed(entry.values())
         elif isinstance(entry, list):
-            left += reversed(entry)
+            rest += reversed(entry)
 
 
 def lines(data: bytes) -> Iterator[tuple[int, bytes, Any]]:
-    """Every line of a JSONL file that is not blank: its number, itself, and its value."""
+    """Yield the lines of a JSONL file that are not blank: number, bytes and value."""
     for count, line in enumerate(data.splitlines(), 1):
         if line.strip():
             yield count, line, load(line)
