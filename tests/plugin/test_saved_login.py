@@ -264,7 +264,7 @@ def test_auto_does_not_take_it_in_ci(logins: Logins, monkeypatch: pytest.MonkeyP
         [
             "E *LoginError: kiro-cli is not logged in, KIRO_API_KEY is not set, the saved login is not used in CI "
             "unless asked for by --kiro-login=saved, and nobody is asked in CI unless by --kiro-login=device",
-            "E *remedies: set KIRO_API_KEY *",
+            "*remedies: set KIRO_API_KEY *",
         ]
     )
     code, said = logins.detached("--kiro-login=saved")
