@@ -128,8 +128,8 @@ def read_version(text: str) -> tuple[str, bool] | None:
     >>> read_version("kiro-cli 2.29.0")
     ('2.29.0', False)
     """
-    found = _VERSION.search(text)
-    return (found[1], STAND_IN in found[2]) if found else None
+    line = _VERSION.search(text)
+    return (line[1], STAND_IN in line[2]) if line else None
 
 
 def check_prompt(prompt: object) -> bytes:

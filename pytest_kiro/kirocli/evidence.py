@@ -58,26 +58,26 @@ def combine(store: Transcript | None, stream: Transcript | None, credits: float 
         if credits is None:
             return None
         return Transcript("", finished=True, end_reason=WELL, proof="credits", credits=credits)
-    told = store if store is not None else replace(stream or Transcript(""), proof="runFinished")
+    transcript = store if store is not None else replace(stream or Transcript(""), proof="runFinished")
     if store and not store.finished and credits is not None and store.end_reason is None:
-        told = replace(told, finished=True, end_reason=WELL, proof="credits")
+        transcript = replace(transcript, finished=True, end_reason=WELL, proof="credits")
     if store and stream:
-        told = _with_stream(told, stream)
-    return told if told.credits is not None else replace(told, credits=credits)
+        transcript = _with_stream(transcript, stream)
+    return transcript if transcript.credits is not None else replace(transcript, credits=credits)
 
 
-def _with_stream(told: Transcript, stream: Transcript) -> Transcript:
-    if stream.end_reason is not None and told.end_reason in (None, WELL):
-        told = replace(told, finished=stream.finished, end_reason=stream.end_reason, proof="runFinished")
+def _with_stream(transcript: Transcript, stream: Transcript) -> Transcript:
+    if stream.end_reason is not None and transcript.end_reason in (None, WELL):
+        transcript = replace(transcript, finished=stream.finished, end_reason=stream.end_reason, proof="runFinished")
     return replace(
-        told,
-        messages=told.messages or stream.messages,
-        tool_calls=told.tool_calls or stream.tool_calls,
-        failure=told.failure or stream.failure,
+        transcript,
+        messages=transcript.messages or stream.messages,
+        tool_calls=transcript.tool_calls or stream.tool_calls,
+        failure=transcript.failure or stream.failure,
         stage=stream.stage,
-        credits=stream.credits if told.credits is None else told.credits,
-        model=told.model or stream.model,
-        warnings=(*told.warnings, *stream.warnings),
+        credits=stream.credits if transcript.credits is None else transcript.credits,
+        model=transcript.model or stream.model,
+        warnings=(*transcript.warnings, *stream.warnings),
     )
 
 
@@ -95,8 +95,8 @@ def judge(exit_code: int | None, transcript: Transcript | None, output: str, pro
         return Ending("failed", Cause.AUTH, detail="kiro-cli is not logged in and waited for a device login")
     failure = (transcript.failure if transcript else None) or ""
     for cause, saying in _SAYINGS:
-        if found := re.search(saying, f"{failure}\n{output[-4096:]}", re.IGNORECASE):
-            return Ending("failed", cause, detail=f"kiro-cli said: {found[0]}")
+        if match := re.search(saying, f"{failure}\n{output[-4096:]}", re.IGNORECASE):
+            return Ending("failed", cause, detail=f"kiro-cli said: {match[0]}")
     if exit_code != 0:
         cause, stage = _BY_EXIT_CODE.get(exit_code, Cause.CRASH), transcript.stage if transcript else None
         said = f", and said at the stage {stage}: {failure}" if stage and failure else ""
@@ -119,20 +119,22 @@ def _without_a_record(prompt: str) -> Ending:
 
 
 def contradict(
-    ending: Ending, told: Transcript | None, *, agent: str | None, resumed: str | None, output: str
+    ending: Ending, transcript: Transcript | None, *, agent: str | None, resumed: str | None, output: str
 ) -> Ending:
     """Return `ending` unless another agent, or another conversation, answered than the one that was asked.
 
     `resumed` is the session that was to go on, when the one that answered is not its continuation. Builds 2.x warn of
     a missing agent and let the default one answer, with exit code 0; `--resume` of V1 silently begins anew.
     """
-    if ending.status != "completed" or told is None:
+    if ending.status != "completed" or transcript is None:
         return ending
     missing = agent is not None and re.search(rf'agent "?{re.escape(agent)}"? not found', output[:LOGIN_WITHIN])
-    if agent is not None and (told.agent not in (None, agent) or (told.agent is None and missing)):
-        detail = f"kiro-cli did not find the agent {agent}, and {told.agent or 'the default one'} answered instead"
+    if agent is not None and (transcript.agent not in (None, agent) or (transcript.agent is None and missing)):
+        detail = (
+            f"kiro-cli did not find the agent {agent}, and {transcript.agent or 'the default one'} answered instead"
+        )
         return Ending("failed", Cause.REFUSED, detail=detail)
     if resumed is not None:
-        detail = f"kiro-cli was to resume session {resumed}, and answered in another one, {told.session_id}"
+        detail = f"kiro-cli was to resume session {resumed}, and answered in another one, {transcript.session_id}"
         return Ending("failed", Cause.REFUSED, detail=detail)
     return ending

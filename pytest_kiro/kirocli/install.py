@@ -5,20 +5,22 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import secrets
 import shlex
 import shutil
 import sys
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
+from secrets import token_hex
 
 from pytest_kiro.errors import HIDE_FRAMES, InstallError, SandboxTimeout
 from pytest_kiro.kirocli import commands, official
 from pytest_kiro.sandbox.protocol import Sandbox
+from pytest_kiro.sandbox.script import program
 from pytest_kiro.standin import STAND_IN
 from pytest_kiro.turn.causes import exit_name
 
 __tracebackhide__ = HIDE_FRAMES
+_PLACE = Path(__file__).with_name("standin.sh")
 
 
 @dataclass(frozen=True)
@@ -85,13 +87,13 @@ def prove(sandbox: Sandbox, path: str, *, timeout: float) -> Installation:
 
 
 def _on_path() -> str:
-    found = shutil.which(commands.NAME)
-    if found is None:
+    path = shutil.which(commands.NAME)
+    if path is None:
         raise InstallError(
             "--kiro-cli=official: there is no kiro-cli on your PATH, and nothing is ever downloaded to your machine",
             advice="install it from kiro.dev, or use --kiro-cli=scripted",
         )
-    return os.path.abspath(found)  # noqa: PTH100 - resolve() would follow the link away from its siblings
+    return os.path.abspath(path)  # noqa: PTH100 - resolve() would follow the link away from its siblings
 
 
 def _scripted(sandbox: Sandbox, timeout: float) -> str:
@@ -110,24 +112,22 @@ def _launcher(command: str) -> str:
 
 
 def _send(sandbox: Sandbox, path: str, timeout: float) -> None:
-    """Send the stand-in as one archive, named by its content: a worker that comes second finds it.
-
-    Both files come into place by renaming: that worker may be executing them already.
-    """
+    """Send the stand-in as one archive, named by its content: a worker that comes second finds it."""
     data = _archive()
     archive = f"{sandbox.home}/.local/share/{commands.NAME}-{hashlib.sha256(data).hexdigest()[:16]}.pyz"
-    mine = f".{secrets.token_hex(8)}"
-    sent, target, launcher = (shlex.quote(name) for name in (archive + mine, archive, path + mine))
-    script = shlex.quote(_launcher(f"python3 -I -S {target}"))
-    command = (
-        f"if [ -f {sent} ]; then mv -f {sent} {target}; fi; [ -f {target} ] || exit 9; "
-        f"{{ mkdir -p {shlex.quote(str(PurePosixPath(path).parent))} && printf %s {script} >{launcher} && "
-        f"chmod 755 {launcher} && mv -f {launcher} {shlex.quote(path)}; }} || {{ rm -f {launcher}; exit 1; }}"
+    suffix = f".{token_hex(8)}"
+    command = program(
+        _PLACE,
+        sent=archive + suffix,
+        archive=archive,
+        launcher=path,
+        part=path + suffix,
+        text=_launcher(f"python3 -I -S {shlex.quote(archive)}"),
     )
     try:
         result = sandbox.exec(command, timeout=timeout)
         if result.exit_code == 9:  # it was not sent yet
-            sandbox.write_file(archive + mine, data)
+            sandbox.write_file(archive + suffix, data)
             result = sandbox.exec(command, timeout=timeout)
         failure, output = None if result.ok else f"exit code {result.exit_code}", result.output
     except SandboxTimeout as error:

@@ -74,8 +74,8 @@ def credits(text: str) -> float | None:
     >>> credits("> done\\n\\n ▸ Credits: 0.06 • Time: 1m 11s\\n"), credits("▸ Credits: 0.06 • Time: 3s\\nand more")
     (0.06, None)
     """
-    found = _CREDITS.search(text[-4096:]) if len(text) <= 4096 else _CREDITS.search("\0" + text[-4096:])
-    return float(found["credits"]) if found else None
+    line = _CREDITS.search(text[-4096:]) if len(text) <= 4096 else _CREDITS.search("\0" + text[-4096:])
+    return float(line["credits"]) if line else None
 
 
 class Layout:
@@ -176,14 +176,14 @@ def _called_v1(text: str) -> Event:
     """Read an announcement that ends in the name of its tool."""
     using = list(_USING.finditer(text))[-1]
     title = text[: using.start()].removeprefix("> ").strip()
-    given: dict[str, Any] = {}
+    arguments: dict[str, Any] = {}
     for pattern, what in _V1_TITLES:
-        if found := pattern.search(title):
-            title, given = found[0], {what: found[what]} if what else {}
+        if match := pattern.search(title):
+            title, arguments = match[0], {what: match[what]} if what else {}
             break
-    if "command" in given and (where := _IN.fullmatch(given["command"])):
-        given = {"command": where["command"], "working_dir": where["where"]}
-    return Event("tool_call", title, begun(using["tool"].strip(), given))
+    if "command" in arguments and (where := _IN.fullmatch(arguments["command"])):
+        arguments = {"command": where["command"], "working_dir": where["where"]}
+    return Event("tool_call", title, begun(using["tool"].strip(), arguments))
 
 
 # -- V2 and V3
@@ -202,12 +202,12 @@ def _read_v2(line: str) -> Iterator[Event]:
 
 def _titled(title: str) -> ToolCall:
     for pattern, name, what in _V2_TITLES:
-        if not (found := pattern.fullmatch(title)):
+        if not (match := pattern.fullmatch(title)):
             continue
-        told = found.groupdict()
-        if "server" in told:
-            return begun(told["tool"], {}, server=told["server"])
-        return begun(name, {key: value for key, value in told.items() if value and (key == what or key == "path")})
+        parts = match.groupdict()
+        if "server" in parts:
+            return begun(parts["tool"], {}, server=parts["server"])
+        return begun(name, {key: value for key, value in parts.items() if value and (key == what or key == "path")})
     return begun(None, {}, title=title)
 
 

@@ -157,14 +157,14 @@ class _Modes:
     def note(self, data: bytes) -> None:
         seen = self._rest + data
         end = 0
-        for found in _MODE.finditer(seen):
-            end = found.end()
-            if found[1]:
-                self._on |= dict.fromkeys(found[1].split(b";"), found[2] == b"h")
-            elif found[4] is not None:
-                self._coloured = found[4] not in (b"", b"0")
-            elif found[3]:
-                self._pushed = max(0, self._pushed + (1 if found[3] == b">" else -1))
+        for mode in _MODE.finditer(seen):
+            end = mode.end()
+            if mode[1]:
+                self._on |= dict.fromkeys(mode[1].split(b";"), mode[2] == b"h")
+            elif mode[4] is not None:
+                self._coloured = mode[4] not in (b"", b"0")
+            elif mode[3]:
+                self._pushed = max(0, self._pushed + (1 if mode[3] == b">" else -1))
         self._rest = seen[max(end, len(seen) - 32) :]
 
     def undo(self) -> bytes:

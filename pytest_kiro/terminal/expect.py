@@ -247,16 +247,16 @@ class Terminal(SpawnBase):  # type: ignore[misc] # pexpect tells no types
         """
         _check_seconds(timeout)
         timeout = self.timeout if timeout == -1 else timeout
-        end, left = math.inf if timeout is None else time.monotonic() + timeout, math.inf
+        end, rest = math.inf if timeout is None else time.monotonic() + timeout, math.inf
         while not (self._over or self.closed):
-            if left <= 0:
+            if rest <= 0:
                 raise TIMEOUT(f"Timeout exceeded.\n{self}")
-            left = max(0.0, end - time.monotonic())
+            rest = max(0.0, end - time.monotonic())
             try:
                 if not self.flag_eof:
-                    self._keep(self.read_nonblocking(_READ_AT_ONCE, min(left, 3600.0)))
+                    self._keep(self.read_nonblocking(_READ_AT_ONCE, min(rest, 3600.0)))
                 else:
-                    self._settle(min(left, 3600.0))
+                    self._settle(min(rest, 3600.0))
             except (EOF, TIMEOUT):
                 continue
         return self.exitstatus

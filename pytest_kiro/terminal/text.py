@@ -53,9 +53,9 @@ class Plain:
                     text, self._rest = text[:-1], "\r" + self._rest
         return text
 
-    def _without(self, found: re.Match[str]) -> str:
-        if found["unfinished"] is not None:
-            self._rest = found[0]
+    def _without(self, sequence: re.Match[str]) -> str:
+        if sequence["unfinished"] is not None:
+            self._rest = sequence[0]
         return ""
 
 
