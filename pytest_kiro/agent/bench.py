@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from pytest_kiro.agent.owner import Owner
+from pytest_kiro.agent.owner import Owned, Owner
 from pytest_kiro.agent.workspace import Workspace
 from pytest_kiro.errors import SettingsError
 from pytest_kiro.kirocli import commands
@@ -22,12 +22,11 @@ from pytest_kiro.settings.table import Settings
 from pytest_kiro.turn.turn import Home, Turn
 
 
-class Conversing(Home, Protocol):
+class Conversing(Owned, Home, Protocol):
     """A conversation, as far as its turns and their observers know it."""
 
     #: Attempts at the first turn that the world failed, so that it was run again.
     retried: list[Turn]
-    turns: list[Turn]
 
     @property
     def bench(self) -> Bench: ...
@@ -40,8 +39,6 @@ class Conversing(Home, Protocol):
 
     @property
     def workspace(self) -> Workspace: ...
-
-    def end(self) -> None: ...
 
 
 class Observer(Protocol):

@@ -176,7 +176,7 @@ class Conversation:
         return scenario.find(
             file,
             owner.tables,
-            conversation=owner.begin(self),
+            conversation=owner.numbers.of_turn(self),
             turn=len(self.turns) + 1,
             trial=1,  # a test without trials is its own first one
             retry=len(self.retried),

@@ -6,18 +6,17 @@ fixture while it is set up or torn down. The plugin says when; nothing here know
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from pytest_kiro.errors import ConversationError
-from pytest_kiro.standin.scenario import Reply
+from pytest_kiro.standin.scenario import ConversationNumbers, Reply
 from pytest_kiro.turn.turn import Turn
 
 
-class Owned(Protocol):
+class Owned(Hashable, Protocol):
     """A conversation, as far as its owner knows it."""
 
     turns: list[Turn]
@@ -44,27 +43,12 @@ class Owner:
     answer: Reply | None = None
     conversations: list[Owned] = field(default_factory=list)
     ended: bool = False
-    #: The numbers by which a scenario knows its conversations and its terminals, and who has begun to use theirs.
-    _counter: Iterator[int] = field(default_factory=lambda: itertools.count(1))
-    _numbers: dict[Owned, int] = field(default_factory=dict)
-    _begun: set[Owned] = field(default_factory=set)
+    numbers: ConversationNumbers = field(default_factory=ConversationNumbers)
 
     def enter(self, conversation: Owned) -> None:
         """Note one more conversation, and give it its number."""
         self.conversations.append(conversation)
-        self._numbers[conversation] = next(self._counter)
-
-    def begin(self, conversation: Owned) -> int:
-        """Return the number of a conversation that runs a turn."""
-        self._begun.add(conversation)
-        if conversation not in self._numbers:  # a terminal came first
-            self._numbers[conversation] = next(self._counter)
-        return self._numbers[conversation]
-
-    def number_for_terminal(self, conversation: Owned) -> int:
-        """Return the number of the next terminal: its conversation's, if that is unused."""
-        unused = None if conversation in self._begun else self._numbers.pop(conversation, None)
-        return next(self._counter) if unused is None else unused
+        self.numbers.opened(conversation)
 
     @property
     def turns(self) -> list[Turn]:

@@ -85,7 +85,7 @@ def _reply(conversation: Conversation) -> tuple[scenario.Reply | None, str]:
     owner, settings = conversation.owner, conversation.bench.settings
     if owner.answer is not None:
         return owner.answer, ""
-    number = owner.number_for_terminal(conversation)
+    number = owner.numbers.of_terminal(conversation)
     file = owner.file.parent / settings.scenarios / f"{owner.file.stem}.toml"
     reply = scenario.script(file, owner.tables, conversation=number, trial=1)
     if reply is not None:

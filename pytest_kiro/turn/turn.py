@@ -147,6 +147,7 @@ class Turn:
     def to_json(self) -> dict[str, Any]:
         """Return all of it but its conversation as JSON has it; `raw` is Base64.
 
+        >>> import json
         >>> def test_kept(kiro, tmp_path):
         ...     (tmp_path / "turn.json").write_text(json.dumps(kiro.run("Say hello.").to_json()))
         """
