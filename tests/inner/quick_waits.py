@@ -26,4 +26,4 @@ QUICK = Waits(
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[WAITS] = QUICK
+    config.stash.setdefault(WAITS, QUICK)  # a conftest may have been here, with its own

@@ -373,10 +373,10 @@ def a_wrong_start_url_is_told(device: Device) -> None:
 
 
 def nobody_approves_in_time(device: Device) -> None:
-    child = device.begin("--kiro-login-args=--license free", "--kiro-login-timeout=2")
+    child = device.begin("--kiro-login-args=--license free", "--kiro-login-timeout=1")
     code, shown = device.ends(child)
     assert code == 1, shown
-    assert "LoginError: nobody approved the device login within 2 s" in shown
+    assert "LoginError: nobody approved the device login within 1 s" in shown
     assert "--kiro-login-timeout gives more of it" in shown
 
 

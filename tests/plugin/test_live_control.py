@@ -234,14 +234,12 @@ def test_stalled_means_no_byte_and_no_new_line_in_the_store(evals: Evals) -> Non
                 kiro.run("Hang.")
         """,
         {
-            # Five seconds without a byte, in which the store grows.
+            # More than a second without a byte, in which the store grows.
             "test_silent_and_busy": [
                 turn(
                     [
                         "",
-                        shell(
-                            "exec >/dev/null; for i in 1 2 3 4 5 6; do sleep 0.5; touch ~/.kiro/sessions/cli/x; done"
-                        ),
+                        shell("exec >/dev/null; for i in 1 2 3; do sleep 0.5; touch ~/.kiro/sessions/cli/x; done"),
                     ],
                     ["Done."],
                 )
@@ -298,7 +296,7 @@ def test_a_program_that_never_started_is_told_from_a_slow_one(evals: Evals) -> N
 
         def test_it(kiro):
             with pytest.raises(TurnTimeout) as caught:
-                kiro.run("Go.", timeout=2)
+                kiro.run("Go.", timeout=1)
             turn = caught.value.turn
             assert turn.cause == "never started" and turn.cause.infrastructure and caught.value.infrastructure
             assert "and its terminal's shell had not started it; the shell said: " in turn.detail
