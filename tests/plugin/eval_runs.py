@@ -102,8 +102,8 @@ class Evals:
     #: What the zygote has imported, pytest apart.
     preloaded: tuple[str, ...] = ()
 
-    #: How long runs in this process wait; the product's own times, unless a test says otherwise.
-    waits = Waits()
+    #: How long runs in this process wait, if a test says so; else it is as `quick_waits` says.
+    waits: Waits | None = None
 
     def __init__(self, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tmp: Path) -> None:
         self.pytester, self.path, self.tmp = pytester, pytester.path, tmp
@@ -132,12 +132,10 @@ class Evals:
 
     def run(self, *args: str | os.PathLike[str]) -> pytest.RunResult:
         """Run pytest here in this process: quick, and safe for what touches neither terminal nor signals."""
-        if any(
-            str(arg).startswith("-n") for arg in args
-        ):  # workers get the path that was there when xdist was imported
-            return self.process(*args)
+        if any(str(arg).startswith("-n") for arg in args):
+            return self.process(*args)  # a worker gets the path that was there when xdist was imported
         # rerunfailures leaves a socket open in each run, and a process may have many of them.
-        plugins = [Waiting(self.waits)]
+        plugins = [Waiting(self.waits)] if self.waits else []
         return self.pytester.runpytest_inprocess(*QUIET, "-p", "no:rerunfailures", *args, plugins=plugins)
 
     def process(self, *args: str | os.PathLike[str], randomly: bool = False) -> pytest.RunResult:
