@@ -1,4 +1,4 @@
-"""`login`, `logout`, `whoami`: the saved login of this user."""
+"""`login`, `logout`, `whoami`: manages the saved login of this user."""
 
 from __future__ import annotations
 
@@ -52,11 +52,11 @@ def logout() -> int:
 def whoami() -> int:
     """Say whose login is saved; return 1 when none is."""
     saved = SavedLogin()
-    found = saved.newest()
-    if found is None:
+    login = saved.newest()
+    if login is None:
         say(f"no login is saved ({saved.path} is not there); python -m pytest_kiro login saves one")
         return 1
-    kind = "the stand-in" if found.scripted else "kiro-cli"
-    say(f"{found.who or 'an account'}, saved {saved.saved_at():%Y-%m-%d %H:%M} UTC by {kind} {found.version}")
+    kind = "the stand-in" if login.scripted else "kiro-cli"
+    say(f"{login.who or 'an account'}, saved {saved.saved_at():%Y-%m-%d %H:%M} UTC by {kind} {login.version}")
     say(f"in {saved.path}")
     return 0

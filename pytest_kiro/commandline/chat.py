@@ -1,4 +1,4 @@
-"""`chat`: a conversation with Kiro in a sandbox, to try a prompt before it becomes an eval."""
+"""`chat`: converses with Kiro in a sandbox, to try a prompt."""
 
 from __future__ import annotations
 

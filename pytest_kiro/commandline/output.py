@@ -1,4 +1,4 @@
-"""What commands print."""
+"""Prints what commands say."""
 
 from __future__ import annotations
 

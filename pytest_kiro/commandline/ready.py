@@ -1,4 +1,4 @@
-"""A sandbox with kiro-cli in it, outside of pytest; it is deleted however the command ends."""
+"""Provides a sandbox with kiro-cli outside of pytest, and deletes it afterwards."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def read_settings(options: Mapping[str, str | None]) -> Settings:
 
 
 def for_a_login(options: Mapping[str, str | None]) -> dict[str, str | None]:
-    """Choose where to log in when nobody says: a stand-in's login would be worth nothing to Kiro."""
+    """Choose where to log in, since a stand-in's login is worth nothing."""
     chosen = dict(options)
     sandbox, cli = (options.get(name) or os.environ.get(f"PYTEST_KIRO_{name.upper()}") for name in ("sandbox", "cli"))
     if cli or sandbox not in (None, "local"):

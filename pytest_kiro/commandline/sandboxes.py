@@ -1,4 +1,4 @@
-"""`sandboxes`: what this project has in Daytona, and an end to it."""
+"""`sandboxes`: lists and deletes this project's sandboxes in Daytona."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ def run(delete: Sequence[str] | None) -> int:
 
     client = Client()
     try:
-        found = client.wait_for(fleet.find(client), _TIMEOUT)
+        sandboxes = client.wait_for(fleet.find(client), _TIMEOUT)
         if delete is None:
-            say(table(found, datetime.now(UTC)))
+            say(table(sandboxes, datetime.now(UTC)))
             return 0
-        return _delete(client, found, delete)
+        return _delete(client, sandboxes, delete)
     finally:
         client.close()
 
 
-def _delete(client: Client, found: Sequence[OurSandbox], wanted: Sequence[str]) -> int:
+def _delete(client: Client, sandboxes: Sequence[OurSandbox], wanted: Sequence[str]) -> int:
     """Delete those that are named, or all of one's own that are not kept."""
     from pytest_kiro.sandbox.daytona import fleet, labels
 
     mine = labels.owner()
     if wanted:
-        chosen = [one for one in found if one.id in wanted or one.name in wanted]
+        chosen = [one for one in sandboxes if one.id in wanted or one.name in wanted]
     else:
-        chosen = [one for one in found if one.owner == mine and not one.keep]
+        chosen = [one for one in sandboxes if one.owner == mine and not one.keep]
     failed = client.wait_for(fleet.delete_all(client, [one.id for one in chosen]), _TIMEOUT)
     for one in chosen:
         if one.id in failed:
@@ -54,12 +54,12 @@ def _delete(client: Client, found: Sequence[OurSandbox], wanted: Sequence[str]) 
     return 1 if failed or unknown else 0
 
 
-def table(found: Sequence[OurSandbox], now: datetime) -> str:
+def table(sandboxes: Sequence[OurSandbox], now: datetime) -> str:
     """Show sandboxes, oldest first."""
-    if not found:
+    if not sandboxes:
         return "no sandboxes"
     rows = [("ID", "NAME", "STATE", "AGE", "OWNER", "")]
-    for one in sorted(found, key=lambda one: one.created or now):
+    for one in sorted(sandboxes, key=lambda one: one.created or now):
         over = one.expires is not None and one.expires < now
         note = "kept" if one.keep else "past its time" if over else ""
         rows.append((one.id, one.name, one.state, age(one.created, now), one.owner, note))

@@ -28,7 +28,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_kiro.errors import SettingsError
 from pytest_kiro.plugin.fixtures import (  # noqa: F401 - pytest finds fixtures in the module of the plugin
     kiro,
     kiro_cli,
@@ -72,10 +71,7 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", _MARKER)
     state = State(config)
-    try:
-        state.check()
-    except SettingsError as error:
-        raise pytest.UsageError(state.secrets(str(error))) from None
+    state.check()
     config.stash[STATE] = state
     config.pluginmanager.register(Hooks(state), "kiro-hooks")
 
@@ -111,7 +107,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 class Hooks:
-    """The hooks that come before everybody's, since this is registered as the last."""
+    """Hooks that come before all others, since this is registered last."""
 
     def __init__(self, state: State) -> None:
         self._state, self._ownership = state, state.ownership
@@ -138,7 +134,7 @@ class Hooks:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Node) -> None:
-        """Tell a worker which run it belongs to: the controller clears away what a dead one leaves."""
+        """Tell a worker its run, by which the controller removes what a dead one leaves."""
         self._wake()
         node.workerinput["kiro_run_id"] = self._state.run_id
         self._state.nodes.append(node)

@@ -1,4 +1,4 @@
-"""Reads the settings of a run and chooses its provider, as pytest has been told them."""
+"""Reads a run's settings from pytest, and chooses the provider of its sandboxes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,10 @@ def read_settings(
 
 
 def chosen_provider(config: pytest.Config, name: str) -> Registered:
-    """Return the provider of that name; `SettingsError` when none is registered, or two are."""
+    """Return the provider of that name.
+
+    Raises `SettingsError` when none is registered, or two are.
+    """
     known: dict[str, Registered] = {}
 
     def register(name: str, make: Callable[[Settings], Provider], *, isolated: bool = True) -> None:

@@ -1,4 +1,4 @@
-"""Ends a session that had evals: what is left of the run is removed before the summary counts it."""
+"""Ends a session that had evals: removes what remains before the summary counts it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ _LEFT_AT_ONCE = (
 
 
 def end(session: pytest.Session, state: State) -> Generator[None, None, None]:
-    """Have the last teardowns run, then gather what is known, then close: a dead or slow worker may leave something."""
+    """Run the last teardowns, gather what is known, and close the sandboxes.
+
+    Those of a dead or slow worker too.
+    """
     try:
         if is_controller(session.config) or not state.stops.leaving:  # it has to end its workers all the same
             yield

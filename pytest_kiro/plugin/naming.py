@@ -1,4 +1,4 @@
-"""Makes owners of tests and fixtures: by which names scenarios know them, and what their marks say."""
+"""Makes owners of tests and fixtures, with their names in scenarios and their marks."""
 
 from __future__ import annotations
 
@@ -59,7 +59,10 @@ def owner_of_fixture(fixturedef: pytest.FixtureDef[Any], request: pytest.Fixture
 
 
 def _file_of(function: Any) -> Path | None:
-    """Return the file that defines a fixture; None for what Python cannot tell, such as a compiled function."""
+    """Return the file that defines a fixture.
+
+    None for what Python cannot tell, such as a compiled function.
+    """
     with suppress(TypeError):
         return Path(inspect.getfile(inspect.unwrap(function)))
     with suppress(TypeError):
@@ -68,7 +71,7 @@ def _file_of(function: Any) -> Path | None:
 
 
 def _parameter_id(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) -> str | None:
-    """Return the id of a fixture's parameter, as pytest would show it in a test's name."""
+    """Return the id of a fixture's parameter, as test names show it."""
     if not hasattr(request, "param"):
         return None
     index, ids = getattr(request, "param_index", 0), fixturedef.ids
@@ -83,14 +86,17 @@ def _parameter_id(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureReq
 
 
 def definitions_of(item: pytest.Item) -> set[pytest.FixtureDef[Any]]:
-    """Return the fixtures that a test asked for, early or late; pytest has no public way to ask."""
+    """Return the fixtures that a test asked for, early or late.
+
+    pytest has no public way to ask.
+    """
     info = getattr(item, "_fixtureinfo", None)
     definitions = {one for known in info.name2fixturedefs.values() for one in known} if info else set()
     return definitions | set(getattr(getattr(item, "_request", None), "_fixture_defs", {}).values())
 
 
 def _check_marker(item: pytest.Item, mark: pytest.Mark) -> None:
-    """Raise `UsageError` for a `mark.kiro` with words that are none of its own."""
+    """Raise `UsageError` for a `mark.kiro` with unknown words."""
     known = ", ".join(MARKER_WORDS)
     if mark.args:
         raise pytest.UsageError(f"{item.nodeid}: mark.kiro takes keywords only; known: {known}")
@@ -101,7 +107,7 @@ def _check_marker(item: pytest.Item, mark: pytest.Mark) -> None:
 
 
 def refuse_second_sandbox(item: pytest.Item) -> None:
-    """Raise `SettingsError` for a fixture that would make a second sandbox for some evals only."""
+    """Raise `SettingsError` for a fixture that would make a second sandbox."""
     manager: Any = getattr(item.session, "_fixturemanager")  # noqa: B009 - pytest has no public way to ask
     for name in _ROOT_ONLY:
         for place, definition in enumerate(manager.getfixturedefs(name, item) or ()):
@@ -120,7 +126,7 @@ def refuse_second_sandbox(item: pytest.Item) -> None:
 
 
 def check_markers(config: pytest.Config, items: Sequence[pytest.Item]) -> None:
-    """Raise `UsageError` for a test whose `mark.kiro` has words that are none of its own."""
+    """Raise `UsageError` for a test whose `mark.kiro` has unknown words."""
     try:
         for item in items:
             for mark in item.iter_markers("kiro"):

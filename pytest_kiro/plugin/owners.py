@@ -1,4 +1,4 @@
-"""Tracks whose turn it is: pytest's set-ups and teardowns, translated into owners (contract O).
+"""Tracks whose turn it is, from pytest's set-ups and teardowns (contract O).
 
 Plain tests pass through here too, so an `Owner` is made of one only when an eval has come; naming.py makes it.
 """
@@ -23,7 +23,10 @@ def is_eval(item: pytest.Item) -> bool:
 
 
 class PossibleOwner:
-    """A test or a wider fixture that may run turns; its `Owner` is made when it is first asked for."""
+    """A test or a wider fixture that may run turns.
+
+    Its `Owner` is made when it is first asked for.
+    """
 
     def __init__(self, make: Callable[[], Owner]) -> None:
         self._make = make
@@ -36,9 +39,9 @@ class PossibleOwner:
         return self.made
 
     def ask_early(self) -> None:
-        """Have `kiro_run_args` at hand for teardown code, when pytest gives out no further fixtures.
+        """Ask for `kiro_run_args` now, since pytest gives out no fixtures in teardowns.
 
-        What is wrong with it, the first turn is told, which may never come.
+        The first turn reports what is wrong with it, if there is a turn.
         """
         with suppress(Exception, pytest.fail.Exception, pytest.skip.Exception):
             self.owner.run_args()
@@ -62,7 +65,7 @@ class Ownership:
 
     @property
     def owners(self) -> Owners:
-        """The stack of those who may run a turn now; from its first use on it is kept in step."""
+        """The owners that may run a turn now; kept in step from its first use."""
         if self._owners is None:
             from pytest_kiro.agent.owner import Owners
 
@@ -72,7 +75,7 @@ class Ownership:
         return self._owners
 
     def begin_test(self, item: pytest.Item) -> None:
-        """Begin one attempt of a test: a plugin that runs a test again sets it up again."""
+        """Begin one attempt of a test; a plugin that reruns it sets it up again."""
 
         def make() -> Owner:
             from pytest_kiro.plugin.naming import owner_of_test
@@ -94,13 +97,13 @@ class Ownership:
             possible.end()
 
     def forget_test(self, item: pytest.Item) -> None:
-        """Let go of a test's turns, which may be large: items live until the session ends."""
+        """Forget a test's turns, which may be large; items live until the session ends."""
         if _TEST in item.stash:
             del item.stash[_TEST]
 
     @contextmanager
     def fixture(self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) -> Iterator[None]:
-        """Have an instance of a wider fixture own the turns of its set-up and of its teardown."""
+        """Give a wider fixture the turns of its set-up and its teardown."""
 
         def make() -> Owner:
             from pytest_kiro.plugin.naming import owner_of_fixture
@@ -127,7 +130,10 @@ class Ownership:
             fixturedef.addfinalizer(lambda: self._push(possible))
 
     def owners_of(self, item: pytest.Item) -> list[Owner]:
-        """Return whose turns a test looked at: those of its wider fixtures, asked for early or late, and its own."""
+        """Return the owners of the turns that a test looked at.
+
+        They are its wider fixtures, asked for early or late, and the test itself.
+        """
         from pytest_kiro.plugin.naming import definitions_of
 
         definitions = definitions_of(item)
@@ -141,7 +147,7 @@ class Ownership:
             self._owners.push(possible.owner)
 
     def _pop(self, possible: PossibleOwner) -> None:
-        """Take one off, wherever it is: set-ups and teardowns may overlap after an interrupt."""
+        """Remove one, wherever it is; set-ups and teardowns may overlap after an interrupt."""
         if possible in self._running:
             self._running.remove(possible)
         if self._owners is not None:

@@ -19,7 +19,7 @@ Location = tuple[str, int | None, str]
 
 
 class Progress(logging.Handler):
-    """Shows what the package logs: sandboxes that are created, snapshots that are built, installations.
+    """Shows what the package logs: sandboxes created, snapshots built, CLIs installed.
 
     Under xdist each line names its worker and goes to stderr, since a worker's stdout reaches nobody. Unless INFO was
     asked for anyway, what is shown here is not logged as well: a failing test's captured log would have a whole build
@@ -54,7 +54,7 @@ class Progress(logging.Handler):
 
     @contextmanager
     def lent(self) -> Iterator[None]:
-        """Leave the terminal to a device login meanwhile, from a line of its own on."""
+        """Leave the terminal to a device login, at the beginning of a line."""
         with uncaptured(self._config):
             self._begin_line()
             yield
@@ -85,7 +85,7 @@ class Progress(logging.Handler):
                 terminal.flush()
 
     def _begin_line(self) -> pytest.TerminalReporter | None:
-        """Return this process's terminal, at the beginning of a line; None where there is none to be read."""
+        """Return this process's terminal, at the beginning of a line; None without one."""
         terminal = self._terminal if self._worker == "main" else None
         if terminal is not None:
             terminal.ensure_newline()

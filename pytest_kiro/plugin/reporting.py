@@ -1,4 +1,4 @@
-"""What people see of a run: the header, live output, a failing test's turns, the summary."""
+"""Reports a run on the terminal: header, a failed test's turns, summary."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ __tracebackhide__ = HIDE_FRAMES
 
 
 class Report:
-    """Gathers what turns became, on every process, and tells it once, where the terminal is."""
+    """Gathers on every process what turns became, and reports it on the terminal."""
 
     def __init__(self, state: State) -> None:
         config = self._config = state.config
         self._state, self._settings, self._keeper = state, state.settings, state.keeper
         self._worker = state.is_worker
-        self._told: str | None = None
+        self._announced: str | None = None
         #: Who was said to be logged in; workers may be so in different ways.
         self._logins = {""}
         self._said = False
@@ -66,7 +66,7 @@ class Report:
     # -- before
 
     def begin(self) -> None:
-        """Listen to the tests, and check that their results can be written before anything runs."""
+        """Listen to the tests, and check that results can be written."""
         if self._worker:
             return
         self._config.pluginmanager.register(self.listener, "kiro-listener")
@@ -89,14 +89,14 @@ class Report:
         settings, isolated = self._settings, self._keeper.provider.isolated
         cli = self._keeper.cli(isolated=isolated)
         parts = [f"kiro: sandbox {settings.sandbox}"]
-        self._told = cli
+        self._announced = cli
         if cli == "scripted":
             parts.append("kiro-cli scripted: the stand-in answers, Kiro is not asked")
         else:
             where = f" ({shutil.which('kiro-cli')})" if cli == "official" and not isolated else ""
             parts.append(f"kiro-cli {cli}{where}")
             if settings.replies == "scenario":
-                self._told = "scripted"
+                self._announced = "scripted"
                 parts.append("replies scripted: no model is asked")
             if not isolated:
                 parts.append("not isolated: Kiro works on this machine")
@@ -104,14 +104,14 @@ class Report:
         return ", ".join([*parts, *([] if usual else [f"engine {settings.engine}, {settings.output}"])])
 
     def _correct(self, turns: Sequence[TurnRecord]) -> None:
-        """Say what the header could not know: who is logged in, and who answers, if not whom it announced."""
+        """Say what the header could not know: the login, and which CLI answers."""
         for turn in turns:
             if turn.login not in self._logins:
                 self._logins.add(turn.login)
                 self._write_line(f"kiro: logged in as {turn.login}")
             answers = "scripted" if turn.scripted else "official"
-            if (self._told == "scripted") is not turn.scripted and self._told != answers:
-                self._told = answers
+            if (self._announced == "scripted") is not turn.scripted and self._announced != answers:
+                self._announced = answers
                 who = "the stand-in answers, Kiro is not asked" if turn.scripted else "Kiro answers, no stand-in"
                 self._write_line(f"kiro: kiro-cli {turn.version}: {who}")
 
@@ -159,7 +159,7 @@ class Report:
         return report
 
     def _explain(self, item: pytest.Item, report: pytest.TestReport, *, full: bool) -> None:
-        """Show the turns of a failed test, and, where its failure speaks of changes, what they are."""
+        """Show a failed test's turns, and its changes if the failure names them."""
         turns = [turn for owner in self._state.ownership.owners_of(item) for turn in owner.turns]
         if text := turns_lines(turns, full=full):
             report.sections.append(("kiro turns", text))
@@ -178,7 +178,7 @@ class Report:
         if is_controller(self._config):
             self._keeper.used = True
             self._hear(tally)
-        if not self._told:  # an xdist controller collects nothing, so the first eval's report is its first chance
+        if not self._announced:  # an xdist controller collects nothing, so the first eval's report is its first chance
             self._write_line(self._header())
         self._correct(carried.turns)
 
@@ -186,12 +186,15 @@ class Report:
 
     @pytest.hookimpl(tryfirst=True)  # before the JUnit file is written
     def pytest_sessionfinish(self) -> None:
-        """Have the JUnit file say what the whole run cost: tests have their own turns only, and no wide fixture's."""
+        """Add the cost of the whole run to the JUnit file.
+
+        Tests have their own turns only, and no wide fixture's.
+        """
         if not self._worker:
             junit.note_run(self._config.pluginmanager.get_plugins(), self.listener.gathered.turns)
 
     def gather(self) -> None:
-        """Put together what this process knows at the end of its session, before the last is cleared away."""
+        """Put together what this process knows when its tests are over."""
         if self._worker:
             tell_controller(self._config, "kiro_tally", self._word())
             # Of a test that was broken off nothing else tells.
@@ -210,8 +213,8 @@ class Report:
                 self._keeper.used = True
 
     def _word(self) -> dict[str, Any]:
-        told: dict[str, Any] = self._secrets.within(asdict(self._keeper.tally))
-        return {"worker": self._settings.worker, **told}
+        tally: dict[str, Any] = self._secrets.within(asdict(self._keeper.tally))
+        return {"worker": self._settings.worker, **tally}
 
     def _hear(self, word: Mapping[str, Any]) -> None:
         self._workers[word["worker"]] = Tally(**{name: value for name, value in word.items() if name != "worker"})
@@ -227,7 +230,7 @@ class Report:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         tally, turns = sum(self._workers.values(), self._keeper.tally), self.listener.gathered.turns
-        if self._said or not (turns or tally.created or tally.leaked or (self._died and self._told)):
+        if self._said or not (turns or tally.created or tally.leaked or (self._died and self._announced)):
             return
         self._said = True
         terminalreporter.write_sep("-", "kiro")
@@ -248,7 +251,7 @@ class Report:
             terminalreporter.write_line(line, yellow=True)
 
     def pytest_unconfigure(self) -> None:
-        """Say it now when pytest had no summary, as after SIGTERM: somebody may have kept a sandbox."""
+        """Write the summary if pytest wrote none, as after SIGTERM: a sandbox may be kept."""
         if terminal := self._config.pluginmanager.getplugin("terminalreporter"):
             self.pytest_terminal_summary(terminal)
         if self._results is not None:

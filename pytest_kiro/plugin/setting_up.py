@@ -1,4 +1,4 @@
-"""Sets up what the fixtures give: the sandbox, and with what a run can log in."""
+"""Sets up the sandbox and the means of logging in for the fixtures."""
 
 from __future__ import annotations
 
@@ -51,7 +51,10 @@ def login_means(state: State) -> LoginMeans:
 
 
 class InFewWords:
-    """Lets an error of ours speak for itself, without the provider's frames and causes; --full-trace shows them."""
+    """Shows an error of ours without the provider's frames and causes.
+
+    --full-trace shows them.
+    """
 
     def __init__(self, config: pytest.Config) -> None:
         self._whole = bool(config.getoption("fulltrace", False))  # an option of the terminal's
@@ -65,7 +68,10 @@ class InFewWords:
 
 
 def _check_isolation(name: str, registered: bool, actual: bool) -> None:
-    """Refuse a provider that contradicts itself: which CLI answers depends on it, and the header has said so."""
+    """Refuse a provider that contradicts itself about isolation.
+
+    Which CLI answers depends on it, and the header has said so.
+    """
     if registered is not actual:
         raise SettingsError(
             f"the sandbox provider {name} is registered with isolated={registered}, but its sandbox says {actual}",

@@ -1,4 +1,4 @@
-"""What our hooks and fixtures share in one pytest process; each part is made when it is first asked for."""
+"""Holds what our hooks and fixtures share in one pytest process."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_kiro.errors import SettingsError
 from pytest_kiro.plugin.owners import Ownership
 from pytest_kiro.plugin.xdist import worker_input
 from pytest_kiro.secrecy import VARIABLES
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class State:
-    """What one pytest process knows of its run."""
+    """What one pytest process knows of its run; each part is made when first used."""
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
@@ -51,7 +52,7 @@ class State:
 
     @cached_property
     def configured(self) -> bool:
-        """Whether an option, a variable, an ini key or another plugin says anything that is ours to check."""
+        """Whether an option, variable, ini key or plugin says anything of Kiro."""
         config = self.config
         names = [*os.environ, *getattr(config, "_get_unknown_ini_keys", list)()]
         return (
@@ -66,11 +67,13 @@ class State:
         return any(os.environ.get(name) for name in VARIABLES)
 
     def check(self) -> None:
-        """Raise `SettingsError` for what is wrong, which only needs to be looked at where something is said."""
-        if self.configured:
-            _ = self.keeper
+        """Raise `UsageError` for a wrong setting, if anything was set."""
         if self.knows_secrets:
             _ = self.secrets  # as they are now
+        try:
+            _ = self.keeper if self.configured else None
+        except SettingsError as error:
+            raise pytest.UsageError(self.secrets(str(error))) from None
 
     @cached_property
     def settings(self) -> Settings:
@@ -125,7 +128,7 @@ class State:
         return PeerLogin(folder_of(self.run_id), self.settings.waits)
 
     def stop_gently(self) -> None:
-        """Let SIGTERM, and SIGHUP of a closed terminal, end the run from now on as Ctrl-C does."""
+        """Let SIGTERM and SIGHUP end the run as Ctrl-C does, from now on."""
 
         def end(number: signal.Signals) -> None:
             pytest.exit(f"terminated by {number.name}; sandboxes are closed", returncode=128 + number)

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 
 class Stream:
-    """Writes to the terminal, past pytest's capture; under xdist line by line to stderr, each with its test.
+    """Writes past pytest's capture to the terminal.
+
+    Under xdist it writes line by line to stderr, each with its test.
 
     (A worker's stdout belongs to xdist's protocol and reaches nobody.)
     """

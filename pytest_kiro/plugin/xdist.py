@@ -1,4 +1,4 @@
-"""What pytest-xdist tells a process of itself, typed; xdist need not be installed."""
+"""Types what pytest-xdist tells a process; xdist need not be installed."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ class Node(Protocol):
 
 
 def worker_input(config: pytest.Config) -> dict[str, Any] | None:
-    """Return what a worker was told when it was started; None in any other process."""
+    """Return what a worker was told at its start; None elsewhere."""
     return getattr(config, "workerinput", None)
 
 
 def worker_output(node: Node) -> dict[str, Any]:
-    """Return what a worker has told its controller at its end; nothing where it died before."""
+    """Return what a worker said at its end; nothing if it died."""
     return getattr(node, "workeroutput", None) or {}
 
 
 def tell_controller(config: pytest.Config, name: str, value: object) -> None:
-    """Tell the controller something at this worker's end; in any other process do nothing.
+    """Tell the controller something at this worker's end; elsewhere do nothing.
 
-    What a worker prints reaches nobody, so a usage error is told so as well.
+    What a worker prints is not shown, so it tells usage errors too.
     """
     output: dict[str, Any] | None = getattr(config, "workeroutput", None)
     if output is not None:

@@ -1,1 +1,1 @@
-"""What one run owns: its sandboxes, its budget, and how it is told to stop."""
+"""Owns a run's sandboxes, its budget, and its signals."""

@@ -1,4 +1,7 @@
-"""What a run may spend, on all its workers: a file under a lock, in which every turn is entered before it begins."""
+"""Limits what a run may spend, on all its workers.
+
+A file under a lock holds every turn, entered before it begins.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +47,10 @@ class Budget:
         self._life = Life(self._life_of(worker))
 
     def admit(self, name: str) -> Reservation:
-        """Let a turn of `name` begin; `BudgetExceeded` when what was spent and is in flight reaches the cap."""
+        """Let a turn of `name` begin.
+
+        Raises `BudgetExceeded` when what was spent and is in flight reaches the cap.
+        """
         reservation = Reservation(secrets.token_hex(8), name)
         if self.cap is None:
             return reservation
@@ -69,7 +75,7 @@ class Budget:
                 state["dearest"] = max(credits, state["dearest"] or 0.0)
 
     def forfeit(self, reservation: Reservation) -> None:
-        """Enter a turn whose cost nobody will tell, since it was ended before its record was written; idempotent."""
+        """Enter a turn that ended before its cost was written; idempotent."""
         if self.cap is None:
             return
         with transaction(self._file, _EMPTY) as state:
@@ -94,7 +100,7 @@ class Budget:
             self._folder.rmdir()
 
     def _bury(self, state: dict[str, Any]) -> None:
-        """Strike out the turns of dead workers: nobody is there to settle them."""
+        """Remove the turns of dead workers, which will not settle them."""
         workers = {one["worker"] for one in state["flying"].values()} - {self._worker}
         dead = {worker for worker in workers if not is_alive(self._life_of(worker))}
         state["flying"] = {key: one for key, one in state["flying"].items() if one["worker"] not in dead}
@@ -104,7 +110,7 @@ class Budget:
 
 
 def budget_of(settings: Settings) -> Budget:
-    """Return the budget of a run, which its processes share; one without a cap where none is set."""
+    """Return the budget that the processes of a run share."""
     if settings.budget is None:
         return Budget()
     return Budget(settings.budget, folder_of(settings.run_id), settings.worker)
@@ -115,7 +121,7 @@ def _guess(state: dict[str, Any]) -> float:
 
 
 def _landed(state: dict[str, Any], reservation: Reservation) -> bool:
-    """Take a turn off those in flight, and return whether it was one of them."""
+    """Remove a turn from those in flight; return whether it was there."""
     return state["flying"].pop(reservation.key, None) is not None
 
 

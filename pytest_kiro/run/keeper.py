@@ -1,4 +1,4 @@
-"""Keeps the sandboxes of a run: creates, counts, keeps and closes those of the chosen provider."""
+"""Creates, counts, keeps and closes the sandboxes of a run."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Keeper:
         self._open: Provider | None = None
 
     def cli(self, *, isolated: bool) -> str:
-        """Return which CLI answers: unless told, the stand-in where nothing keeps Kiro off this machine."""
+        """Return which CLI answers; by default the stand-in where nothing is isolated."""
         return self._settings.cli or ("official" if isolated else "scripted")
 
     @property
@@ -64,7 +64,7 @@ class Keeper:
 
     @contextmanager
     def sandbox(self, spec: SandboxSpec, *, failed: Callable[[], bool]) -> Iterator[Sandbox]:
-        """Have a sandbox of the chosen provider, removed at the end unless it is to be kept.
+        """Create a sandbox, and remove it at the end unless it is kept.
 
         `failed` says at the end whether a test has failed.
         """
@@ -97,7 +97,10 @@ class Keeper:
             raise
 
     def close(self) -> None:
-        """Remove what this run left on all its workers; idempotent, of no effect where there was no sandbox."""
+        """Remove what this run left on all its workers; idempotent.
+
+        It has no effect where there was no sandbox.
+        """
         if not self.used or self._stops.leaving:
             return
         stops = self._stops.count

@@ -1,4 +1,4 @@
-"""The providers of sandboxes that can be chosen, and our own among them."""
+"""Names the providers of sandboxes, and registers our own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BUILT_IN = ("local", "daytona")
 
 
 class Registered(NamedTuple):
-    """A provider that can be chosen; nothing of it is imported before it makes a sandbox."""
+    """A provider that can be chosen; it is imported when it makes a sandbox."""
 
     make: Callable[[Settings], Provider]
     isolated: bool

@@ -25,9 +25,10 @@ class Stops:
         return self.count > 1
 
     def listen(self, end: Callable[[signal.Signals], None]) -> Callable[[], None]:
-        """Count Ctrl-C from now on, and have `end` raise at SIGTERM and SIGHUP; return what undoes that.
+        """Count Ctrl-C from now on; return what undoes that.
 
-        A signal that has another handler keeps it. A second SIGTERM or SIGHUP ends the process at once.
+        `end` is called at SIGTERM and SIGHUP, and raises. A signal that has another handler keeps it. A second SIGTERM
+        or SIGHUP ends the process at once.
         """
 
         def stop(number: int, frame: FrameType | None) -> None:

@@ -1,1 +1,1 @@
-"""What a run is set to: one table of settings, read from options, ini keys and the environment."""
+"""Reads settings from options, ini keys and the environment by one table."""

@@ -1,4 +1,4 @@
-"""What the texts of settings mean; a wrong one is a `ValueError` that says what would be right."""
+"""Parses the texts of settings; a `ValueError` says what would be right."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every setting once: option, ini key, environment variable, default, help and documentation come from here.
+"""Lists every setting once: option, ini key, variable, default and help.
 
 It is imported in every pytest run of its environment, so it holds texts only; parsing.py knows what they mean.
 """
@@ -17,8 +17,9 @@ OUTPUTS = ("text", "stream-json")
 
 
 class Setting:
-    """One row of the table; without a `metavar` the option is a switch, which has no value but on the command line.
+    """One row of the table.
 
+    Without a `metavar` the option is a switch, which has no value but on the command line.
     `kind` is what parsing.py reads the value as, or the words of which it must be one.
     """
 

@@ -1,4 +1,4 @@
-"""How long the product waits for what should come at once: time is passed in, so that tests need not wait."""
+"""Holds how long is waited, so that time can be passed in."""
 
 from __future__ import annotations
 

@@ -21,6 +21,10 @@ import zygote
 
 from pytest_kiro import standin
 from pytest_kiro.plugin import WAITS
+
+# Imported late by evals; pytester forgets what a run in this process has imported, but not what was there before.
+from pytest_kiro.plugin import reporting as _reporting  # noqa: F401
+from pytest_kiro.plugin import setting_up as _setting_up  # noqa: F401
 from pytest_kiro.settings.waits import Waits
 
 DEADLINE = 180.0
