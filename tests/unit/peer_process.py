@@ -1,6 +1,6 @@
 """One process of a run that shares a login, told line by line what to do; says what came of it, line by line.
 
-`obtain HOW NAME [SECONDS]`, where HOW says what becomes of asking; `newest`, `offer NAME`, `close`, `remove`.
+`obtain HOW NAME [SECONDS]`, where HOW says what becomes of asking; `newest`, `offer NAME`, `remove`.
 """
 
 from __future__ import annotations
@@ -36,10 +36,6 @@ def asks(how: str, name: str) -> Callable[[], Credentials]:
             sys.stdin.readline()
         elif how == "fail":
             raise LoginError(message("access denied", output="the reason", advice="run it again"))
-        elif how == "interrupt":
-            raise KeyboardInterrupt
-        elif how == "crash":
-            raise RuntimeError("a bug")
         elif how == "nowhere":
             sys.addaudithook(refuse_to_bind)
         return login(name)
@@ -66,9 +62,9 @@ def main() -> None:
                 peer.offer(login(words[0]))
                 say("offered")
             else:
-                {"close": peer.close, "remove": peer.remove}[command]()
+                {"remove": peer.remove}[command]()
                 say("done")
-        except (Exception, KeyboardInterrupt) as error:
+        except Exception as error:
             say(f"{type(error).__name__}: {error}")
 
 

@@ -248,6 +248,13 @@ def test_what_is_let_go_is_the_beginning_only(size: int) -> None:
     assert stream.feed(data, final=True) == b"[S0]"
 
 
+def test_a_beginning_is_held_back_behind_what_looked_like_one() -> None:
+    secret = "abcdefgh-abcdefgh-abcdefgh-x"
+    stream = hiding(secret).stream()
+    assert stream.feed(b"abcdefgh!abcdefgh-abc") == b"abcdefgh!"
+    assert stream.feed(secret[len("abcdefgh-abc") :].encode()) == b"[S0]"
+
+
 def test_what_is_let_go_is_no_secret_after_all() -> None:
     stream = hiding(KEY).stream()
     assert stream.feed(b"a ksk_0") + stream.release() + stream.feed(b"9 ksk_") == b"a ksk_09 "
