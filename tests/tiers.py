@@ -28,6 +28,7 @@ TIERS = {
     "standin": FAST,
     "contract": FAST,
     "unit": FAST,
+    "unit/test_fuzz_readers.py": DEFAULT,
     "house": FAST,
 }
 _START_UP = "l2_path_and|l3_|l4_|l5_a_start|l5_a_shell|l2_a_log"

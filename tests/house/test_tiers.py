@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
@@ -24,19 +21,6 @@ def test_a_file_has_a_tier(file: str) -> None:
 @pytest.mark.parametrize("place", tiers.TIERS)
 def test_what_has_a_tier_is_there(place: str) -> None:
     assert any(file == place or file.startswith(f"{place}/") for file in FILES)
-
-
-def test_each_pattern_of_the_matrix_names_tests() -> None:
-    files = {str(TESTS / pattern.partition("::")[0]) for pattern in tiers.MATRIX}
-    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", "-m", "matrix"]
-    done = subprocess.run(
-        [*command, *files], cwd=TESTS.parent, stdin=subprocess.DEVNULL, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    matrix = [line.removeprefix("tests/") for line in done.stdout.splitlines() if "::" in line]
-    for pattern in tiers.MATRIX:
-        assert any(re.match(pattern, place) for place in matrix), f"{pattern} names no test"
-    assert [place for place in matrix if not tiers.in_matrix(place)] == []
 
 
 @pytest.mark.skipif(not PYPROJECT.exists(), reason="a copy of the tests alone, beside the built wheel, has none")
