@@ -71,12 +71,13 @@ class TurnObserver:
         self._latest[conversation] = self._unsent[record.serial] = record
 
     def _begun(self, conversation: Conversing, prompt: str) -> TurnRecord:
-        from pytest_kiro.records.turns import OwnerRecord, TurnRecord  # which only a run of evals needs
+        from pytest_kiro.records.plain import cut_field
+        from pytest_kiro.records.turns import TEXT, OwnerRecord, TurnRecord  # which only a run of evals needs
 
         bench, owner = conversation.bench, conversation.owner
         self._serial += 1
-        return TurnRecord.begun(
-            prompt,
+        return TurnRecord(
+            **cut_field("prompt", prompt, TEXT),
             attempt=self.attempts[owner.name] or 1,
             conversation=owner.conversations.index(conversation) + 1,
             engine=bench.engine.name,

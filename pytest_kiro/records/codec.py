@@ -11,23 +11,18 @@ from typing import Annotated, Any, NamedTuple, Self, get_args, get_origin, get_t
 UNWRITTEN = {"unwritten": True}
 
 
-class AtLeast(NamedTuple):
-    """The smallest number that a field may have."""
+class Keyword(NamedTuple):
+    """A keyword of JSON Schema that holds for a field."""
 
-    minimum: int
-
-
-class Format(NamedTuple):
-    """The form of a field's text, in the words of JSON Schema."""
-
-    format: str
+    name: str
+    value: object
 
 
-Count = Annotated[int, AtLeast(0)]
-FromOne = Annotated[int, AtLeast(1)]
+Count = Annotated[int, Keyword("minimum", 0)]
+FromOne = Annotated[int, Keyword("minimum", 1)]
 LeftOut = Annotated[Count, "How many characters were left out of the middle."]
-Seconds = Annotated[float, AtLeast(0), "Seconds."]
-Credits = Annotated[float | None, AtLeast(0), "Credits that were metered, null where none were."]
+Seconds = Annotated[float, Keyword("minimum", 0), "Seconds."]
+Credits = Annotated[Seconds | None, "Credits that were metered, null where none were."]
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pytest_kiro.records.codec import Count, Credits, Format, FromOne, Record, Seconds
+from pytest_kiro.records.codec import Count, Credits, FromOne, Keyword, Record, Seconds
 from pytest_kiro.records.gathered import Gathered
 from pytest_kiro.records.plain import clean
 from pytest_kiro.records.tests import FixtureRecord, Outcome, TestRecord, fixtures_of
@@ -17,7 +17,7 @@ from pytest_kiro.records.turns import TurnRecord, credits_of
 from pytest_kiro.settings.table import TABLE, Settings, shown
 from pytest_kiro.turn.causes import Status
 
-Instant = Annotated[str, Format("date-time"), "UTC."]
+Instant = Annotated[str, Keyword("format", "date-time"), "UTC."]
 Scripted = Literal[True, False, "partly", None]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pytest_kiro.records.codec import UNWRITTEN, AtLeast, Count, Credits, FromOne, LeftOut, Record
+from pytest_kiro.records.codec import UNWRITTEN, Count, Credits, FromOne, LeftOut, Record, Seconds
 from pytest_kiro.records.plain import clean, cut, cut_field, cut_values
 from pytest_kiro.turn.causes import Status
 from pytest_kiro.turn.transcript import ToolStatus
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pytest_kiro.turn.turn import Turn
 
 #: Characters that are kept: of a prompt, an answer and an output; of a tool call's input and output; of a sentence.
-_TEXT, _TOOL, _SENTENCE = 65_536, 8_192, 4_096
+TEXT, _TOOL, _SENTENCE = 65_536, 8_192, 4_096
 #: How many tool calls, changed paths and warnings are kept of a turn, and how deep sub-agents may be nested.
 _CALLS, _PATHS, _WARNINGS, _DEEP = 1_000, 1_000, 100, 10
 _MORE = "How many more there were."
@@ -99,9 +99,9 @@ class TurnRecord(Record):
 
     attempt: Annotated[FromOne, "Which attempt at the test ran it, from 1; 1 in a fixture."] = 1
     conversation: Annotated[FromOne, "Which conversation of the test or fixture it belongs to, from 1."] = 1
-    number: Annotated[
-        int | None, AtLeast(1), "Which turn of its conversation it is, from 1; null when it was broken off."
-    ] = None
+    number: Annotated[FromOne | None, "Which turn of its conversation it is, from 1; null when it was broken off."] = (
+        None
+    )
     prompt: Annotated[str, "What was asked."] = ""
     prompt_left_out: LeftOut = 0
     status: Annotated[Status | Literal["broken off"], "How it ended; broken off when nobody waited for its end."] = (
@@ -114,8 +114,8 @@ class TurnRecord(Record):
     detail: Annotated[str, "The cause in a sentence."] = ""
     proof: Annotated[str | None, "What proves that it completed, such as session."] = None
     exit_code: Annotated[int | None, "kiro-cli's, null when it was killed."] = None
-    duration: Annotated[float | None, AtLeast(0), "Seconds."] = None
-    first_output_after: Annotated[float | None, AtLeast(0), "Seconds; null when nothing was printed."] = None
+    duration: Seconds | None = None
+    first_output_after: Annotated[Seconds | None, "Seconds; null when nothing was printed."] = None
     credits: Credits = None
     model: Annotated[str | None, "Who answered, null where nothing says it."] = None
     engine: Annotated[str, "v1, v2 or v3."] = ""
@@ -141,11 +141,6 @@ class TurnRecord(Record):
     stand_in: bool = field(default=False, metadata=UNWRITTEN)
     login: str = field(default="", metadata=UNWRITTEN)
 
-    @classmethod
-    def begun(cls, prompt: str, **facts: Any) -> TurnRecord:
-        """Return the record of a turn that has begun; `facts` are its other fields."""
-        return cls(**facts, **cut_field("prompt", prompt, _TEXT))
-
     def ended(self, turn: Turn) -> TurnRecord:
         """Return the record with what became of the turn."""
         calls, calls_left_out = _calls(turn.tool_calls)
@@ -168,9 +163,9 @@ class TurnRecord(Record):
             truncated=turn.truncated,
             tool_calls=calls,
             tool_calls_left_out=calls_left_out,
-            **cut_field("text", turn.text, _TEXT),
-            **cut_field("output", turn.output, _TEXT),
-            **cut_field("diagnostics", turn.diagnostics, _TEXT),
+            **cut_field("text", turn.text, TEXT),
+            **cut_field("output", turn.output, TEXT),
+            **cut_field("diagnostics", turn.diagnostics, TEXT),
         )
 
     @property

@@ -43,7 +43,7 @@ def _schema(kind: Any, defs: dict[str, Any]) -> dict[str, Any] | bool:
     if origin is Annotated:
         schema = dict(_schema(inner[0], defs))
         for extra in inner[1:]:
-            schema |= {"description": extra} if isinstance(extra, str) else extra._asdict()
+            schema |= {"description": extra} if isinstance(extra, str) else {extra.name: extra.value}
         return schema
     if kind is Any:
         return True
@@ -66,7 +66,9 @@ def _schema(kind: Any, defs: dict[str, Any]) -> dict[str, Any] | bool:
 
 def _union(parts: list[Any]) -> dict[str, Any]:
     if all("type" in part for part in parts):
-        return {"type": [part["type"] for part in parts]}
+        return {word: value for part in parts for word, value in part.items()} | {
+            "type": [one["type"] for one in parts]
+        }
     if all("enum" in part or "const" in part for part in parts):
         return {"enum": [word for part in parts for word in part.get("enum", [part.get("const")])]}
     return {"anyOf": parts}
