@@ -104,12 +104,12 @@ def chat(
 
 
 def is_chat(words: Sequence[str]) -> bool:
-    """Whether these arguments begin a conversation, which is also what kiro-cli does without any."""
+    """Whether these arguments begin a conversation; kiro-cli without any does, too."""
     return not words or words[0] == "chat"
 
 
 def typed(engine: Engine, words: Sequence[str]) -> list[str]:
-    """Return these arguments, with the engine named where a chat leaves it open.
+    """Return these arguments; a chat that names no engine gets one.
 
     >>> typed(ENGINES["v2"], ["chat", "--agent", "reviewer"])
     ['chat', '--agent-engine', 'v2', '--agent', 'reviewer']
@@ -123,7 +123,7 @@ def typed(engine: Engine, words: Sequence[str]) -> list[str]:
 
 
 def read_version(text: str) -> tuple[str, bool] | None:
-    """Return (version, whether it is the stand-in) from a version line, None when there is none.
+    """Read a version line: (version, whether it is the stand-in), None without one.
 
     >>> read_version("kiro-cli 2.29.0")
     ('2.29.0', False)

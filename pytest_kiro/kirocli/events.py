@@ -87,7 +87,7 @@ class EventReader:
         return events
 
     def transcript(self) -> Transcript | None:
-        """Return the turn as far as it has been told, None when not one event of Kiro's has come."""
+        """Return the turn so far; None when not one event of Kiro's has come."""
         return self._turn.transcript() if self._known else None
 
     # -- lines
@@ -134,7 +134,7 @@ class EventReader:
 
 
 def shown(event: Event) -> str:
-    """Return an event as people read it, in the words of the text layout.
+    """Return an event's text in the words of the text layout.
 
     >>> shown(Event("tool_call", "Running: ls"))
     '\\n[tool] Running: ls\\n'

@@ -44,12 +44,12 @@ LOGIN_WITHIN = 4096
 
 
 def waits_for_login(output: str) -> bool:
-    """Whether the CLI, instead of answering, shows a device code and waits for a human."""
+    """Whether the CLI shows a device code and waits for a person."""
     return bool(_DEVICE_LOGIN.search(output[:LOGIN_WITHIN]))
 
 
 def combine(store: Transcript | None, stream: Transcript | None, credits: float | None = None) -> Transcript | None:
-    """Combine a turn's session store, its event stream and V1's line of credits.
+    """Combine what store, event stream and V1's line of credits say.
 
     The store tells the most, so its words are taken where there are any. A turn has ended well when one of them says
     so and none says otherwise.

@@ -39,7 +39,7 @@ class Installation:
 
     @property
     def folder(self) -> str:
-        """The folder that has to be on PATH, since kiro-cli starts its siblings from there."""
+        """The folder that has to be on PATH: kiro-cli starts its siblings from there."""
         return str(PurePosixPath(self.path).parent)
 
 

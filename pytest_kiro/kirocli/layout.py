@@ -69,7 +69,7 @@ _IN = re.compile(r"(?P<command>.*) \(in (?P<where>[^()\n]*)\)", re.DOTALL)
 
 
 def credits(text: str) -> float | None:
-    """Return what V1's last line says that the turn cost, None when the output does not end in one.
+    """Return the credits that V1's last line tells; None without that line.
 
     >>> credits("> done\\n\\n ▸ Credits: 0.06 • Time: 1m 11s\\n"), credits("▸ Credits: 0.06 • Time: 3s\\nand more")
     (0.06, None)

@@ -1,4 +1,4 @@
-"""Installs the official kiro-cli into a sandbox, by one recipe for sandboxes and images.
+"""Installs the official kiro-cli, by one recipe for sandboxes and images.
 
 Where the SHA-256 of a pinned version comes from, in this order; without one nothing is installed:
 
@@ -53,7 +53,7 @@ _CURL = {
 
 
 def build_lines(version: str | None) -> list[str]:
-    """Return shell commands, each one line, that install kiro-cli for the user who executes them.
+    """Return one-line shell commands that install kiro-cli for their user.
 
     `version` is the one to install, None for the latest. They fail unless it answers in `~/.local/bin`.
 
@@ -69,7 +69,7 @@ def snapshot_lines(settings: Settings) -> Sequence[str]:
 
 
 def provide(sandbox: Sandbox, version: str | None, *, timeout: float) -> tuple[str, tuple[str, bool]]:
-    """Return kiro-cli's path and what `commands.read_version` read from it, after installing it where it is missing.
+    """Return kiro-cli's path and what `commands.read_version` read; it is installed where it is missing.
 
     A kiro-cli that is there already, and is of this `version` if one is given, stays. `timeout` (seconds) bounds
     each of the two steps. Raises `InstallError` with what was tried and what was printed.

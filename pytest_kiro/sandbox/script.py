@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def program(file: Path, **values: str | int) -> str:
-    """Return the `sh` program of a file, with its values assigned before it.
+    """Return a file's `sh` program behind assignments of its values.
 
     A text stands in its variable as it is, a number in digits, True as 1 and False as nothing; several words come
     quoted in one text, for an `eval "set -- $words"` of the program. Lines of comments are left out: an agent can read

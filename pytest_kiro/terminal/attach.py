@@ -1,4 +1,4 @@
-"""Starts a program in a fresh terminal, and returns a Pty that speaks only that program."""
+"""Starts a program in a fresh terminal, whose Pty speaks only for it."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class _Upload:
 
 
 class _LinkLost(Exception):
-    """The terminal cannot be reached any more, and its program may go on without it."""
+    """The terminal cannot be reached any more; its program may go on."""
 
 
 class _Linked:
@@ -177,7 +177,7 @@ class _Linked:
         )
 
     def _report(self) -> bool:
-        """Whether the sandbox says that the program has ended and that all it printed is here."""
+        """Whether the sandbox says that the program has ended and all is here."""
         if self.launch_record is None and self.started:
             with suppress(SandboxError, ValueError):
                 self._reported, self.launch_record = self._launched.report(self._count)
@@ -217,7 +217,7 @@ class _Linked:
 
 
 class Attached:
-    """Speaks with a program in its terminal (contract P), by the sandbox when the terminal's link is lost."""
+    """The Pty of a program (contract P); a lost link is replaced by the sandbox."""
 
     def __init__(self, pty: Pty, launched: Launched, size: tuple[int, int]) -> None:
         self._pty, self._launched = pty, launched
@@ -252,7 +252,7 @@ class Attached:
         return self._link.launch_record
 
     def _ask(self, question: Callable[[_Linked | Followed], Answer]) -> Answer:
-        """Ask the program by its link, and by the sandbox from the moment on when that is lost."""
+        """Ask the program by its link, or by the sandbox once that is lost."""
         with suppress(_LinkLost):
             return question(self._program)
         self._program = self._link.follow()
@@ -278,7 +278,7 @@ class Attached:
         return self.started and self._launched.terminate()
 
     def idle(self) -> float | None:
-        """Return for how many seconds at least nothing was written to the session stores, None when that is unknown."""
+        """Return how many seconds ago, at least, a session store was written to; None when that is unknown."""
         return self._launched.idle() if self.started else None
 
     def close(self) -> None:

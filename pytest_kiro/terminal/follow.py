@@ -31,7 +31,7 @@ _PERHAPS_LAST_WORDS = re.compile(
 
 @dataclass(frozen=True)
 class Launched:
-    """A launch in its sandbox, and the questions that its two programs answer; `pause` waits between two of them."""
+    """A launch in its sandbox, whose two programs can be asked; `pause` waits between two questions."""
 
     sandbox: Sandbox
     launch: Launch
@@ -73,7 +73,7 @@ class Launched:
             return False
 
     def idle(self) -> float | None:
-        """Return for how many seconds at least nothing was written to the session stores, None when that is unknown."""
+        """Return how many seconds ago, at least, a session store was written to; None when that is unknown."""
         try:
             answer = self.sandbox.exec(self._command("launch", "idle"), timeout=self.waits.answer).output.strip()
         except SandboxError:

@@ -1,4 +1,4 @@
-"""Lends the developer's terminal to a program, and gives it back whatever happens.
+"""Lends the developer's terminal to a program, and always gives it back.
 
 It is always `/dev/tty`: pytest puts other things in the place of stdin and stdout, and a worker of xdist has neither.
 """
@@ -98,7 +98,7 @@ def lend(
 
 @contextmanager
 def _signals(terminal: Tty) -> Iterator[None]:
-    """Give the terminal back before a signal without a handler ends or stops this process."""
+    """Give the terminal back before a signal ends or stops this process."""
 
     def end(number: int, _frame: FrameType | None) -> None:
         terminal.give_back()
@@ -241,7 +241,7 @@ class _Loan:
             self._pty.resize(size)
 
     def _listen(self) -> None:
-        """Print what the program says, and after its last word ask how it ended."""
+        """Print what the program says, and in the end ask its status."""
         try:
             if self._silent:
                 self._status = self._pty.wait(self._turn)

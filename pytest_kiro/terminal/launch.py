@@ -1,4 +1,4 @@
-"""Makes the files and the typed line that launch a program, and reads its launch record.
+"""Makes the files and the line that launch a program; reads its record.
 
 Pure: values in, text out (contract L). The prompt and the launch program are files, because a line that is typed
 is edited, echoed, cut at 4,095 bytes and kept in a history (measured: tabs, control characters and 6,000
@@ -127,7 +127,7 @@ class Filter:
 
 
 def never_began(what: str, said: bytes) -> LaunchError:
-    """Return the error for a program that never began, with what its terminal's shell said."""
+    """Return the error for a program that never began; its shell `said` why."""
     return LaunchError(
         f"the program {what}; the shell said:",
         advice="look at the shell's start-up files in the sandbox's HOME, and at whether its workspace is there",

@@ -1,4 +1,4 @@
-"""Turns terminal bytes into the text that a person reads, wherever the chunks are cut."""
+"""Turns terminal bytes into readable text, wherever the chunks are cut."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ def read(
     prompts: int = 0,
     turns: int = 0,
 ) -> Transcript | None:
-    """Return the latest turn from a store's files, None when no session of ours is among them.
+    """Return the latest turn from a store's files; None without a session of ours.
 
     `files` maps paths to contents; the session is `session_id`, or the newest of the folder `cwd` whose last
     prompt is `prompt` (sub-agents and whatever else Kiro starts have sessions there as well); `prompts`

@@ -36,7 +36,7 @@ class Child(NamedTuple):
 def fold(
     parents: Sequence[Parent], children: Sequence[Child], *, since: float | None
 ) -> tuple[Mapping[str, tuple[ToolCall, ...]], list[str]]:
-    """Return the sub-agents' calls by their parent's key, and a warning for each sub-agent without one.
+    """Return the sub-agents' calls by their parent's key; a warning for each without.
 
     The evidence, best first: the parent's records name the sub-agent's id; an argument of the call is in the
     sub-agent's prompt, or the prompt in it; the call is the first that starts agents and was over after the

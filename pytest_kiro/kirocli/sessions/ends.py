@@ -21,7 +21,7 @@ _FINE = ("success", "succeeded", "completed")
 
 
 def end_reason(stop: Any, status: Any) -> tuple[str, str | None]:
-    """Return the reason and, where it is no good end, what was said of it.
+    """Return the reason and, of a bad end, what was said.
 
     Either may be missing, and neither may contradict. Which of the two has to be there is the caller's to say, by
     another word in its place.

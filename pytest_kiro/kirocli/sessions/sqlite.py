@@ -72,7 +72,7 @@ def _text(data: bytes) -> str:
 
 
 def with_wal(database: bytes, wal: bytes) -> bytes:
-    """Return the database as the last committed transaction in its write-ahead log left it.
+    """Return the database after the last commit in its write-ahead log.
 
     The format is SQLite's documented one (fileformat2.html, section 4): frames count up to the last commit as
     long as their salts are the header's and the running checksum is right; what follows was never committed,

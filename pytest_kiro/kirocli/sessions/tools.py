@@ -1,4 +1,4 @@
-"""Reads the tool calls of all engines in one form, with V2's names."""
+"""Reads tool calls of all engines in one form, by V2's names."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ _EXIT_CODE = re.compile(r"Exit Code: (-?\d{1,10})")
 
 
 def named(raw: str | None, *, kind: Any = None, title: Any = None, server: Any = None) -> str:
-    """Return a tool's name in V2's words, by whatever the record has of it.
+    """Return a tool's name in V2's words from its record.
 
     >>> named("execute_bash"), named("git___log"), named("log", server="git"), named(None, kind="execute")
     ('shell', '@git/log', '@git/log', 'shell')

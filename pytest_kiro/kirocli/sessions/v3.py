@@ -96,7 +96,7 @@ class _Session:
         return [PurePosixPath(path) for path in sorted(self._files) if path.startswith(start)]
 
     def output(self, key: str, content: str) -> str:
-        """Return a tool's output, which is kept in a file of its own where it is large."""
+        """Return a tool's output; a large one is in a file of its own."""
         for path in self.within("tool-outputs"):
             if path.stem == key or f"tool-outputs/{path.name}" in content:
                 return self._files[str(path)].decode("utf-8", "replace")

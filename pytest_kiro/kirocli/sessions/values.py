@@ -26,7 +26,7 @@ def load(data: bytes | str) -> Any:
 
 
 def dig(value: Any, *keys: str) -> Any:
-    """Return what is under the keys, None where one of them is missing or no object is met."""
+    """Return what is under the keys, None where one is missing."""
     for key in keys:
         value = value.get(key) if isinstance(value, dict) else None
     return value
@@ -53,7 +53,7 @@ def number(value: Any) -> float | None:
 
 
 def total(values: list[Any], key: str, *, unit: str = "credit") -> float | None:
-    """Return the sum of what was metered in this unit, None where nothing was.
+    """Return the sum that was metered in this unit, None without any.
 
     >>> total([{"value": 0.25, "unit": "credit"}, {"value": 0.5}, {"value": 9, "unit": "token"}], "value")
     0.75

@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 
 
 class Session(Protocol):
-    """A session of V2 or V3, as far as it is chosen by."""
+    """What a session of V2 or V3 is chosen by."""
 
     @property
     def prompts(self) -> Sequence[int]:
