@@ -1,1 +1,1 @@
-"""What a run keeps of its turns and tests, as values."""
+"""Keeps the turns, tests and runs of pytest as values: records."""

@@ -1,4 +1,4 @@
-"""From values to what JSON can say: no lone surrogate, no NaN, nothing without bounds."""
+"""Makes of values what JSON can say, and cuts what is long."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _DEEPEST = 40
 
 
 def cut(text: str, most: int) -> tuple[str, int]:
-    """Keep the beginning and the end of a text, and return how many characters between them are left out.
+    """Keep a text's beginning and end; return how many characters are left out too.
 
     >>> cut("one two three", 6)
     ('one\\n[… 7 characters left out …]\\nree', 7)
@@ -52,7 +52,9 @@ def cut_values(values: Mapping[str, Any], most: int) -> tuple[dict[str, Any], in
 
 
 def clean(value: Any, depth: int = 0) -> Any:
-    """Return what valid JSON can say of a value; bytes are read as UTF-8, what has no word there becomes its repr.
+    """Return what valid JSON can say of a value.
+
+    Bytes are read as UTF-8; what JSON has no word for becomes its repr.
 
     >>> clean({"a\\udc80": (b"\\xff", float("inf"), {1})})
     {'a�': ['�', 'inf', '{1}']}

@@ -1,1 +1,1 @@
-"""F5 and F6, report: what people see of a run."""
+"""Makes what people read of a run: summary lines, and failed comparisons explained."""

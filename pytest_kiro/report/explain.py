@@ -1,4 +1,4 @@
-"""What a failed comparison says: the commands and changes that there were, what is missing and what is too many."""
+"""Explains a failed comparison: which commands or changes there were, are missing, are too many."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ _ALL = 10**9
 
 
 def explain(op: str, left: object, right: object, *, full: bool = False) -> list[str] | None:
-    """Return the lines on a comparison that failed, None where it is none of ours; `full` cuts nothing.
+    """Return the lines on a failed comparison; None where it compares nothing of ours.
+
+    `full` cuts nothing.
 
     >>> print(*explain("in", "node x.js", Commands(["ls"])), sep="\\n")
     'node x.js' in 1 command
@@ -56,7 +58,7 @@ def _in_commands(op: str, wanted: str, commands: Commands, full: bool) -> list[s
 
 
 def _nearest_first(wanted: str, commands: Sequence[str], full: bool) -> Sequence[str]:
-    """Keep the order where all are shown; else what is nearest must not be cut off."""
+    """Put what is nearest first where not all are shown, so that it is not cut off."""
     if full or len(commands) <= _LINES:
         return commands
     near = [command for command in commands if wanted in command]
@@ -72,7 +74,7 @@ def _around(commands: Sequence[str], number: int, full: bool) -> list[str]:
 
 
 def _commands(op: str, left: object, right: object, full: bool) -> list[str] | None:
-    """Explain an equality; whichever side is no list of ours is what was wanted."""
+    """Explain an equality; the side that is no `Commands` is what was wanted."""
     actual, wanted = (left, right) if isinstance(left, Commands) else (right, left)
     if op != "==" or not isinstance(actual, Commands) or not isinstance(wanted, list | tuple):
         return None
@@ -81,8 +83,8 @@ def _commands(op: str, left: object, right: object, full: bool) -> list[str] | N
     surplus.subtract(map(repr, wanted))
     lines = [f"{_cut(left, full)} == {_cut(right, full)}"]
     for name, counts in (("missing", missing), ("too many", surplus)):
-        if found := [word for word in counts for _ in range(counts[word])]:
-            lines.append(f"{name}: {_listed(found, full)}")
+        if words := [word for word in counts for _ in range(counts[word])]:
+            lines.append(f"{name}: {_listed(words, full)}")
     if len(lines) == 1:
         lines.append("the same commands, in another order" if isinstance(wanted, list) else "a list is no tuple")
     return [*lines, f"Kiro executed{':' if actual else ' nothing'}", *_entries(actual, full)]
@@ -92,7 +94,7 @@ def _commands(op: str, left: object, right: object, full: bool) -> list[str] | N
 
 
 def _changes(op: str, left: Changes, right: Changes, full: bool) -> list[str]:
-    """Explain an equality; what the harness made is what was found, whichever side it is on."""
+    """Explain an equality; the side that the harness made is what Kiro did."""
     turned = not isinstance(left.added, Paths) and isinstance(right.added, Paths)
     actual, wanted = (right, left) if turned else (left, right)
     lines = [f"{left!r} {op} {right!r}"]
@@ -118,7 +120,7 @@ def _paths(op: str, left: object, right: object, full: bool) -> list[str] | None
 def _difference(name: str, actual: Iterable[object], wanted: Iterable[object], full: bool) -> list[str]:
     missing, surplus = set(wanted) - set(actual), set(actual) - set(wanted)
     sides = (("missing", missing), ("too many", surplus))
-    return [f"{name}{word} {_listed(sorted(map(repr, found)), full)}" for word, found in sides if found]
+    return [f"{name}{word} {_listed(sorted(map(repr, paths)), full)}" for word, paths in sides if paths]
 
 
 # -- words
@@ -137,7 +139,7 @@ def _listed(words: Sequence[str], full: bool) -> str:
 
 
 def _entries(items: Sequence[object], full: bool, *, more: int = 0) -> list[str]:
-    """Return a line for each, as many as pytest shows; `more` have been left out before them."""
+    """Return a line for each item, as many as pytest shows; `more` precede them."""
     shown = items if full else items[:_LINES]
     left_out = len(items) - len(shown) + more
     return [*(f"  {_cut(item, full)}" for item in shown), *([f"  and {left_out} more (-vv)"] if left_out else [])]

@@ -36,7 +36,7 @@ def turns_line(turns: Sequence[TurnRecord]) -> str:
 
 
 def budget_line(cap: float | None, spent: float, refused: int) -> str:
-    """Say what was spent of the budget, guesses included, and how often a turn was refused; empty without a budget.
+    """Say what was spent of the budget, guesses included; empty without one.
 
     >>> budget_line(2, 2.5, refused=3)
     'budget: 2.50 of 2 credits spent, tests that it stopped: 3'
@@ -48,7 +48,7 @@ def budget_line(cap: float | None, spent: float, refused: int) -> str:
 
 
 def retried_lines(turns: Sequence[TurnRecord]) -> list[str]:
-    """Name the tests of which a turn was run again, since one that then passes says nothing of it.
+    """Name the tests of which a turn was run again: one that then passes says nothing of it.
 
     >>> from pytest_kiro.records.turns import OwnerRecord
     >>> owner = OwnerRecord(name="test_a.py::test_x")
@@ -61,7 +61,7 @@ def retried_lines(turns: Sequence[TurnRecord]) -> list[str]:
 
 
 def sandboxes_line(tally: Tally, *, certain: bool) -> str:
-    """Count sandboxes by what became of them; `certain` when the provider has looked for what is left.
+    """Count sandboxes by what became of them; `certain` when the provider has looked.
 
     >>> from pytest_kiro.run.keeper import Tally
     >>> sandboxes_line(Tally(created=4, closed=4), certain=True)
@@ -82,14 +82,14 @@ def shared_lines(turns: Sequence[TurnRecord]) -> list[str]:
         if turn.owner.wide:
             workers.setdefault(turn.owner.name, set()).add(turn.owner.worker)
     return [
-        f"{fixture} ran on {len(found)} workers, once on each; --dist loadscope keeps the tests that share it together"
-        for fixture, found in sorted(workers.items())
-        if len(found) > 1
+        f"{fixture} ran on {len(names)} workers, once on each; --dist loadscope keeps the tests that share it together"
+        for fixture, names in sorted(workers.items())
+        if len(names) > 1
     ]
 
 
 def scripted_line(turns: Sequence[TurnRecord]) -> str:
-    """Say that scripts answered, empty where they did not.
+    """Say that scripts answered; empty where they did not.
 
     >>> scripted_line([TurnRecord(scripted=True, stand_in=True)])
     'scripted: the stand-in answered; nothing above was said by Kiro'
@@ -106,7 +106,10 @@ def scripted_line(turns: Sequence[TurnRecord]) -> str:
 
 
 def turns_lines(turns: Sequence[Turn], *, full: bool) -> str:
-    """Return the status lines of turns, and the end of the last transcript; `full` has tool calls and changes too."""
+    """Return the status lines of turns, and the end of the last transcript.
+
+    `full` has tool calls and changes too.
+    """
     lines: list[str] = []
     for turn in turns:
         prompt = " ".join(turn.prompt.split())
@@ -116,7 +119,7 @@ def turns_lines(turns: Sequence[Turn], *, full: bool) -> str:
 
 
 def diff_lines(diff: str, *, full: bool) -> str:
-    """Return the beginning of a diff, and how much more there is; `full` cuts nothing.
+    """Return the beginning of a diff; `full` cuts nothing.
 
     >>> diff_lines("+one\\n+two\\n", full=False)
     '+one\\n+two'
