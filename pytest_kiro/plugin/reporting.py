@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -143,20 +143,23 @@ class Report:
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         report = yield
-        evaluated = self.observer.unsent or is_eval(item)
-        if evaluated:
-            vars(report)["kiro_tally"] = self._word()
-        if evaluated or self._settings.results is not None:
-            # On the report, and as a text, since that is what reaches the controller under xdist.
-            carried = self.observer.carried(item.nodeid, call.excinfo.value if call.excinfo else None)
-            vars(report)[CARRIED] = json.dumps(carried.to_json())
-            junit.note((item.user_properties, report.user_properties), carried.turns)
+        self._carry(item, report, call.excinfo.value if call.excinfo else None)
         if report.failed:
             # Without a terminal there is no such option, and pytest 8.2 cannot be asked for it either.
             self._explain(item, report, full=getattr(item.config.option, "verbose", 0) > 1)
         if call.when == "teardown":
             self._state.ownership.forget_test(item)
         return report
+
+    def _carry(self, item: pytest.Item, report: pytest.TestReport, error: BaseException | None) -> None:
+        """Put records on a report as texts, which reach the controller under xdist."""
+        evaluated = self.observer.unsent or is_eval(item)
+        if evaluated:
+            vars(report)["kiro_tally"] = self._word()
+        if evaluated or self._settings.results is not None:
+            carried = self.observer.carried(item.nodeid, error)
+            vars(report)[CARRIED] = json.dumps(carried.to_json())
+            junit.note((item.user_properties, report.user_properties), carried.turns)
 
     def _explain(self, item: pytest.Item, report: pytest.TestReport, *, full: bool) -> None:
         """Show a failed test's turns, and its changes if the failure names them."""
@@ -229,26 +232,30 @@ class Report:
             self._died += 1
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        tally, turns = sum(self._workers.values(), self._keeper.tally), self.listener.gathered.turns
-        if self._said or not (turns or tally.created or tally.leaked or (self._died and self._announced)):
+        lines = [] if self._said else list(self._summary())
+        if lines:
+            self._said = True
+            terminalreporter.write_sep("-", "kiro")
+        for line, is_warning in lines:
+            terminalreporter.write_line(line, yellow=is_warning)
+
+    def _summary(self) -> Iterator[tuple[str, bool]]:
+        """Yield the lines of the summary, and whether each is a warning; none where there was no eval."""
+        tally, gathered, keeper = sum(self._workers.values(), self._keeper.tally), self.listener.gathered, self._keeper
+        if not (gathered.turns or tally.created or tally.leaked or (self._died and self._announced)):
             return
-        self._said = True
-        terminalreporter.write_sep("-", "kiro")
-        terminalreporter.write_line(turns_line(turns))
-        refused = self.listener.gathered.refused
-        if line := budget_line(self._settings.budget, self._spent, refused):
-            terminalreporter.write_line(line, yellow=refused > 0)
-        terminalreporter.write_line(sandboxes_line(tally, certain=self._keeper.certain))
+        yield turns_line(gathered.turns), False
+        if line := budget_line(self._settings.budget, self._spent, gathered.refused):
+            yield line, gathered.refused > 0
+        yield sandboxes_line(tally, certain=keeper.certain), False
         kept = [f"kept {name}; {line}" for name, lines in tally.kept.items() for line in lines]
-        for line in filter(None, [*tally.leaked, self._keeper.trouble, *kept]):
-            terminalreporter.write_line(line, yellow=True)
+        yield from ((line, True) for line in [*tally.leaked, keeper.trouble, *kept] if line)
         if self._died:
-            cleared = "; what they left is cleared away" if self._keeper.certain and not tally.leaked else ""
-            terminalreporter.write_line(f"workers that died: {self._died}{cleared}")
-        for line in [*retried_lines(turns), *shared_lines(turns)]:
-            terminalreporter.write_line(line)
-        if line := scripted_line(turns):
-            terminalreporter.write_line(line, yellow=True)
+            cleared = "; what they left is cleared away" if keeper.certain and not tally.leaked else ""
+            yield f"workers that died: {self._died}{cleared}", False
+        yield from ((line, False) for line in [*retried_lines(gathered.turns), *shared_lines(gathered.turns)])
+        if line := scripted_line(gathered.turns):
+            yield line, True
 
     def pytest_unconfigure(self) -> None:
         """Write the summary if pytest wrote none, as after SIGTERM: a sandbox may be kept."""
