@@ -378,7 +378,8 @@ def test_another_script_is_not_taken_for_ours(place: Place, script: str) -> None
 
 @pytest.mark.parametrize("harm", ["rm -f", "truncate -s 0"])
 def test_a_log_that_was_harmed_is_told(place: Place, harm: str) -> None:
-    script = f'echo one; {harm} "$HOME"/.cache/*/log; echo two; exit 6'
+    logged = 'until grep -q ^one "$HOME"/.cache/*/log; do sleep 0.02; done'  # else only its head may be harmed
+    script = f'echo one; {logged}; {harm} "$HOME"/.cache/*/log; echo two; exit 6'
     _, pty, _ = place.start(script, after(b"two\r\n"))
     read_all(pty)
     assert pty.wait(30) == 6
