@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_kiro.errors import HIDE_FRAMES, KiroError, SettingsError, SetupError
 from pytest_kiro.login.box import LoginTerminal
@@ -79,7 +79,7 @@ def _check_isolation(name: str, registered: bool, actual: bool) -> None:
         )
 
 
-def _specification(args: Any) -> SandboxSpec:
+def _specification(args: object) -> SandboxSpec:
     if not isinstance(args, dict):
         raise SettingsError(f"the fixture kiro_sandbox_args is {args!r}", advice="wanted: a dict")
     known = [spec.name for spec in fields(SandboxSpec)]
