@@ -56,6 +56,8 @@ def main() -> None:
     job = _become(job, descriptors, path)
     if job["module"] == WORKER:
         exec(eval(sys.stdin.readline()), {"__name__": "__main__"})  # as execnet starts a gateway
+    elif job["module"] == "-c":
+        exec(job["args"][0], {"__name__": "__main__"})
     else:
         runpy.run_module(job["module"], run_name="__main__", alter_sys=True)
 
@@ -166,7 +168,7 @@ def _become(job: dict[str, Any], descriptors: Sequence[int], path: Sequence[str]
     sys.stdin, sys.stdout, sys.stderr = sys.__stdin__, sys.__stdout__, sys.__stderr__ = streams
     for number in job["closed"]:
         os.close(number)
-    sys.argv[:] = ["-m", *job["args"]]
+    sys.argv[:] = ["-c", *job["args"][1:]] if job["module"] == "-c" else ["-m", *job["args"]]
     sys.path[:] = [os.getcwd(), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)), *path]
     sys.dont_write_bytecode = bool(os.environ.get("PYTHONDONTWRITEBYTECODE"))
     if "xdist.plugin" in sys.modules:  # which gives its workers the path that was there when it was imported
@@ -412,45 +414,56 @@ def zygote(*modules: str) -> Zygote:
 _ZYGOTES: list[Zygote] = []
 
 
-def run(
-    module: str,
-    args: Sequence[str],
-    *,
-    cwd: str | os.PathLike[str],
-    env: Mapping[str, str],
-    timeout: float,
-    stdin: str = "",
-    warnings: Sequence[str] = (),
-    preloaded: Sequence[str] = (),
-    forks: bool = True,
-) -> subprocess.CompletedProcess[str]:
-    """Run a module where no terminal is: in a fork, or in an interpreter of its own where that would be another one."""
-    command = [sys.executable, *(f"-W{action}" for action in warnings), "-m", module, *args]
-    with contextlib.ExitStack() as stack:
-        typed, out, err = (stack.enter_context(tempfile.TemporaryFile("w+", newline="")) for _ in range(3))
-        typed.write(stdin)
-        typed.seek(0)
-        if forks and (parent := zygote(*preloaded)).suits(env):
-            streams = {"stdin": typed.fileno(), "stdout": out.fileno(), "stderr": err.fileno()}
-            process: Process | subprocess.Popen[bytes]
-            process = parent.fork(module, args, cwd=cwd, env=env, warnings=warnings, **streams)
-        else:
-            process = subprocess.Popen(
-                command, cwd=cwd, env=env, stdin=typed, stdout=out, stderr=err, start_new_session=True
-            )
-        try:
-            code = process.wait(timeout)
-        finally:
-            process.kill()
-        for file in (out, err):
-            file.seek(0)
-        return subprocess.CompletedProcess(command, code, out.read(), err.read())
-
-
 def close_zygotes() -> None:
     while _ZYGOTES:
         _ZYGOTES.pop().close()
     zygote.cache_clear()
+
+
+class Program:
+    """A module, or `-c` and a source, where no terminal is: in a fork, or in the other interpreter that it asks for."""
+
+    def __init__(
+        self,
+        module: str,
+        args: Sequence[str],
+        *,
+        cwd: str | os.PathLike[str],
+        env: Mapping[str, str],
+        stdin: str = "",
+        warnings: Sequence[str] = (),
+        preloaded: Sequence[str] = (),
+        forks: bool = True,
+    ) -> None:
+        self._command = [sys.executable, *(f"-W{action}" for action in warnings)]
+        self._command += [*(("-m",) if module != "-c" else ()), module, *args]
+        with contextlib.ExitStack() as stack:
+            typed, *self._said = (stack.enter_context(tempfile.TemporaryFile("w+", newline="")) for _ in range(3))
+            typed.write(stdin)
+            typed.seek(0)
+            streams = dict(zip(("stdin", "stdout", "stderr"), (f.fileno() for f in (typed, *self._said)), strict=True))
+            self.process: Process | subprocess.Popen[bytes]
+            if forks and (parent := zygote(*preloaded)).suits(env):
+                self.process = parent.fork(module, args, cwd=cwd, env=env, warnings=warnings, **streams)
+            else:
+                self.process = subprocess.Popen(self._command, cwd=cwd, env=env, start_new_session=True, **streams)
+            self._files = stack.pop_all()
+
+    def ends(self, timeout: float) -> subprocess.CompletedProcess[str]:
+        """Wait for its end, and return what it said."""
+        with self._files:
+            try:
+                code = self.process.wait(timeout)
+            finally:
+                self.process.kill()
+            for file in self._said:
+                file.seek(0)
+            return subprocess.CompletedProcess(self._command, code, *(file.read() for file in self._said))
+
+
+def run(module: str, args: Sequence[str], *, timeout: float, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run a `Program` to its end."""
+    return Program(module, args, **options).ends(timeout)
 
 
 if __name__ == "__main__":

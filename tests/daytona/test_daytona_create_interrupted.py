@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import zygote
+from daytona import AsyncDaytona
 from emulator import Emulator
 from helpers import DEADLINE, wait_until
 
@@ -29,7 +30,7 @@ except KeyboardInterrupt:
     print("interrupted")
 print(*provider.close(), sep="\\n")
 """
-Start = Callable[..., "subprocess.Popen[str]"]
+Start = Callable[..., zygote.Program]
 
 
 @pytest.fixture
@@ -38,28 +39,27 @@ def start(emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setenv("DAYTONA_API_URL", emulator.url)
     monkeypatch.setenv("DAYTONA_API_KEY", emulator.key)
-    begun: list[subprocess.Popen[str]] = []
+    begun: list[zygote.Program] = []
 
-    def _start(snapshot: str = "none") -> subprocess.Popen[str]:
-        pipe = subprocess.PIPE
-        begun.append(subprocess.Popen([sys.executable, "-c", SOURCE, snapshot], stdout=pipe, stderr=pipe, text=True))
+    def _start(snapshot: str = "none") -> zygote.Program:
+        preloaded = [AsyncDaytona.__module__]
+        begun.append(zygote.Program("-c", [SOURCE, snapshot], cwd=tmp_path, env=os.environ, preloaded=preloaded))
         return begun[-1]
 
     yield _start
-    for process in begun:
-        process.kill()
-        process.communicate()
+    for program in begun:
+        program.process.kill()
 
 
-def interrupt(process: subprocess.Popen[str]) -> None:
-    process.send_signal(signal.SIGINT)
+def interrupt(program: zygote.Program) -> None:
+    program.process.send_signal(signal.SIGINT)
 
 
-def said(process: subprocess.Popen[str]) -> list[str]:
-    out, err = process.communicate(timeout=2 * DEADLINE)
-    assert err == ""
-    assert process.returncode == 0
-    return [line for line in out.splitlines() if line]
+def said(program: zygote.Program) -> list[str]:
+    done = program.ends(2 * DEADLINE)
+    assert done.stderr == ""
+    assert done.returncode == 0
+    return [line for line in done.stdout.splitlines() if line]
 
 
 @pytest.mark.parametrize(
