@@ -126,7 +126,9 @@ class Hooks:
             self._wake()
 
     def pytest_collection_modifyitems(self, config: pytest.Config, items: Sequence[pytest.Item]) -> None:
-        if config.get_verbosity() > 0 or any(is_eval(item) or item.get_closest_marker("kiro") for item in items):
+        if getattr(config.option, "verbose", 0) > 0 or any(
+            is_eval(item) or item.get_closest_marker("kiro") for item in items
+        ):
             self._wake()
             from pytest_kiro.plugin.naming import check_markers
 

@@ -82,7 +82,7 @@ class Report:
     def pytest_report_collectionfinish(self, items: Sequence[pytest.Item]) -> list[str]:
         if self._config.option.collectonly:
             return []
-        wanted = any(map(is_eval, items)) or self._config.get_verbosity() > 0
+        wanted = any(map(is_eval, items)) or getattr(self._config.option, "verbose", 0) > 0
         return [self._header()] if wanted else []
 
     def _header(self) -> str:
