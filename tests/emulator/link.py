@@ -63,6 +63,7 @@ class Link:
         self._out = DelayLine[Item](latency / 2, self._deliver)
         self._in = DelayLine[bytes](latency / 2, self._feed)
         self._over = asyncio.Event()
+        self._holds = bool(faults.get("hold_output"))
 
     @property
     def full(self) -> bool:
@@ -93,6 +94,8 @@ class Link:
     def finish(self, code: int, style: str) -> None:
         """Tell the exit code: by a control frame, by the close frame, by both, or not at all."""
         style = self._faults.get("exit_style", style)
+        self._holds = False
+        self._wake.set()
         if style == "none":
             return
         if style == "d190":
@@ -142,7 +145,7 @@ class Link:
 
     async def _write_all(self) -> None:
         while not self._over.is_set():
-            while not self._queue:
+            while not self._queue or (self._holds and isinstance(self._queue[0], bytes)):
                 self._wake.clear()
                 await self._wake.wait()
             item = self._queue.popleft()

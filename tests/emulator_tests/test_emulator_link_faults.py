@@ -67,10 +67,8 @@ def test_no_word_at_the_end_leaves_the_client_waiting(emulator: Emulator) -> Non
 @pytest.mark.parametrize(("style", "complete"), [("both", True), ("d190", False)])
 def test_the_older_daemon_loses_the_tail(emulator: Emulator, style: str, complete: bool) -> None:
     """Its close frame overtakes the output that is still to be sent."""
-    emulator.configure(latency=1.5)  # long, so that a busy machine still sees the end first
-    code, _, output = outcome_of(
-        emulator, ' exec sh -c \'echo; echo b""egin; printf e""nd; exit 3\'\n', exit_style=style
-    )
+    line = ' exec sh -c \'echo; echo b""egin; printf e""nd; exit 3\'\n'
+    code, _, output = outcome_of(emulator, line, exit_style=style, hold_output=True)
     assert code == 3
     assert output.endswith(b"\nbegin\r\nend") is complete
 
