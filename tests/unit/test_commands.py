@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_kiro.kirocli import commands
+from pytest_kiro.settings import rows
 from pytest_kiro.turn.causes import exit_name
 
 V1, V2, V3 = (commands.ENGINES[name] for name in ("v1", "v2", "v3"))
@@ -12,6 +13,11 @@ V1, V2, V3 = (commands.ENGINES[name] for name in ("v1", "v2", "v3"))
 
 def chat(engine: str = "v2", form: tuple[str, ...] = ("--wrap", "never")) -> list[str]:
     return ["chat", "--no-interactive", "--agent-engine", engine, *form]
+
+
+def test_the_setting_knows_each_engine() -> None:
+    """The table of settings stands below, and cannot ask."""
+    assert tuple(commands.ENGINES) == rows.ENGINES
 
 
 @pytest.mark.parametrize("engine", commands.ENGINES.values(), ids=lambda engine: engine.name)
