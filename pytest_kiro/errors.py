@@ -92,7 +92,7 @@ class PtyClosed(SandboxError):
 
 
 class InstallError(SetupError):
-    """kiro-cli could not be installed, or did not prove itself by its version."""
+    """kiro-cli could not be installed, or did not print its version."""
 
 
 class LoginError(SetupError):

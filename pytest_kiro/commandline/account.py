@@ -14,7 +14,7 @@ from pytest_kiro.login.saved import SavedLogin
 
 
 def login(options: Mapping[str, str | None]) -> int:
-    """Log in by device, in a sandbox that is then deleted, and save the login."""
+    """Log in by device, and save the login. The sandbox is deleted then."""
     settings = read_settings(for_a_login(options))
     device.check()
     with ready(settings) as here:
@@ -32,7 +32,7 @@ def login(options: Mapping[str, str | None]) -> int:
 
 
 def _check_what_is_saved(here: Ready) -> None:
-    """Refuse to save the stand-in's login in the place of one of Kiro's."""
+    """Refuse to replace a saved login of Kiro's by the stand-in's."""
     kept = None
     with suppress(LoginError):  # one that cannot be used may go
         kept = here.means.saved.newest()

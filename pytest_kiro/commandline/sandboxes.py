@@ -16,7 +16,7 @@ _TIMEOUT = 300.0
 
 
 def run(delete: Sequence[str] | None) -> int:
-    """List this project's sandboxes, or delete those that are named, without a name all of one's own."""
+    """List this project's sandboxes, or delete some. Without names, all of the user's own are deleted."""
     from pytest_kiro.sandbox.daytona import fleet
     from pytest_kiro.sandbox.daytona.client import Client
 
@@ -32,7 +32,7 @@ def run(delete: Sequence[str] | None) -> int:
 
 
 def _delete(client: Client, sandboxes: Sequence[OurSandbox], wanted: Sequence[str]) -> int:
-    """Delete those that are named, or all of one's own that are not kept."""
+    """Delete the named sandboxes. Without names, all of the user's own that are not kept."""
     from pytest_kiro.sandbox.daytona import fleet, labels
 
     mine = labels.owner()

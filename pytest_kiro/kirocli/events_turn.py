@@ -16,7 +16,7 @@ _CHUNKS = ("agent_message_chunk", "agent_thought_chunk")
 
 
 class _Step(NamedTuple):
-    """A chunk of text, or where a tool call (by its key) began; `within` names a sub-agent of V3."""
+    """A chunk of text, or a tool call's beginning, by its key. `within` names a sub-agent of V3."""
 
     session: str
     text: str = ""
@@ -59,7 +59,7 @@ class StreamedTurn:
             self._failed = self._failed or data
 
     def update(self, data: Mapping[str, Any]) -> Iterator[Told]:
-        """Take in an update of the session and tell what is new in it."""
+        """Take in an update of the session, and return its news."""
         given = data.get("update")
         update: dict[str, Any] = given if isinstance(given, dict) else {}
         session = self._session(data)

@@ -121,7 +121,7 @@ def _without_a_record(prompt: str) -> Ending:
 def contradict(
     ending: Ending, transcript: Transcript | None, *, agent: str | None, resumed: str | None, output: str
 ) -> Ending:
-    """Return `ending` unless another agent, or another conversation, answered than the one that was asked.
+    """Return `ending` unless another agent or conversation answered than was asked.
 
     `resumed` is the session that was to go on, when the one that answered is not its continuation. Builds 2.x warn of
     a missing agent and let the default one answer, with exit code 0; `--resume` of V1 silently begins anew.

@@ -58,7 +58,7 @@ class Admission:
         return False
 
     def refusal(self, turn: Turn) -> LoginError | None:
-        """Return the error of a turn that an unproven key refused, else None."""
+        """Return the error when Kiro refused an unproven key, else None."""
         if turn.cause is not Cause.AUTH or self._proven or self._identity.how != "api key":
             return None
         key = self._identity.env[commands.API_KEY]

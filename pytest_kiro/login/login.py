@@ -200,7 +200,7 @@ def _enter(
     *,
     there: bool = False,
 ) -> Identity:
-    """Put a login into the sandbox, unless it is `there`, and try it."""
+    """Try a login in the sandbox. It is written first unless it is `there`."""
     login.hide(means.secrets)
     # In one that another worker has brought it into, turns may be running on it.
     there = there or (sandbox.joined and means.whoami(sandbox, cli) is not None)

@@ -1,4 +1,4 @@
-"""What a run keeps of a test and of a wide fixture, with the turns that they ran."""
+"""Defines a run's records of tests and wide fixtures, with their turns."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class PhaseRecord(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class ReportRecord(Record):
-    """What the report of a phase carries to the controller, beside what pytest itself tells.
+    """What a phase's report carries to the controller beside pytest's own data.
 
     `refused` is whether the budget stopped the test.
     """

@@ -1,4 +1,4 @@
-"""Makes the lines of the summary from records, and those of a failing test from its turns."""
+"""Makes the summary's lines from records, a failing test's from its turns."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _RETRIED_LINES = 10
 
 
 def turns_line(turns: Sequence[TurnRecord]) -> str:
-    """Count turns by how they ended, and add up their credits where any were metered.
+    """Count turns by how they ended, and add up any metered credits.
 
     >>> turns_line([TurnRecord(status="completed"), TurnRecord(status="failed", cause="gave up")])
     'kiro: 2 turns, 1 completed, 1 failed (gave up)'
@@ -76,7 +76,7 @@ def sandboxes_line(tally: Tally, *, certain: bool) -> str:
 
 
 def shared_lines(turns: Sequence[TurnRecord]) -> list[str]:
-    """Name the wide fixtures whose turns several xdist workers ran, each for itself (contract O2)."""
+    """Name wide fixtures with turns on several xdist workers (contract O2). Each worker ran its own."""
     workers: dict[str, set[str]] = {}
     for turn in turns:
         if turn.owner.wide:
@@ -106,7 +106,7 @@ def scripted_line(turns: Sequence[TurnRecord]) -> str:
 
 
 def turns_lines(turns: Sequence[Turn], *, full: bool) -> str:
-    """Return the status lines of turns, and the end of the last transcript.
+    """Return turns' status lines, and the end of the last transcript.
 
     `full` has tool calls and changes too.
     """

@@ -85,7 +85,7 @@ class Budget:
 
     @property
     def spent(self) -> float:
-        """Credits that were spent so far, those of broken-off turns at a guess; 0 without a cap."""
+        """Credits spent so far, with a guess for broken-off turns; 0 without a cap."""
         if self.cap is None or not self._file.exists():
             return 0.0
         with transaction(self._file, _EMPTY) as state:

@@ -39,7 +39,7 @@ class Tally:
 
 
 class Keeper:
-    """Keeps the sandboxes that one process makes, and closes what its workers left."""
+    """Keeps one process's sandboxes, and closes what its workers left."""
 
     def __init__(self, settings: Settings, provider: Registered, stops: Stops) -> None:
         self._settings, self.provider, self._stops = settings, provider, stops
@@ -64,7 +64,7 @@ class Keeper:
 
     @contextmanager
     def sandbox(self, spec: SandboxSpec, *, failed: Callable[[], bool]) -> Iterator[Sandbox]:
-        """Create a sandbox, and remove it at the end unless it is kept.
+        """Create a sandbox, and remove it at the end unless kept.
 
         `failed` says at the end whether a test has failed.
         """

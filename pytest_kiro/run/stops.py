@@ -1,4 +1,4 @@
-"""Counts how often a run is told to stop, by Ctrl-C or a signal."""
+"""Counts a run's requests to stop, by Ctrl-C or a signal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Refuses settings that contradict each other, or of which one would be ignored."""
+"""Refuses settings that contradict each other, or that would be ignored."""
 
 from __future__ import annotations
 

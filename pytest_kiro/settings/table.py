@@ -19,7 +19,7 @@ from pytest_kiro.settings.waits import Waits
 
 
 class Secret(str):
-    """A text that no traceback shows, not even one that shows all local variables.
+    """A text that no traceback shows, not even one with local variables.
 
     >>> {"key": Secret("ksk_1")}, f"{Secret('ksk_1')}"
     ({'key': '…'}, 'ksk_1')
@@ -106,7 +106,7 @@ def read(
 
 
 def refuse_unknown_ini(keys: Iterable[str]) -> None:
-    """Raise `SettingsError` for an ini key that begins with `kiro_` and is not in the table."""
+    """Raise `SettingsError` for a `kiro_` ini key that the table lacks."""
     _refuse_unknown(keys, "kiro_", [row.ini for row in TABLE], "ini key")
 
 
@@ -124,7 +124,7 @@ def shown(settings: Settings, name: str) -> object:
 
 
 def did_you_mean(word: str, known: list[str]) -> str:
-    """Say `, did you mean x?` when a known word is close, else nothing."""
+    """Return `, did you mean x?` for a close word, else nothing."""
     close = difflib.get_close_matches(word, known, n=1)
     return f", did you mean {close[0]}?" if close else ""
 

@@ -90,7 +90,7 @@ def _turns_of(turns: Sequence[ScenarioTurn], conversation: int, trial: int | Non
 
 
 class ConversationNumbers:
-    """Numbers the conversations and terminals of one test as its scenario counts them.
+    """Numbers one test's conversations and terminals as its scenario counts them.
 
     A conversation has its number from its opening, and a terminal takes that of a conversation without turns.
 
@@ -117,6 +117,6 @@ class ConversationNumbers:
         return self._numbers[conversation]
 
     def of_terminal(self, conversation: Hashable) -> int:
-        """Return the conversation's number if no turn has begun it, else the next one."""
+        """Return the conversation's number if it has no turn, else the next."""
         unused = None if conversation in self._with_turns else self._numbers.pop(conversation, None)
         return next(self._counter) if unused is None else unused

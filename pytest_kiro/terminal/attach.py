@@ -1,4 +1,4 @@
-"""Starts a program in a fresh terminal, whose Pty speaks only for it."""
+"""Starts a program in a fresh terminal with its own Pty."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ class _Linked:
         )
 
     def _report(self) -> bool:
-        """Whether the sandbox says that the program has ended and all is here."""
+        """Whether the sandbox reports the program's end and all output is here."""
         if self.launch_record is None and self.started:
             with suppress(SandboxError, ValueError):
                 self._reported, self.launch_record = self._launched.report(self._count)
@@ -233,7 +233,7 @@ class Attached:
 
     @property
     def said(self) -> str:
-        """What the terminal's shell said while the program had not begun, as text."""
+        """What the terminal's shell printed before the program began, as text."""
         return plain_text(self._program.said)
 
     @property
@@ -252,7 +252,7 @@ class Attached:
         return self._link.launch_record
 
     def _ask(self, question: Callable[[_Linked | Followed], Answer]) -> Answer:
-        """Ask the program by its link, or by the sandbox once that is lost."""
+        """Ask the program by its link, or, once lost, by the sandbox."""
         with suppress(_LinkLost):
             return question(self._program)
         self._program = self._link.follow()
@@ -278,7 +278,7 @@ class Attached:
         return self.started and self._launched.terminate()
 
     def idle(self) -> float | None:
-        """Return how many seconds ago, at least, a session store was written to; None when that is unknown."""
+        """Return the minimum age in seconds of a session store's last write; None when that is unknown."""
         return self._launched.idle() if self.started else None
 
     def close(self) -> None:

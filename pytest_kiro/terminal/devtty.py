@@ -129,7 +129,7 @@ def _gone(error: object) -> NoTerminal:
 
 
 def _raw(attributes: list[Any]) -> list[Any]:
-    """Return a terminal's attributes so that each key comes at once and as it is.
+    """Return a terminal's attributes that pass each key at once, unchanged.
 
     Output goes on to be processed, since other lines than the program's would otherwise go down like stairs.
     """
@@ -168,7 +168,7 @@ class _Modes:
         self._rest = seen[max(end, len(seen) - 32) :]
 
     def undo(self) -> bytes:
-        """Return what switches off what is on, and shows the cursor that was hidden."""
+        """Return what switches off active modes, and shows a hidden cursor."""
         off = [b"\x1b[?%sl" % mode for mode in _MODES_OFF if self._on.get(mode)]
         cursor = [] if self._on.get(_CURSOR, True) else [b"\x1b[?25h"]
         colour = [b"\x1b[0m"] * self._coloured

@@ -96,7 +96,7 @@ class Terminal(SpawnBase):  # type: ignore[misc] # pexpect tells no types
     # -- waiting for what it prints
 
     def expect(self, pattern: Any, timeout: float | None = -1, *more: Any, **words: Any) -> int:
-        """Wait for a regular expression, `pexpect.EOF`, `pexpect.TIMEOUT` or the first of a list; return its index.
+        """Wait for a regular expression, `pexpect.EOF`, `pexpect.TIMEOUT` or a list's first; return its index.
 
         `timeout` is in seconds, -1 for the terminal's own; `searchwindowsize` is how many characters are looked at.
         """
@@ -272,7 +272,7 @@ class Terminal(SpawnBase):  # type: ignore[misc] # pexpect tells no types
         return not self.isalive()
 
     def close(self, force: bool = True) -> None:
-        """End the program and all that it started, and let the terminal go; idempotent."""
+        """End the program and all it started, and close the terminal; idempotent."""
         if self.closed:
             return
         with ExitStack() as stack:

@@ -73,7 +73,7 @@ class Launched:
             return False
 
     def idle(self) -> float | None:
-        """Return how many seconds ago, at least, a session store was written to; None when that is unknown."""
+        """Return the minimum age in seconds of a session store's last write; None when that is unknown."""
         try:
             answer = self.sandbox.exec(self._command("launch", "idle"), timeout=self.waits.answer).output.strip()
         except SandboxError:

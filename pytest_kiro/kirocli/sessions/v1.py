@@ -151,7 +151,7 @@ def _turn(
     wanted: Wanted,
     warnings: list[str],
 ) -> tuple[Sequence[_Entry], bool]:
-    """Return the entries of our turn, and whether it is sure that they are of ours."""
+    """Return the entries of our turn, and whether that is certain."""
     if len(begun) > wanted.prompts:
         return entries[begun[-1] :], True
     last = entries[begun[-1]].prompt if begun else None
@@ -214,7 +214,7 @@ def _model(value: Mapping[str, Any], turn: Sequence[_Entry]) -> str | None:
 
 
 def _duration(turn: Sequence[_Entry]) -> float | None:
-    """Return the time from the first request to the end of the last answer."""
+    """Return the time from the first request to the last answer's end."""
     if not turn:
         return None
     begin = number(dig(turn[0].request, "request_start_timestamp_ms"))

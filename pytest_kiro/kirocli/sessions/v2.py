@@ -211,7 +211,7 @@ def _agents(
     turn: Sequence[_Record],
     seen: frozenset[str] = frozenset(),
 ) -> tuple[Mapping[str, tuple[ToolCall, ...]], list[str]]:
-    """Return the calls of these sessions' sub-agents by the call that started them, with theirs in turn."""
+    """Return sub-agents' calls by the call that started them. Sub-agents of sub-agents are included."""
     ids = {session.id for session in ours}
     seen = seen | ids  # parents in a circle, as only a broken store has them, end here
     children = [other for other in sessions.values() if other.parent in ids and other.id not in seen]
@@ -236,7 +236,7 @@ def _agents(
 
 
 def _ends(metadata: Sequence[Any], records: Sequence[_Record], *, strict: bool = False) -> Sequence[Mapping[str, Any]]:
-    """Return what is known of the end of the turn that these records are of.
+    """Return what is known of the end of these records' turn.
 
     Its list of message ids says which turn it ended; one without a list is taken by its place alone, unless it
     is `strict`, as in a session that may have been given the past of another.

@@ -151,7 +151,7 @@ def _find(sessions: Sequence[_Session], wanted: Wanted) -> _Session | None:
 
 
 def _continuations(sessions: Sequence[_Session], session: _Session) -> list[_Session]:
-    """Return the sessions in which this one goes on, as V2 does after a compaction; V3 was not seen doing it.
+    """Return the sessions that continue this one. V2 does so after a compaction; V3 was not seen doing it.
 
     The evidence: the same folder, created after this one, no prompt and no start of a turn in it before an
     assistant's words, while this one has no end of its turn.
@@ -204,7 +204,7 @@ def _said(
 
 
 def _called(known: ToolCall | None, data: Mapping[str, Any], *, rejected: bool) -> ToolCall:
-    """Return a call as its record has it, which is written again as it proceeds; a result may have come first."""
+    """Return a call from its record. Records are rewritten as the call proceeds; a result may have come first."""
     server = dig(data, "_meta", "kiro", "mcpServerName")
     call = tools.begun(
         words(data.get("toolName")), data.get("args"), kind=data.get("kind"), title=data.get("title"), server=server

@@ -64,7 +64,7 @@ def total(values: list[Any], key: str, *, unit: str = "credit") -> float | None:
 
 
 def moment(value: Any) -> float | None:
-    """Return a point in time, ISO 8601 or seconds since 1970, as seconds.
+    """Return a time, ISO 8601 or seconds since 1970, as seconds.
 
     >>> moment("1970-01-01T00:01:00.5Z"), moment(60), moment("soon")
     (60.5, 60.0, None)

@@ -54,7 +54,7 @@ def _agents(folder: str) -> list[dict[str, Any]]:
 
 
 def _matches(patterns: list[str], call: Call) -> bool:
-    """Tell whether a list of an agent file or of --trust-tools names this call's tool."""
+    """Tell whether an agent file's or --trust-tools' list names this call's tool."""
     for pattern in patterns:
         if pattern in _ALL or pattern == call.name or NAMES.get(pattern, "") == call.tool:
             return True
@@ -112,7 +112,7 @@ class Trust:
         return self.all or self._is_named(call) or _matches(self.allowed, call) or call.stays_inside
 
     def trusts(self, tool: str) -> bool:
-        """Tell whether every call of a tool may run, by V2's word for it."""
+        """Tell whether all calls of a tool, by V2's name, may run."""
         named = [*self.named, *self.allowed]
         return self.all or any(name in _ALL or NAMES.get(name) == tool for name in named)
 

@@ -1,4 +1,4 @@
-"""Runs the command that was asked for, and ends with its exit code."""
+"""Runs the requested command, and ends with its exit code."""
 
 from __future__ import annotations
 

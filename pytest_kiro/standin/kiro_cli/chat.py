@@ -126,7 +126,7 @@ def _turn(options: Options, kinds: dict[str, Any], prompt: str) -> int:
 
 
 def _begin(options: Options, kinds: dict[str, Any], prompt: str, shown: Screen) -> Turn:
-    """Make the turn, on the session that it continues or on a new one."""
+    """Make the turn, on the session it continues or a new one."""
     scripted = [] if "answers_nothing" in kinds else replies.load()
     session, agent = begin(options, kinds, prompt)
     trust = trust_of(options, kinds, agent)
@@ -143,7 +143,7 @@ def trust_of(
 
 
 def begin(options: Options, kinds: dict[str, Any], prompt: str) -> tuple[Session, dict[str, Any]]:
-    """Open the session, with the agent and the model that answer in it from now on; and the agent."""
+    """Open the session with its agent and model. They answer in it from now on; return session and agent."""
     session, resumed = _session(options, prompt, kinds)
     falls_back = options.engine == "v1" or "agent_fallback" in kinds
     agent = agents.find(options.agent or (session.agent_name if resumed else None), falls_back=falls_back)

@@ -34,7 +34,7 @@ def new_id() -> str:
 
 
 def timestamp(digits: int = 6) -> str:
-    """Write the time in UTC, with so many digits of the second's fraction."""
+    """Write the time in UTC, with this many fractional digits."""
     nanoseconds = time.time_ns()
     seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(nanoseconds // 10**9))
     return f"{seconds}.{nanoseconds % 10**9 // 10 ** (9 - digits):0{digits}d}Z"

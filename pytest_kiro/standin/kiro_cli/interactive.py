@@ -200,7 +200,7 @@ class Chat:
                 out.write(2, _used_up("the turn needed one more"))
 
     def _open(self, prompt: str, kinds: dict[str, Any]) -> Session:
-        """Begin a conversation, or take up what the last turn has written of it."""
+        """Begin a conversation, or take up what the last turn wrote."""
         if self.session is not None:
             try:
                 self.session = chat.store_of(self.options.engine).load(self.session.id, kept=self.session.kept)

@@ -134,7 +134,7 @@ def choose(prompt: str, rows: list[str]) -> int | None:
 
 
 def _drawn(rows: list[str], at: int) -> str:
-    """Draw the rows, none longer than a line, since they are drawn over one another."""
+    """Draw the rows, none longer than a line. They are drawn over one another."""
     width = max(columns() - 3, 1)
     lines = [
         f"\x1b[36m❯ {row[:width]}\x1b[0m" if number == at else f"  {row[:width]}" for number, row in enumerate(rows)

@@ -197,7 +197,7 @@ def say_slowly(kinds: dict[str, Any], text: str) -> None:
 
 
 def cut(kinds: dict[str, Any], text: str) -> bool:
-    """Print a text in as few pieces as leave no multi-byte character whole."""
+    """Print a text in the fewest pieces that cut every multi-byte character."""
     inside = number(kinds["split_utf8"], 0.005)
     data = b""
     for char in text:

@@ -24,5 +24,5 @@ def steering_file() -> str:
 
 
 def api_key_only() -> bool:
-    """Tell whether there is an API key, and neither a stored login nor a steering file."""
+    """Tell whether an API key exists without stored login or steering file."""
     return bool(os.environ.get("KIRO_API_KEY")) and not (os.path.exists(database()) or os.path.exists(steering_file()))

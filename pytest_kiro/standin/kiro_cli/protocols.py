@@ -76,7 +76,7 @@ class Session(Protocol):
         """V3's id of this turn; empty on other engines."""
 
     def use(self, agent: str, model: dict[str, Any] | None) -> None:
-        """Go on with this agent, and with another model if there is one."""
+        """Go on with this agent, and with another model if given."""
 
     def open(self) -> None:
         """Become the writer of this session."""

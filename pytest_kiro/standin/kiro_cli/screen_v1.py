@@ -174,7 +174,7 @@ def _reads(operation: dict[str, Any]) -> str:
 
 
 def _summary(call: Call) -> str:
-    """Word the success of a tool that has no output of its own."""
+    """Word the success of a tool without output of its own."""
     if call.tool != "read":
         return ""
     operations = call.kind["FileRead"]["operations"]

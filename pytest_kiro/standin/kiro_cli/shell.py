@@ -72,7 +72,7 @@ def _default_shell() -> str:
 
 
 def _collect(process: subprocess.Popen[bytes], live: Callable[[bytes], object] | None) -> tuple[bytes, bytes]:
-    """Read both pipes until they end, or until the shell has ended and nothing more comes."""
+    """Read both pipes until they end. It stops earlier when the shell has ended and nothing more comes."""
     assert process.stdout is not None
     assert process.stderr is not None
     chunks: dict[int, list[bytes]] = {process.stdout.fileno(): [], process.stderr.fileno(): []}

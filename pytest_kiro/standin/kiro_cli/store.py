@@ -58,7 +58,7 @@ class SessionV2:
         return model
 
     def use(self, agent: str, model: dict[str, Any] | None) -> None:
-        """Go on with this agent, and with another model if there is one."""
+        """Go on with this agent, and with another model if given."""
         self.state["session_state"]["agent_name"] = agent
         if model:
             self.state["session_state"]["rts_model_state"]["model_info"] = model
@@ -251,7 +251,7 @@ def create(prompt: str, agent: str, model: dict[str, Any], *, kept: bool) -> Ses
 
 
 def load(session_id: str, *, kept: bool = True) -> SessionV2:
-    """Read the session of that id, from whatever directory, with what was said in it."""
+    """Read the session of that id, from any directory, with its messages."""
     try:
         state = formats.loads(formats.read(os.path.join(folder(), session_id + ".json")))
         session = SessionV2(state, kept=kept)

@@ -75,7 +75,7 @@ class SessionV1:
         return model
 
     def use(self, agent: str, model: dict[str, Any] | None) -> None:
-        """Go on with this agent, which V1 does not record, and with another model if there is one."""
+        """Go on with this agent, and with another model if given. V1 does not record the agent."""
         self.value["model_info"] = model or self.value["model_info"]
 
     def open(self) -> None:

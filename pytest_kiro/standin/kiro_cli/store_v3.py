@@ -56,7 +56,7 @@ class SessionV3:
         return _AGENTS.get(mode, mode)
 
     def use(self, agent: str, model: dict[str, Any] | None) -> None:
-        """Go on with this agent, and with another model if there is one."""
+        """Go on with this agent, and with another model if given."""
         self.state["agentMode"] = _MODES.get(agent, agent)
         self.model = model or self.model
         self.state["modelId"] = self.model["model_id"]
@@ -123,7 +123,7 @@ class SessionV3:
         self.add("sub_agent_complete", subSessionId=child.id, response=text)
 
     def compacted(self, said: list[str]) -> SessionV3:
-        """End this log with a mark, and begin another that goes on from a summary."""
+        """End this log with a mark, and begin another from a summary."""
         text = summary([*self.history, *said])
         metadata = {"truncatedMessageCount": len(self.ids), "truncatedAt": _now()}
         self.add("tombstone", kind="summarization", effectiveFromMessageId=self.ids[0], metadata=metadata)
@@ -195,7 +195,7 @@ def create(prompt: str, agent: str, model: dict[str, Any], *, kept: bool) -> Ses
 
 
 def load(session_id: str, *, kept: bool = True) -> SessionV3:
-    """Read the session of that id, if it is of this directory, with what was said in it."""
+    """Read the session of that id in this directory, with its messages."""
     base = os.path.join(folder(), session_id)
     try:
         session = SessionV3(formats.loads(formats.read(os.path.join(base, "session.json"))), kept=kept)

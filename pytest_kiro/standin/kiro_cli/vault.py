@@ -1,4 +1,4 @@
-"""Keeps the login in data.sqlite3 (`auth_kv`, `state`), and judges its token as the service."""
+"""Keeps the login in data.sqlite3 (`auth_kv`, `state`). Judges its token as the service does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Waits for input or for time to pass, so that signals are noticed.
+"""Waits for input or time to pass, so that signals are noticed.
 
 Both wait in slices: a signal that comes just before a wait is not noticed until that wait is over.
 """
