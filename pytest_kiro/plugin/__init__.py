@@ -136,7 +136,7 @@ class Hooks:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Node) -> None:
-        """Tell a worker its run, by which the controller removes what a dead one leaves."""
+        """Tell a worker its run. By it the controller removes what a dead worker leaves."""
         self._wake()
         node.workerinput["kiro_run_id"] = self._state.run_id
         self._state.nodes.append(node)

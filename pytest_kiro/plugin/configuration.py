@@ -1,4 +1,4 @@
-"""Reads a run's settings from pytest, and chooses the provider of its sandboxes."""
+"""Reads a run's settings from pytest, and chooses its sandboxes' provider."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def hidden(value: object, secrets: Secrets, depth: int = 0) -> object:
 
 
 def hide_in_warning(warning: warnings.WarningMessage, secrets: Secrets) -> None:
-    """Take secrets out of a recorded warning, and out of the line of source that is shown with it."""
+    """Take secrets out of a recorded warning, and its source line."""
     text, line = str(warning.message), warning.line or linecache.getline(warning.filename, warning.lineno)
     if (fresh := secrets(text)) != text:
         warning.message = Warning(fresh)  # its category is told apart

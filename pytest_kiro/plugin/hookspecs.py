@@ -29,7 +29,7 @@ def pytest_kiro_register_providers(register: Callable[..., None]) -> None:
 
 @pytest.hookspec
 def pytest_kiro_sandbox_ready(sandbox: Sandbox, settings: Settings) -> None:
-    """Prepare a sandbox that was just made, before kiro-cli is installed into it.
+    """Prepare a sandbox that was just made, before kiro-cli is installed.
 
     >>> def pytest_kiro_sandbox_ready(sandbox, settings):
     ...     sandbox.exec("git config --global user.name Eval").check()
@@ -38,7 +38,7 @@ def pytest_kiro_sandbox_ready(sandbox: Sandbox, settings: Settings) -> None:
 
 @pytest.hookspec
 def pytest_kiro_device_code(config: pytest.Config, url: str, code: str) -> None:
-    """Be told the page and the code of a device login, which a human has to approve; the terminal shows them too.
+    """Be told the page and the code of a device login. A human has to approve it; the terminal shows them too.
 
     >>> def pytest_kiro_device_code(url, code):
     ...     post_to_chat(f"Please approve {code}: {url}")
@@ -70,7 +70,7 @@ def pytest_kiro_turn_started(kiro: Kiro, prompt: str) -> None:
 
 @pytest.hookspec
 def pytest_kiro_turn_finished(kiro: Kiro, turn: Turn) -> None:
-    """Be told that a turn is over, however it ended, before a failed one raises.
+    """Be told that a turn is over, before a failed one raises. It is called however the turn ended.
 
     >>> def pytest_kiro_turn_finished(kiro, turn):
     ...     print("ended:", turn.summary)

@@ -1,4 +1,4 @@
-"""Adds to a JUnit file that a script answered, and what turns cost."""
+"""Adds to a JUnit file turns' costs, and that a script answered."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def note(places: Iterable[list[tuple[str, object]]], turns: Sequence[TurnRecord]
 
 
 def note_run(plugins: Iterable[object], turns: Sequence[TurnRecord]) -> None:
-    """Add what the whole run cost, where anything was metered, before the file is written."""
+    """Add the whole run's metered cost before the file is written."""
     from pytest_kiro.records.turns import credits_of
 
     spent = credits_of(turns)

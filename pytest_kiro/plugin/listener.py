@@ -1,4 +1,4 @@
-"""Listens to what pytest says of its tests, and gathers the records of the run."""
+"""Listens to pytest's reports of its tests, and gathers the run's records."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Makes owners of tests and fixtures, with their names in scenarios and their marks."""
+"""Makes owners of tests and fixtures, with scenario names and marks."""
 
 from __future__ import annotations
 

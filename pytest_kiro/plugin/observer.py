@@ -42,7 +42,7 @@ class TurnObserver:
         return bool(self._unsent)
 
     def carried(self, nodeid: str = "", error: BaseException | None = None) -> ReportRecord:
-        """Return what a test's report, or a worker's last word, carries, and forget the turns in it."""
+        """Return what a test's or worker's report carries. The turns in it are forgotten."""
         from pytest_kiro.records.tests import ReportRecord
 
         turns = tuple(self._unsent.values())
@@ -97,5 +97,5 @@ class TurnObserver:
 
 
 def is_infrastructure(error: BaseException) -> bool:
-    """Whether an error says that the world was at fault, so that nothing was learnt about the agent."""
+    """Whether an error blames the world. Then nothing was learnt about the agent."""
     return error.infrastructure if isinstance(error, TurnError) else isinstance(error, SetupError | LaunchError)

@@ -54,7 +54,7 @@ class Progress(logging.Handler):
 
     @contextmanager
     def lent(self) -> Iterator[None]:
-        """Leave the terminal to a device login, at the beginning of a line."""
+        """Leave the terminal to a device login, at a line's beginning."""
         with uncaptured(self._config):
             self._begin_line()
             yield

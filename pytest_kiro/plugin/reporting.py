@@ -41,7 +41,7 @@ __tracebackhide__ = HIDE_FRAMES
 
 
 class Report:
-    """Gathers on every process what turns became, and reports it on the terminal."""
+    """Gathers turns' outcomes on every process, and reports them on the terminal."""
 
     def __init__(self, state: State) -> None:
         config = self._config = state.config
@@ -152,7 +152,7 @@ class Report:
         return report
 
     def _carry(self, item: pytest.Item, report: pytest.TestReport, error: BaseException | None) -> None:
-        """Put records on a report as texts, which reach the controller under xdist."""
+        """Put records on a report as texts. These reach the controller under xdist."""
         evaluated = self.observer.unsent or is_eval(item)
         if evaluated:
             vars(report)["kiro_tally"] = self._word()
@@ -162,7 +162,7 @@ class Report:
             junit.note((item.user_properties, report.user_properties), carried.turns)
 
     def _explain(self, item: pytest.Item, report: pytest.TestReport, *, full: bool) -> None:
-        """Show a failed test's turns, and its changes if the failure names them."""
+        """Show a failed test's turns, and changes if the failure says "changes"."""
         turns = [turn for owner in self._state.ownership.owners_of(item) for turn in owner.turns]
         if text := turns_lines(turns, full=full):
             report.sections.append(("kiro turns", text))

@@ -1,4 +1,4 @@
-"""Sets up the sandbox and the means of logging in for the fixtures."""
+"""Sets up the sandbox and the means of login for fixtures."""
 
 from __future__ import annotations
 

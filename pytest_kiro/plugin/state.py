@@ -128,7 +128,7 @@ class State:
         return PeerLogin(folder_of(self.run_id), self.settings.waits)
 
     def stop_gently(self) -> None:
-        """Let SIGTERM and SIGHUP end the run as Ctrl-C does, from now on."""
+        """From now on, let SIGTERM and SIGHUP end the run like Ctrl-C."""
 
         def end(number: signal.Signals) -> None:
             pytest.exit(f"terminated by {number.name}; sandboxes are closed", returncode=128 + number)

@@ -11,7 +11,7 @@ INHERITED = ("LANG", "LC_ALL", "LC_CTYPE", "LOGNAME", "TZ", "USER")
 
 
 def make(home: str, tmp: str) -> dict[str, str]:
-    """Return the environment of a sandbox whose HOME and temporary folder are these."""
+    """Return the environment of a sandbox with this HOME and temporary folder."""
     env = {name: os.environ[name] for name in INHERITED if name in os.environ}
     if not any(name in env for name in ("LANG", "LC_ALL", "LC_CTYPE")):
         env["LC_CTYPE"] = "C.UTF-8"

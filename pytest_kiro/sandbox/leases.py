@@ -31,7 +31,7 @@ class Lease:
         return self.path.name
 
     def release(self, sessions: Collection[int] = ()) -> None:
-        """End what runs in the sandbox (and in these sessions), remove its folder, give up the lock; idempotent."""
+        """End the sandbox's processes (and these sessions), folder and lock; idempotent."""
         self._end(sessions, lambda: remove_tree(self.path))
 
     def keep(self, sessions: Collection[int] = ()) -> None:
@@ -120,7 +120,7 @@ def _lock_file(path: Path) -> Path:
 
 
 def _lock(path: Path, *, create: bool = True) -> int | None:
-    """Return a locked descriptor, None when another process has the file or has just removed it."""
+    """Return a locked descriptor. It is None when another process has the file or has just removed it."""
     name = _lock_file(path)
     try:
         descriptor = os.open(name, os.O_RDWR | (os.O_CREAT if create else 0), 0o600)
@@ -138,7 +138,7 @@ def _lock(path: Path, *, create: bool = True) -> int | None:
 
 @contextmanager
 def explained(where: str) -> Iterator[None]:
-    """Turn an OSError about the temporary directory into a `SandboxError` that says what to do."""
+    """Turn the temporary directory's OSError into a `SandboxError` with advice."""
     try:
         yield
     except OSError as error:

@@ -25,7 +25,7 @@ _USUAL = Waits()
 
 
 class Waiter:
-    """Reaps one child on a thread, so that its end can be waited for with a deadline.
+    """Reaps one child on a thread, so that waiting has a deadline.
 
     Popen.wait(timeout) polls with sleeps of up to 50 ms; a join wakes at once.
     """
@@ -57,14 +57,14 @@ class Waiter:
 
 
 def shell_status(returncode: int) -> int:
-    """Turn Python's negative return code into the 128 + n that a shell would show."""
+    """Turn Python's negative return code into a shell's 128 + n."""
     return 128 - returncode if returncode < 0 else returncode
 
 
 def end(
     *, tags: Collection[str], sessions: Collection[int] = (), below: Path | None = None, waits: Waits = _USUAL
 ) -> None:
-    """Kill these sessions and every process whose tag begins with one of `tags`, until none is left.
+    """Kill these sessions and all processes tagged so, until none is left. Each of `tags` is a tag's beginning.
 
     Also those that work in a folder `below`, on Linux: a program that writes its title overwrites its
     environment, and with `setsid` it has left its session too.
@@ -112,7 +112,7 @@ def _is_there(how: Callable[[int, int], None], number: int) -> bool:
 
 
 def _ours(tags: Collection[str], sessions: Collection[int], below: Path | None) -> Iterator[tuple[int, bool]]:
-    """Yield our processes, and with False those of which it cannot be said yet."""
+    """Yield our processes with True, and those still undecided with False."""
     marks = [b"\0" + f"{TAG}={tag}".encode() for tag in tags]
     for pid, environ in _environments():
         if pid == os.getpid():

@@ -61,7 +61,7 @@ class ExecResult:
         return self.exit_code == 0
 
     def check(self) -> ExecResult:
-        """Return this result when it is ok, else raise `CommandFailed` with the output's last lines."""
+        """Return this result when ok, else raise `CommandFailed`. The error has the output's last lines."""
         if not self.ok:
             raise CommandFailed(self)
         return self
@@ -136,7 +136,7 @@ class Pty(Protocol):
         ...
 
     def wait(self, timeout: float) -> int | None:
-        """Return the exit status (128 + n for signal n), None when the link was lost.
+        """Return the exit status (128 + n for signal n). It is None when the link was lost.
 
         Raises `TimeoutError` when the program still runs after `timeout` seconds.
         """
@@ -170,7 +170,7 @@ class Sandbox(Protocol):
 
     @property
     def remote(self) -> bool:
-        """Whether a link that can be lost lies between us and its terminals."""
+        """Whether its terminals are reached by a link that can be lost."""
         ...
 
     @property
@@ -179,7 +179,7 @@ class Sandbox(Protocol):
         ...
 
     def keep_alive(self, seconds: float) -> None:
-        """See to it that no time limit of its own ends it within so many seconds."""
+        """Prevent its own time limits from ending it within so many seconds."""
         ...
 
     @abstractmethod
@@ -211,7 +211,7 @@ class Sandbox(Protocol):
         ...
 
     def read_files(self, paths: Iterable[str]) -> dict[str, bytes]:
-        """Return the bytes of many files, by the paths given, in one request where the provider can."""
+        """Return the bytes of many files by the given paths. It is one request where the provider can."""
         ...
 
     @abstractmethod
@@ -220,7 +220,7 @@ class Sandbox(Protocol):
         ...
 
     def write_files(self, files: Mapping[str, tuple[bytes, int]]) -> None:
-        """Write many files, path to (bytes, mode), in one request where the provider can."""
+        """Write many files, path to (bytes, mode). It is one request where the provider can."""
         ...
 
     @abstractmethod
@@ -230,7 +230,7 @@ class Sandbox(Protocol):
 
     @abstractmethod
     def remove(self, path: str) -> None:
-        """Remove a file or a whole folder, and end what was executed in it; one that is not there is no error."""
+        """Remove a file or folder, and end what was executed in it; a missing one is no error."""
         ...
 
     @abstractmethod
@@ -265,7 +265,7 @@ class SandboxBase(Sandbox):
         """Do nothing: no time limit ends the sandbox."""
 
     def read_files(self, paths: Iterable[str]) -> dict[str, bytes]:
-        """Return the bytes of many files, by the paths given, read one by one."""
+        """Return the bytes of files by the given paths, one by one."""
         return {path: self.read_file(path) for path in paths}
 
     def write_files(self, files: Mapping[str, tuple[bytes, int]]) -> None:

@@ -11,7 +11,7 @@ _SELECT_ENDS = 1024
 
 
 def ready(timeout: float, *, reading: Sequence[int] = (), writing: Sequence[int] = ()) -> bool:
-    """Return whether one of these descriptors can be read from or written to within `timeout` seconds.
+    """Return whether a descriptor can be read or written within `timeout` seconds.
 
     >>> ready(0.0)
     False

@@ -32,7 +32,7 @@ def folder_of(run_id: str) -> Path:
 
 @contextmanager
 def transaction(file: Path, empty: Mapping[str, Any], *, lock: float = Waits.lock) -> Iterator[dict[str, Any]]:
-    """Read a file of a run, `empty` where nothing is, and write back what is changed of it.
+    """Read a run's file, `empty` by default, and write its changes back.
 
     An exception keeps the file as it was; its lock is waited for `lock` seconds.
     """

@@ -40,7 +40,7 @@ class QuotaExceeded(DaytonaRefused):
 
 
 class SnapshotGone(DaytonaRefused):
-    """The snapshot for a sandbox is missing, or cannot be used as it is."""
+    """The snapshot for a sandbox is missing, or cannot be used unchanged."""
 
 
 class SandboxGone(DaytonaRefused):
@@ -48,7 +48,7 @@ class SandboxGone(DaytonaRefused):
 
 
 def status_of(error: BaseException) -> int | None:
-    """Return the HTTP status behind an error of the SDK's, wherever in its chain it stands."""
+    """Return the HTTP status from anywhere in an SDK error's chain."""
     for one in _chain(error):
         for name in ("status_code", "status"):
             value = getattr(one, name, None)
@@ -65,23 +65,23 @@ def text_of(error: BaseException) -> str:
 
 
 def is_full(error: BaseException) -> bool:
-    """Return whether the organisation's limits, and not a rate, stand in the way."""
+    """Return whether the organisation's limits, and not a rate, were exceeded."""
     return status_of(error) in (400, 402, 403, 409) and bool(_FULL.search(text_of(error)))
 
 
 def is_ambiguous(error: BaseException) -> bool:
-    """Return whether the request may have been carried out although no answer came."""
+    """Return whether the request may have been carried out without an answer."""
     status = status_of(error)
     return status in _AMBIGUOUS or status is None
 
 
 def is_unreachable(error: BaseException) -> bool:
-    """Return whether no connection could be made at all, so that nothing was requested."""
+    """Return whether no connection could be made, so that nothing was requested."""
     return status_of(error) is None and any(type(one).__name__.startswith("ClientConnector") for one in _chain(error))
 
 
 def pause_before_retry(error: BaseException, attempt: int, *, safe: bool, waits: DaytonaWaits) -> float | None:
-    """Return the seconds after which a call may be tried again, None when it may not.
+    """Return the seconds until a call may be retried, None for never.
 
     What was rate limited was not carried out and may always; what may have been carried out only if it is `safe`
     to do twice, by its name or id. `attempt` counts from 0.
@@ -95,7 +95,7 @@ def pause_before_retry(error: BaseException, attempt: int, *, safe: bool, waits:
 
 
 def explain(error: Exception, what: str, seconds: float | None = None) -> NoReturn:
-    """Raise an error of ours for one of the SDK's, with its cause and what to do; `seconds` were allowed."""
+    """Raise our error for the SDK's, with its cause and advice; `seconds` were allowed."""
     if isinstance(error, SandboxError):
         raise error
     status, text = status_of(error), text_of(error)
@@ -145,7 +145,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _is_transport(error: BaseException) -> bool:
-    """Return whether an error came from the wire and not from our own or the SDK's checks of arguments."""
+    """Return whether an error came from the wire. Checks of arguments, our own and the SDK's, do not."""
     names = {cls.__name__ for one in _chain(error) for cls in type(one).__mro__}
     wire = {"ClientError", "DaytonaConnectionError", "OSError", "TimeoutError", "ApiException"}
     return status_of(error) is not None or not wire.isdisjoint(names)

@@ -182,7 +182,7 @@ def _names(encoded: str) -> Iterator[str]:
 
 
 def _batches(entries: Sequence[T], names: Sequence[str]) -> Iterator[Sequence[T]]:
-    """Cut a list so that the names in one part are no more than a command can hold."""
+    """Cut a list into parts whose names fit into one command."""
     start = size = 0
     for number, name in enumerate(names):
         length = 2 * len(name.encode("utf-8", "surrogateescape")) + 100

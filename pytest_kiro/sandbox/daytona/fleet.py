@@ -1,4 +1,4 @@
-"""Makes, finds, keeps and deletes this project's sandboxes in an organisation, of whatever run."""
+"""Makes, finds, keeps and deletes this project's sandboxes, of all runs. They are in one organisation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Governs one run's sandboxes on all its workers, by a file under a lock that is written before anything is made.
+"""Governs one run's sandboxes on all its workers. Its locked file is written before anything is made.
 
 It decides how many sandboxes the run may have, who shares one beyond that, and until when every worker holds back
 because one was told to. Each worker holds a lock of its own as long as it lives, which the kernel frees however it
@@ -91,7 +91,7 @@ class Governor:
             return True
 
     def names(self) -> list[str]:
-        """Return the sandboxes that workers have or are making, or were making when they died."""
+        """Return the sandboxes that workers have, make, or were making at death."""
         with self._transaction() as state:
             return [*state["sandboxes"], *state["orphans"]]
 
@@ -112,7 +112,7 @@ class Governor:
             self._life.end()
 
     def _live(self) -> None:
-        """Hold this worker's lock until the process ends, or the run is over."""
+        """Hold this worker's lock until the process or the run ends."""
         if self._life is None:
             self._life = Life(self._lock_of(self._worker))
         self._life.begin()

@@ -47,7 +47,7 @@ def wrap(command: str, *, tasks: str, task: str, cwd: str, variables: Iterable[s
 
 
 def errand(command: str, *, tasks: str, task: str) -> str:
-    """Return the text to send for a command of ours, which may be carried out twice."""
+    """Return the text to send for our command. It may be carried out twice."""
     return _piped(command, tasks, task, _program("errand"))
 
 
@@ -57,7 +57,7 @@ def _piped(command: str, tasks: str, task: str, script: str) -> str:
 
 
 def beforehand(tags: Sequence[str], tasks: str, names: Iterable[str]) -> str:
-    """Return the text that tidies up before another one's text, without a word.
+    """Return the text that tidies up silently before another text.
 
     It kills the tasks of these tags, and removes what has these names in the folder of tasks.
     """
@@ -91,7 +91,7 @@ def unwrap(text: str, task: str) -> CommandEnd:
 
 
 def reap(tags: Sequence[str], tasks: str, void: str = "") -> str:
-    """Return the command that kills all processes of tasks whose tags begin with these, and all in their sessions.
+    """Return the command that kills all processes of tasks by tag beginnings. All in their sessions are killed too.
 
     `void` is a task that shall not begin any more: its request may still be on its way.
     """
@@ -99,7 +99,7 @@ def reap(tags: Sequence[str], tasks: str, void: str = "") -> str:
 
 
 def settle(tag: str, tasks: str) -> str:
-    """Return the command that says whether a terminal's program still runs, and if not ends what it left."""
+    """Return the command that says whether a terminal's program runs. If not, it ends what the program left."""
     settled = _program("settle", session_file=session_file(tag, tasks), mark=f"{TAG}={tag}")
     return f"{settled}{reap([tag], tasks)}echo ended\n"
 
@@ -122,7 +122,7 @@ def kinds(paths: Sequence[str]) -> str:
 
 
 def pack(paths: Sequence[str], file: str, *, inline: int) -> str:
-    """Return the command that answers the `kinds` of paths, and packs them if all are files.
+    """Return the command that answers paths' `kinds`. It packs them if all are files.
 
     Files of up to `inline` bytes come with the answer, as base64; larger ones are packed into `file` and the answer
     says `big`.
@@ -151,13 +151,13 @@ def listing(path: str) -> str:
 
 
 def remove(path: str, tags: Sequence[str], tasks: str) -> str:
-    """Return the command that ends the tasks of these tags, and removes a path whatever its permissions are."""
+    """Return the command that ends tasks by tag, and removes a path. The path's permissions do not matter."""
     before, names = _words([path])
     return reap(tags, tasks) + before + _program("remove", names=names)
 
 
 def _words(paths: Iterable[str], prefix: str = "w") -> tuple[str, str]:
-    """Return (what to execute before, the quoted words) for paths of any bytes.
+    """Return (preceding commands, quoted words) for paths of any bytes.
 
     A command travels as JSON, which has no way to say bytes that are not UTF-8; the shell can make them.
     """

@@ -1,4 +1,4 @@
-"""Sends requests to one machine in Daytona, on the loop's side, and executes commands in it."""
+"""Sends requests to one Daytona machine, and executes commands in it. This is the loop's side."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _EXPLORE = 'cd && pwd && tasks="${TMPDIR:-/tmp}/tasks" && mkdir -p -m 700 "$task
 
 
 class Machine:
-    """A sandbox as the SDK has it, with the folder in which our commands keep their output."""
+    """The SDK's sandbox, with the folder for our commands' output."""
 
     def __init__(self, client: Client, raw: AsyncSandbox) -> None:
         self.client, self.raw, self.waits = client, raw, client.waits
@@ -89,7 +89,7 @@ class Machine:
         return f"{self._token}.{place}.{next(self._numbers)}"
 
     def tag(self, place: int | None = None) -> str:
-        """Return how the tags of a place begin, or, without one, all of ours."""
+        """Return the beginning of a place's tags. Without a place, it is that of all our tags."""
         return f"{self._token}." if place is None else f"{self._token}.{place}."
 
     async def execute(
@@ -145,7 +145,7 @@ class Machine:
         await self.errand("end processes", guest.reap(tags, self.tasks))
 
     def doom(self, tag: str) -> None:
-        """Have the processes of an ended task killed along with the next request, or soon; to be called on the loop."""
+        """Kill an ended task's processes along with the next request, or soon; to be called on the loop."""
         self._doomed.append(tag)
         asyncio.get_running_loop().call_later(self.waits.left_over, self._flush, tag)
 
@@ -166,7 +166,7 @@ class Machine:
 
 
 def _check_length(command: str, env: Mapping[str, str]) -> None:
-    """Refuse what no process can be given, as a machine of our own would."""
+    """Refuse what no process can be given, as a local machine would."""
     longest = guest.LONGEST_ARGUMENT
     if len(command.encode("utf-8", "surrogateescape")) > longest:
         what = f"this command has {len(command)} characters"

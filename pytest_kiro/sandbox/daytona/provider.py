@@ -31,7 +31,7 @@ SNAPSHOT = "daytona-medium"
 
 
 class DaytonaProvider:
-    """Makes sandboxes in Daytona, one for each worker, or as many as the organisation has room for.
+    """Makes sandboxes in Daytona, one for each worker. Beyond the organisation's room, workers share them.
 
     `recipe` are the shell lines that `--kiro-snapshot=auto` builds in; `environ` has the keys; `pause` and `clock`
     are how it waits for Daytona, and tells the time to the other workers.
@@ -60,7 +60,7 @@ class DaytonaProvider:
         self._left_behind: list[str] = []
 
     def create(self, spec: SandboxSpec) -> DaytonaSandbox:
-        """Make a sandbox, or join one of this run where there is no room for one more."""
+        """Make a sandbox, or, without room, join one of this run."""
         specs.check(spec, self._settings.snapshot)
         _ = self._client.sdk  # a key that is missing is told of before anything is asked
         self._sweep_once()
@@ -92,7 +92,7 @@ class DaytonaProvider:
                     time.sleep(self._waits.join)
 
     def close(self) -> list[str]:
-        """Delete what this run has left, on whatever worker, and sweep leftovers of this owner's dead runs."""
+        """Delete what all of this run's workers left. Leftovers of this owner's dead runs are swept too."""
         left_behind, self._left_behind = self._left_behind, []
         try:
             if left_behind:  # after Ctrl-C was pressed twice the network is not waited for a third time
@@ -269,7 +269,7 @@ def _no_room(refusal: SandboxError | None, spec: SandboxSpec) -> SandboxError:
 
 
 def _left_line(ours: OurSandbox | None, name_or_id: str, error: SandboxError) -> str:
-    """Say what is left, until when, and how to be rid of it."""
+    """Say what is left, until when, and how to delete it."""
     name = f"{ours.name} ({ours.id})" if ours else name_or_id
     until = f"; it ends by itself at {labels.stamp(ours.expires)}" if ours and ours.expires else ""
     return f"{name} could not be deleted: {_on_one_line(error)}{until}; {_delete_line(name_or_id)}"

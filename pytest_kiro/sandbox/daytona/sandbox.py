@@ -159,7 +159,7 @@ class DaytonaSandbox(SandboxBase):
         ]
 
     def abandon(self) -> None:
-        """End our own terminals and processes in a sandbox that others go on using."""
+        """End our own terminals and processes in a sandbox others still use."""
         for pty in list(self._ptys):
             with suppress(SandboxError):
                 pty.close()
@@ -190,7 +190,7 @@ class DaytonaSandbox(SandboxBase):
 
 
 def _trouble(end: guest.CommandEnd, folder: str, command: str) -> Exception:
-    """Return the error for a command that did not begin, or whose output did not fit on the disk."""
+    """Return the error for an unstarted command, or output beyond the disk."""
     if end.trouble == "full":
         return files.disk_full(f"execute {command}", end.output)
     kind, number = {

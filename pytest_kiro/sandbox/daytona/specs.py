@@ -24,7 +24,7 @@ _DOMAIN = re.compile(r"(\*\.)?([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z0-9][a-z0-9-
 
 
 def check(spec: SandboxSpec, chosen: str) -> None:
-    """Raise `SettingsError` for what Daytona would refuse, or would take and do otherwise.
+    """Raise `SettingsError` for what Daytona would refuse, or take and do otherwise.
 
     `chosen` is `--kiro-snapshot`.
     """
