@@ -92,7 +92,7 @@ class PtyClosed(SandboxError):
 
 
 class InstallError(SetupError):
-    """kiro-cli could not be installed, or did not print its version."""
+    """kiro-cli could not be installed, or its version did not prove it."""
 
 
 class LoginError(SetupError):

@@ -14,7 +14,7 @@ from pytest_kiro.login.saved import SavedLogin
 
 
 def login(options: Mapping[str, str | None]) -> int:
-    """Log in by device, and save the login. The sandbox is deleted then."""
+    """Log in by device in a sandbox, and save the login. The sandbox is deleted then."""
     settings = read_settings(for_a_login(options))
     device.check()
     with ready(settings) as here:

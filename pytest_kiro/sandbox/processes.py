@@ -64,7 +64,7 @@ def shell_status(returncode: int) -> int:
 def end(
     *, tags: Collection[str], sessions: Collection[int] = (), below: Path | None = None, waits: Waits = _USUAL
 ) -> None:
-    """Kill these sessions and all processes tagged so, until none is left. Each of `tags` is a tag's beginning.
+    """Kill these sessions and processes of these tags until none is left. `tags` are beginnings of tags.
 
     Also those that work in a folder `below`, on Linux: a program that writes its title overwrites its
     environment, and with `setsid` it has left its session too.

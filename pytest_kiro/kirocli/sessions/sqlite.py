@@ -92,7 +92,7 @@ def with_wal(database: bytes, wal: bytes) -> bytes:
 
 
 def _committed(wal: bytes, length: int) -> tuple[dict[int, bytes], int, int]:
-    """Return the last commit's pages, the database's page count and page size. The size may be 0."""
+    """Return the last commit's pages, the database's page count and page size. Without a commit both are 0."""
     pages: dict[int, bytes] = {}
     pending: dict[int, bytes] = {}
     count = found = 0

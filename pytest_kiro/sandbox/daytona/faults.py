@@ -145,7 +145,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _is_transport(error: BaseException) -> bool:
-    """Return whether an error came from the wire. Checks of arguments, our own and the SDK's, do not."""
+    """Return whether an error came from the wire. Errors of argument checks, our own or the SDK's, did not."""
     names = {cls.__name__ for one in _chain(error) for cls in type(one).__mro__}
     wire = {"ClientError", "DaytonaConnectionError", "OSError", "TimeoutError", "ApiException"}
     return status_of(error) is not None or not wire.isdisjoint(names)
