@@ -181,8 +181,9 @@ def test_a_file_says_what_it_is_for(path: Path) -> None:
 @pytest.mark.parametrize("path", [*FILES, *STAND_IN], ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_docstring_begins_with_a_short_sentence(path: Path) -> None:
     """At most twelve words, up to the first stop: what a reader who skims takes along."""
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and (text := ast.get_docstring(node)):
+        if isinstance(node, documented) and (text := ast.get_docstring(node)):
             first = re.split(r"(?<=[.;:])\s|\n\n", text)[0]
             assert len(first.split()) <= 12, f"{path}:{getattr(node, 'lineno', 1)}: {first}"
 

@@ -95,7 +95,7 @@ class Creation:
 
 
 async def delete(client: Client, name_or_id: str, *, timeout: float | None = None, spare_kept: bool = False) -> bool:
-    """Delete a sandbox by its name or id, unless it is kept and to be spared; return whether there was one.
+    """Delete a sandbox by its name or id; return whether there was one. A kept one may be spared.
 
     Idempotent. `timeout` (seconds, default `waits.delete`) bounds it in all.
     """
@@ -134,7 +134,7 @@ async def _get(client: Client, name_or_id: str, timeout: float) -> AsyncSandbox 
 async def find(
     client: Client, wanted: Mapping[str, str] | None = None, *, timeout: float | None = None
 ) -> list[OurSandbox]:
-    """Return this project's sandboxes that have these labels, those on their way out left out."""
+    """Return this project's sandboxes of these labels; not those on their way out."""
     from daytona import ListSandboxesQuery
 
     query = ListSandboxesQuery(labels={**labels.OURS, **(wanted or {})}, limit=200)
@@ -178,7 +178,7 @@ async def delete_all(
 
 
 async def extend(client: Client, raw: AsyncSandbox, minutes: int) -> None:
-    """Give a sandbox so many minutes from now, and say so in its label, by which leftovers are told."""
+    """Give a sandbox so many minutes; its label says so to sweeps."""
     await _refresh(client, raw)
     if labels.is_kept(raw.labels or {}):
         return  # by another worker that shares it: it has no end any more
@@ -189,7 +189,7 @@ async def extend(client: Client, raw: AsyncSandbox, minutes: int) -> None:
 
 
 async def keep(client: Client, raw: AsyncSandbox) -> None:
-    """Take every limit off a sandbox and mark it, so that no sweep ever takes it for a leftover."""
+    """Take every limit off a sandbox; mark it so that no sweep takes it."""
     await _refresh(client, raw)
     await _label(client, raw, labels.KEPT)
     await client.ask("keep it", lambda: raw.set_ttl(0), safe=True)

@@ -117,17 +117,17 @@ class Machine:
             self._thrown_away.append(task)
 
     async def end(self, task: str) -> None:
-        """Kill a task's processes, and see to it that it does not begin any more."""
+        """Kill a task's processes, and keep it from beginning."""
         await self.errand("end a command", guest.reap([f"{task}."], self.tasks, void=task))
 
     async def errand(self, what: str, command: str, *, timeout: float | None = None) -> str:
-        """Execute a command of ours that is short, and safe to do twice; return what it printed."""
+        """Execute a short command that is safe to repeat; return its output."""
         task, limit = self.task(), self.waits.request if timeout is None else timeout
         answer = await self._send(what, guest.errand(command, tasks=self.tasks, task=task), limit)
         return guest.unwrap(answer, task).output
 
     async def _send(self, what: str, text: str, limit: float, envs: Mapping[str, str] | None = None) -> str:
-        """Have a text executed by the machine's shell, after what is to be tidied up; return what it printed."""
+        """Execute a text by the machine's shell; return its output. What is to be tidied up comes first."""
         names, tags = self._thrown_away[:_CLEARED_AT_ONCE], self._doomed[:]
         text = guest.beforehand(tags, self.tasks, names) + text
         # The service's own limit is for the case that ours is not kept, because this process has died.

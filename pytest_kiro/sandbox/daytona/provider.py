@@ -163,7 +163,7 @@ class DaytonaProvider:
         return sandbox
 
     async def _requested(self, creation: fleet.Creation, name: str, spec: SandboxSpec) -> AsyncSandbox:
-        """Request a sandbox from what it is to be made from, which may have to be built first."""
+        """Request a sandbox; its snapshot may have to be built first."""
         chosen = self._settings.snapshot
         source = spec.snapshot or (SNAPSHOT if chosen == "none" else chosen)
         if spec.image or source != "auto":

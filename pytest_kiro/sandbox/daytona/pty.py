@@ -147,7 +147,7 @@ class DaytonaPty:
             self._heard = loop.time()
 
     async def _ask(self) -> str:
-        """Ask where the program is whether it is still `running`, and have what it left ended when not."""
+        """Ask whether the program is still `running`; if not, end what it left."""
         command = guest.settle(f"{self._task}.", self._machine.tasks)
         return (await self._machine.errand("end of a terminal", command)).strip()
 

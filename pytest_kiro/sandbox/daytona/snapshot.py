@@ -62,7 +62,7 @@ class Builder:
         self._said: list[str] = []
 
     async def ensure(self) -> str:
-        """Return the name of a snapshot that can be used, built or woken up if need be, within `waits.build` s."""
+        """Return the name of a usable snapshot; build or wake it within `waits.build` s."""
         timeout = self._client.waits.build
         deadline, fresh = time.monotonic() + timeout, False
         while time.monotonic() < deadline:
