@@ -10,12 +10,13 @@ import secrets
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import pytest
 from helpers import is_alive, read_all, read_until, wait_until
 
-from pytest_kiro.errors import LaunchError
+from pytest_kiro.errors import LaunchError, PtyClosed
 from pytest_kiro.sandbox import leases
 from pytest_kiro.sandbox.local import LocalSandbox
 from pytest_kiro.sandbox.protocol import Pty, Sandbox
@@ -260,8 +261,9 @@ def l6_a_late_ctrl_c_does_not_cut_the_list_of_files_short(shell: Shell) -> None:
     shell.sandbox.exec("mkdir -p work/here; cd work/here; for i in $(seq 400); do echo $i >$i; done").check()
     launch, pty = shell.launch("stty -echo </dev/tty; echo up; exec sleep 1000")
     read_until(pty, b"up")
-    for _ in range(200):
-        pty.write(b"\x03")
+    with suppress(PtyClosed):  # a machine that is busy may have seen the last of it already
+        for _ in range(200):
+            pty.write(b"\x03")
     read_all(pty)
     assert pty.wait(30) == 130
     pty.close()
