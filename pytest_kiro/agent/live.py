@@ -120,10 +120,9 @@ class LiveTurn:
     def turn(self) -> Turn:
         """The finished turn; `ConversationError` while Kiro still works."""
         if self._turn is None:
-            how = (
-                "was broken off" if self._aborted else "is not finished yet; leave the with statement, or call finish()"
-            )
-            raise ConversationError(f"the turn {how}")
+            if self._aborted:
+                raise ConversationError("the turn was broken off", advice="begin another kiro.conversation()")
+            raise ConversationError("the turn is not finished yet", advice="leave the with statement, or call finish()")
         return self._turn
 
     @property

@@ -59,7 +59,8 @@ def install(sandbox: Sandbox, what: str, *, timeout: float, version: str | None 
     elif what.startswith("/"):
         installed = prove(sandbox, what, timeout=timeout)
     else:
-        raise InstallError(f"--kiro-cli={what}: use official, scripted, or an absolute path in the sandbox")
+        advice = "use official, scripted, or an absolute path in the sandbox"
+        raise InstallError(f"--kiro-cli={what} is not known", advice=advice)
     if version not in (None, installed.version):
         raise InstallError(
             f"{installed.path} is version {installed.version}, but --kiro-cli-version asks for {version}",

@@ -90,4 +90,4 @@ def _specification(args: object) -> SandboxSpec:
     try:
         return SandboxSpec(**args)
     except (TypeError, ValueError) as error:
-        raise SettingsError(f"kiro_sandbox_args has a wrong value; {error}") from None
+        raise SettingsError("kiro_sandbox_args has a wrong value", advice=str(error)) from None

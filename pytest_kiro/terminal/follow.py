@@ -45,7 +45,7 @@ class Launched:
             answer = self.sandbox.exec(command, timeout=self.waits.answer)
         except SandboxTimeout as error:
             # it is the sandbox that does not answer, and no program
-            raise SandboxError(f"the sandbox did not answer; {error}") from error
+            raise SandboxError(f"the sandbox did not answer: {error}", advice="look whether it is there") from error
         if not answer.ok:
             raise SandboxError(
                 f"exit code {answer.exit_code}: {command}",
@@ -106,7 +106,7 @@ def _parse(answer: str) -> _Answer:
     head, _, body = answer.partition("\n")
     words = re.fullmatch(r"told (waiting|running|over) (\d+|-) (\S*) (\d+|-)", head)
     if not words:
-        raise SandboxError(f"an answer that is not known: {head[:200]!r}")
+        raise SandboxError(f"an answer that is not known: {head[:200]!r}", advice="look at the sandbox's shell")
     status, size = (int(word) if word.isdigit() else None for word in words.group(3, 4))
     return _Answer(words[1], words[2] != "-", status, size, base64.b64decode(body))
 
@@ -179,7 +179,8 @@ class Followed:
             times = f"{self._failed} time{'s' * (self._failed > 1)}"
             raise SandboxError(
                 f"the link to the terminal was lost; asked {times} for what became of the program, "
-                f"the sandbox did not tell: {error}"
+                f"the sandbox did not tell: {error}",
+                advice="run it again",
             ) from error
         self._failed = 0
         return answer

@@ -80,7 +80,8 @@ class Ledger:
         """Return what all turns together changed; `SandboxError` when one of them is not known."""
         if self._missed is not None:
             raise SandboxError(
-                f"what Kiro changed in this workspace is not known any more: {self._missed}; look at that turn"
+                f"what Kiro changed in this workspace is not known any more: {self._missed}",
+                advice="look at that turn",
             )
         return _changes(self._paths)
 

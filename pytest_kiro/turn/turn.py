@@ -107,7 +107,7 @@ class Turn:
     def changes(self) -> Changes:
         """What this turn changed in its workspace, by content; `SandboxError` when unknown."""
         if self.known_changes is None:
-            raise SandboxError(f"what {self.summary} changed is not known: {self.detail}")
+            raise SandboxError(f"what {self.summary} changed is not known: {self.detail}", advice="run it again")
         return self.known_changes
 
     @property
