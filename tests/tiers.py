@@ -18,7 +18,6 @@ TIERS = {
     "plugin/test_budget.py": FAST,
     "plugin/test_conversation.py": FAST,
     "plugin/test_engines.py": FAST,
-    "plugin/test_options.py": FAST,
     "plugin/test_replies.py": FAST,
     "plugin/test_retries.py": FAST,
     "plugin/test_workspace.py": FAST,
