@@ -14,11 +14,13 @@ _OTHERS = [
 ]
 
 
-def seconds(folder: Path, *arguments: str) -> float:
-    """Time one pytest process over a folder; it must succeed."""
+def seconds(folder: Path, *arguments: str, cached: bool = True) -> float:
+    """Time one pytest process over a folder; it must succeed. Without `cached` there is no byte code of anything."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *_OTHERS, *arguments, str(folder)]
     # With it, every run would compile every module anew, and that would be what is measured.
     env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    if not cached:
+        env |= {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPYCACHEPREFIX": str(folder / "nothing")}
     started = time.perf_counter()
     done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
     elapsed = time.perf_counter() - started
