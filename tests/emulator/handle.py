@@ -59,7 +59,7 @@ class Emulator:
     def at(cls, url: str, key: str) -> Emulator:
         """Return a handle on an emulator that runs already; closing it leaves the emulator alone."""
         handle = cls.__new__(cls)
-        handle._process, handle._errors = None, tempfile.TemporaryFile()  # noqa: SIM115
+        handle._process, handle._errors = None, tempfile.TemporaryFile()  # noqa: SIM115 - likewise
         handle._connect(url, key, "")
         try:
             handle.host_root = handle._ask("status")["root"]
