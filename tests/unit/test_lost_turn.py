@@ -18,6 +18,7 @@ from pytest_kiro.agent.owner import Owner, Owners
 from pytest_kiro.errors import LaunchError
 from pytest_kiro.kirocli import commands
 from pytest_kiro.kirocli.install import install
+from pytest_kiro.run.budget import Budget
 from pytest_kiro.settings import table as settings
 from pytest_kiro.settings.waits import Waits
 from pytest_kiro.terminal import follow
@@ -383,3 +384,15 @@ def test_a_workspace_that_was_taken_away_is_not_made_again(bench: Bench) -> None
     with pytest.raises(LaunchError, match=r"(?s)terminal ended first.*cd"):
         bench.kiro.run("Work.")
     assert not Path(workspace.path).exists()
+
+
+def test_what_never_began_frees_its_budget(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the next one would be refused, as if the first were in flight for ever."""
+    budget = Budget(1.0, tmp_path / "budget")
+    bench.kiro = Kiro(replace(bench.kiro.bench, budget=budget), bench.owners)
+    with monkeypatch.context() as broken:
+        broken.setattr(bench.sandbox, "keep_alive", lambda seconds: (_ for _ in ()).throw(SandboxError("gone")))
+        with pytest.raises(SandboxError, match="gone"):
+            bench.kiro.run("Work.")
+    assert bench.kiro.run("Work.").ok
+    budget.remove()
