@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pytest_kiro import Identity, Kiro, SandboxSpec
 from pytest_kiro.agent.bench import Bench
-from pytest_kiro.agent.owner import Owner, Owners
+from pytest_kiro.agent.owner import Owner
 from pytest_kiro.kirocli import commands
 from pytest_kiro.kirocli.install import install
 from pytest_kiro.sandbox.local import LocalProvider
@@ -20,11 +20,11 @@ from pytest_kiro.settings import table as settings
 @contextmanager
 def bench_kiro(
     scenario: str, make: Callable[[settings.Settings], Provider] = LocalProvider
-) -> Iterator[tuple[Kiro, Owners, Path]]:
+) -> Iterator[tuple[Kiro, list[Owner], Path]]:
     """Yield Kiro, its owners, and the file whose scenario is `scenario`."""
     chosen = settings.read(option=lambda _: None, environ={}, ini=lambda _: None)
     provider = make(chosen)
-    owners = Owners()
+    owners: list[Owner] = []
     with tempfile.TemporaryDirectory() as name:
         file = Path(name) / "bench.py"
         scenarios = Path(name) / chosen.scenarios
@@ -34,19 +34,19 @@ def bench_kiro(
         try:
             cli = install(sandbox, "scripted", timeout=60)
             identity = Identity("scripted", env={commands.API_KEY: commands.PLACEHOLDER_KEY})
-            yield Kiro(Bench.set_up(sandbox, cli, identity, chosen), owners), owners, file
+            yield Kiro(Bench.set_up(sandbox, cli, identity, chosen), lambda: owners[-1]), owners, file
         finally:
             sandbox.close()
             provider.close()
 
 
 @contextmanager
-def owner(owners: Owners, file: Path, table: str) -> Iterator[None]:
+def owner(owners: list[Owner], file: Path, table: str) -> Iterator[None]:
     """Be a test of the name `table` for a while."""
     test = Owner(table, (table,), file)
-    owners.push(test)
+    owners.append(test)
     try:
         yield
     finally:
-        owners.pop(test)
+        owners.remove(test)
         test.end()

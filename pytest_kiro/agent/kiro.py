@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Unpack
 from weakref import WeakKeyDictionary
 
@@ -11,7 +11,7 @@ from pytest_kiro.agent.bench import Bench
 from pytest_kiro.agent.conversation import Conversation
 from pytest_kiro.agent.live import LiveTurn
 from pytest_kiro.agent.options import RunArguments
-from pytest_kiro.agent.owner import Owner, Owners
+from pytest_kiro.agent.owner import Owner
 from pytest_kiro.agent.stop import StopWhen
 from pytest_kiro.agent.workspace import Workspace
 from pytest_kiro.errors import HIDE_FRAMES
@@ -45,9 +45,9 @@ class Kiro:
     ...     assert "Ada" in kiro.run("What is my name?").text
     """
 
-    def __init__(self, bench: Bench, owners: Owners) -> None:
+    def __init__(self, bench: Bench, current_owner: Callable[[], Owner]) -> None:
         self.bench = bench
-        self._owners = owners
+        self._current_owner = current_owner
         self._open: set[Conversation] = set()
         self._mains: WeakKeyDictionary[Owner, Conversation] = WeakKeyDictionary()
         self._first = threading.Lock()
@@ -160,7 +160,7 @@ class Kiro:
         """
         made = Conversation(
             self.bench,
-            self._owners.current(),
+            self._current_owner(),
             workspace=workspace,
             options=options,
             kiro=self,
@@ -208,7 +208,7 @@ class Kiro:
             renewal.hand_on()
 
     def _main(self) -> Conversation:
-        owner = self._owners.current()
+        owner = self._current_owner()
         with self._first:  # two threads that begin at once mean the same conversation
             if owner not in self._mains:
                 self._mains[owner] = self.conversation()

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from pytest_kiro.errors import ConversationError
 from pytest_kiro.standin.scenario import ConversationNumbers, Reply
 from pytest_kiro.turn.turn import Turn
 
@@ -60,27 +59,3 @@ class Owner:
         self.ended = True
         for conversation in self.conversations:
             conversation.end()
-
-
-class Owners:
-    """The stack of owners; the innermost owns a turn that begins now."""
-
-    def __init__(self) -> None:
-        self._stack: list[Owner] = []
-
-    def push(self, owner: Owner) -> None:
-        self._stack.append(owner)
-
-    def pop(self, owner: Owner) -> None:
-        """Take an owner off, wherever it is: set-ups and teardowns may overlap after an interrupt."""
-        if owner in self._stack:
-            self._stack.remove(owner)
-
-    def current(self) -> Owner:
-        """Return the owner that runs now; `ConversationError` outside of tests and fixtures."""
-        if not self._stack:
-            raise ConversationError(
-                "no test and no fixture is running, so no conversation can take this turn",
-                advice="call kiro.run in a test or in a fixture, not in a hook or at import time",
-            )
-        return self._stack[-1]

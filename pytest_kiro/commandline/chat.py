@@ -9,7 +9,7 @@ from pathlib import Path
 from pytest_kiro.agent.bench import Bench
 from pytest_kiro.agent.conversation import Conversation
 from pytest_kiro.agent.kiro import Kiro
-from pytest_kiro.agent.owner import Owner, Owners
+from pytest_kiro.agent.owner import Owner
 from pytest_kiro.commandline.output import complain, say
 from pytest_kiro.commandline.ready import read_settings, ready
 from pytest_kiro.errors import ConversationError
@@ -30,9 +30,7 @@ def run(options: Mapping[str, str | None]) -> int:
         file = Path.cwd() / settings.scenarios / "chat.toml"
         if here.cli.scripted and not file.exists():
             owner.answer = Reply(((_STAND_IN,),))
-        owners = Owners()
-        owners.push(owner)
-        kiro = Kiro(Bench.set_up(here.sandbox, here.cli, identity, settings, secrets=here.secrets), owners)
+        kiro = Kiro(Bench.set_up(here.sandbox, here.cli, identity, settings, secrets=here.secrets), lambda: owner)
         try:
             say("Agent ready. Press Ctrl+C at any time to exit.")
             _converse(kiro)

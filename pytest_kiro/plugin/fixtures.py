@@ -104,7 +104,7 @@ def kiro(request: pytest.FixtureRequest) -> Iterator[Kiro]:
             secrets=state.secrets,
             observers=state.observers,
         )
-        kiro = Kiro(bench, state.ownership.owners)
+        kiro = Kiro(bench, state.ownership.current)
     try:
         yield kiro
     finally:

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_kiro.errors import ConversationError
+
 if TYPE_CHECKING:
-    from pytest_kiro.agent.owner import Owner, Owners
+    from pytest_kiro.agent.owner import Owner
 
 EVAL_FIXTURES = frozenset({"kiro", "kiro_sandbox", "kiro_cli", "kiro_login"})
 
@@ -23,10 +25,7 @@ def is_eval(item: pytest.Item) -> bool:
 
 
 class PossibleOwner:
-    """A test or a wider fixture that may run turns.
-
-    Its `Owner` is made when it is first asked for.
-    """
+    """A test or a wider fixture that may run turns; its `Owner` is made when one is asked for."""
 
     def __init__(self, make: Callable[[], Owner]) -> None:
         self._make = make
@@ -61,18 +60,15 @@ class Ownership:
         self._running: list[PossibleOwner] = []
         #: The instances of wider fixtures that are alive.
         self._alive: dict[pytest.FixtureDef[Any], PossibleOwner] = {}
-        self._owners: Owners | None = None
 
-    @property
-    def owners(self) -> Owners:
-        """The owners that may run a turn now; kept in step from its first use."""
-        if self._owners is None:
-            from pytest_kiro.agent.owner import Owners
-
-            self._owners = Owners()
-            for possible in self._running:
-                self._owners.push(possible.owner)
-        return self._owners
+    def current(self) -> Owner:
+        """Return the innermost owner, of a turn that begins now; `ConversationError` outside of tests and fixtures."""
+        if not self._running:
+            raise ConversationError(
+                "no test and no fixture is running, so no conversation can take this turn",
+                advice="call kiro.run in a test or in a fixture, not in a hook or at import time",
+            )
+        return self._running[-1].owner
 
     def begin_test(self, item: pytest.Item) -> None:
         """Begin one attempt of a test; a plugin that reruns it sets it up again."""
@@ -83,7 +79,7 @@ class Ownership:
             return owner_of_test(item)
 
         item.stash[_TEST] = possible = PossibleOwner(make)
-        self._push(possible)
+        self._running.append(possible)
 
     def call_test(self, item: pytest.Item) -> None:
         """Note that a test's own code begins."""
@@ -119,7 +115,7 @@ class Ownership:
 
         # Finalisers run last in, first out: these two bracket the fixture's own teardown code.
         fixturedef.addfinalizer(over)
-        self._push(possible)
+        self._running.append(possible)
         self._alive[fixturedef] = possible
         try:
             yield
@@ -127,7 +123,7 @@ class Ownership:
                 possible.ask_early()
         finally:
             self._pop(possible)
-            fixturedef.addfinalizer(lambda: self._push(possible))
+            fixturedef.addfinalizer(lambda: self._running.append(possible))
 
     def owners_of(self, item: pytest.Item) -> list[Owner]:
         """Return the owners of the turns that a test looked at.
@@ -141,14 +137,7 @@ class Ownership:
         seen += filter(None, [item.stash.get(_TEST, None)])
         return [possible.made for possible in seen if possible.made is not None]
 
-    def _push(self, possible: PossibleOwner) -> None:
-        self._running.append(possible)
-        if self._owners is not None:
-            self._owners.push(possible.owner)
-
     def _pop(self, possible: PossibleOwner) -> None:
         """Remove one, wherever it is; set-ups and teardowns may overlap after an interrupt."""
         if possible in self._running:
             self._running.remove(possible)
-        if self._owners is not None:
-            self._owners.pop(possible.owner)

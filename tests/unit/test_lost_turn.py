@@ -14,7 +14,7 @@ from links import Cut, LossySandbox, after, without_script
 
 from pytest_kiro import Cause, Identity, Kiro, SandboxError, Turn, TurnFailed
 from pytest_kiro.agent.bench import Bench as TurnBench
-from pytest_kiro.agent.owner import Owner, Owners
+from pytest_kiro.agent.owner import Owner
 from pytest_kiro.errors import LaunchError
 from pytest_kiro.kirocli import commands
 from pytest_kiro.kirocli.install import install
@@ -40,10 +40,8 @@ class Bench:
         self.scenario.parent.mkdir()
         cli = install(self.sandbox, "scripted", timeout=60)
         identity = Identity("scripted", env={commands.API_KEY: commands.PLACEHOLDER_KEY})
-        self.owners = Owners()
         self.owner = Owner("test_it", ("it",), folder / "bench.py")
-        self.owners.push(self.owner)
-        self.kiro = Kiro(TurnBench.set_up(self.sandbox, cli, identity, chosen), self.owners)
+        self.kiro = Kiro(TurnBench.set_up(self.sandbox, cli, identity, chosen), lambda: self.owner)
         self.script([["Hello."]])
         self.sandbox.calls.clear()
 
@@ -63,7 +61,7 @@ class Bench:
         """Say how long the turns to come wait, in seconds."""
         bench = self.kiro.bench
         settings = replace(bench.settings, waits=replace(bench.settings.waits, **waits))
-        self.kiro = Kiro(replace(bench, settings=settings), self.owners)
+        self.kiro = Kiro(replace(bench, settings=settings), lambda: self.owner)
 
     def run(self, cut: Cut, **options: Any) -> Turn:
         self.sandbox.cut = cut
@@ -389,7 +387,7 @@ def test_a_workspace_that_was_taken_away_is_not_made_again(bench: Bench) -> None
 def test_what_never_began_frees_its_budget(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else the next one would be refused, as if the first were in flight for ever."""
     budget = Budget(1.0, tmp_path / "budget")
-    bench.kiro = Kiro(replace(bench.kiro.bench, budget=budget), bench.owners)
+    bench.kiro = Kiro(replace(bench.kiro.bench, budget=budget), lambda: bench.owner)
     with monkeypatch.context() as broken:
         broken.setattr(bench.sandbox, "keep_alive", lambda seconds: (_ for _ in ()).throw(SandboxError("gone")))
         with pytest.raises(SandboxError, match="gone"):
