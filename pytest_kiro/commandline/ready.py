@@ -23,7 +23,7 @@ from pytest_kiro.run.providers import built_in
 from pytest_kiro.run.stops import Stops
 from pytest_kiro.sandbox.protocol import Sandbox, SandboxSpec
 from pytest_kiro.secrecy.redaction import Secrets
-from pytest_kiro.settings import conflicts, table
+from pytest_kiro.settings import table
 from pytest_kiro.settings.table import Settings
 
 
@@ -40,7 +40,7 @@ class Ready:
 def read_settings(options: Mapping[str, str | None]) -> Settings:
     """Read the settings as pytest does, but for its ini file; `SettingsError` when one is wrong."""
     settings = table.read(option=options.get, environ=os.environ, ini=lambda _: None, run_id=uuid.uuid4().hex)
-    conflicts.check(settings)
+    table.check(settings)
     return settings
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_kiro.errors import SettingsError
 from pytest_kiro.run.providers import Registered, built_in
-from pytest_kiro.settings import conflicts, table
+from pytest_kiro.settings import table
 
 if TYPE_CHECKING:
     import pytest
@@ -31,7 +31,7 @@ def read_settings(
         worker=worker,
         waits=waits,
     )
-    conflicts.check(settings)
+    table.check(settings)
     return settings
 
 

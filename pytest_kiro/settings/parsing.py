@@ -8,93 +8,49 @@ import shlex
 from collections.abc import Callable
 from typing import Any
 
-
-def text(value: str) -> str:
-    """Read any text that is not blank."""
-    if not value.strip():
-        raise ValueError("a value that is not blank")
-    return value.strip()
-
-
-def one_of(known: tuple[str, ...], value: str) -> str:
-    """Read one of the known words."""
-    if value not in known:
-        raise ValueError(f"one of {', '.join(known)}")
-    return value
-
-
-def switch(value: str) -> bool:
-    """Read on or off."""
-    return one_of(("on", "off"), value) == "on"
+#: By the kinds of rows.py, what is matched, what is made of it, and what would be right.
+_PATTERNS: dict[str, tuple[str, Callable[[str], Any], str]] = {
+    "text": (r"(?s).*\S.*", str.strip, "a value that is not blank"),
+    "switch": ("on|off", "on".__eq__, "one of on, off"),
+    "count": (r"[1-9]\d{0,5}", int, "a whole number above 0"),
+    "retries": (r"\d|10", int, "a whole number from 0 to 10"),
+    "version": (r"\d+\.\d+\.\d+[\w.+-]*", str, "a full version, such as 2.29.0"),
+    "cli": (r"(?s)official|scripted|/.*", str, "official, scripted, or an absolute path in the sandbox"),
+    "size": (
+        r"(?!0+x)\d{1,4}x(?!0+$)\d{1,4}",
+        lambda value: tuple(map(int, value.split("x"))),
+        "columns x rows, such as 120x30",
+    ),
+}
 
 
-def seconds(value: str) -> float:
-    """Read a number of seconds."""
-    try:
-        number = float(value)
-    except ValueError:
-        number = math.nan
-    if not (math.isfinite(number) and number > 0):
-        raise ValueError("a number of seconds above 0")
+def _seconds(value: str, wanted: str = "a number of seconds above 0") -> float:
+    number = _number(value)
+    if not 0 < number < math.inf:
+        raise ValueError(wanted)
     return number
 
 
-def seconds_or_off(value: str) -> float | None:
-    """Read a number of seconds, or None for off."""
-    try:
-        return None if value == "off" else seconds(value)
-    except ValueError:
-        raise ValueError("a number of seconds above 0, or off") from None
+def _seconds_or_off(value: str) -> float | None:
+    return None if value == "off" else _seconds(value, "a number of seconds above 0, or off")
 
 
-def count(value: str) -> int:
-    """Read a whole number above 0."""
-    if not re.fullmatch(r"[1-9]\d{0,5}", value):
-        raise ValueError("a whole number above 0")
-    return int(value)
-
-
-def version(value: str) -> str:
-    """Read a full version."""
-    if not re.fullmatch(r"\d+\.\d+\.\d+[\w.+-]*", value):
-        raise ValueError("a full version, such as 2.29.0")
-    return value
-
-
-def cli(value: str) -> str:
-    """Read which kiro-cli is meant."""
-    if value in ("official", "scripted") or value.startswith("/"):
-        return value
-    raise ValueError("official, scripted, or an absolute path in the sandbox")
-
-
-def size(value: str) -> tuple[int, int]:
-    """Read the size of a terminal: columns and rows."""
-    match = re.fullmatch(r"(\d{1,4})x(\d{1,4})", value)
-    if not match or not all(int(part) for part in match.groups()):
-        raise ValueError("columns x rows, such as 120x30")
-    return int(match[1]), int(match[2])
-
-
-def retries(value: str) -> int:
-    """Read how often something is tried again."""
-    if not re.fullmatch(r"\d|10", value):
-        raise ValueError("a whole number from 0 to 10")
-    return int(value)
-
-
-def credits(value: str) -> float:
-    """Read an amount of credits."""
-    try:
-        number = float(value)
-    except ValueError:
-        number = math.nan
-    if not (math.isfinite(number) and number >= 0):
+def _credits(value: str) -> float:
+    number = _number(value)
+    if not 0 <= number < math.inf:
         raise ValueError("a number of credits, 0 or more")
     return number
 
 
-def words(value: str) -> tuple[str, ...]:
+def _number(value: str) -> float:
+    """Read a number; NaN, which lies in no range, for what is none."""
+    try:
+        return float(value)
+    except ValueError:
+        return math.nan
+
+
+def _words(value: str) -> tuple[str, ...]:
     """Read arguments as a shell would: in words, quoted where they have blanks."""
     try:
         arguments = tuple(shlex.split(value))
@@ -114,19 +70,12 @@ def trust(value: str) -> str:
     return ",".join(names)
 
 
-#: By the kinds of rows.py.
+#: The other kinds: those that no pattern tells.
 _READERS: dict[str, Callable[[str], Any]] = {
-    "text": text,
-    "switch": switch,
-    "seconds": seconds,
-    "seconds_or_off": seconds_or_off,
-    "count": count,
-    "version": version,
-    "cli": cli,
-    "size": size,
-    "retries": retries,
-    "credits": credits,
-    "words": words,
+    "seconds": _seconds,
+    "seconds_or_off": _seconds_or_off,
+    "credits": _credits,
+    "words": _words,
     "trust": trust,
 }
 
@@ -137,4 +86,13 @@ def read(kind: str | tuple[str, ...], value: str) -> Any:
     >>> read(("v2", "v3"), "v2"), read("seconds", "1.5")
     ('v2', 1.5)
     """
-    return one_of(kind, value) if isinstance(kind, tuple) else _READERS[kind](value)
+    if isinstance(kind, tuple):
+        if value not in kind:
+            raise ValueError(f"one of {', '.join(kind)}")
+        return value
+    if kind in _READERS:
+        return _READERS[kind](value)
+    pattern, make, wanted = _PATTERNS[kind]
+    if not re.fullmatch(pattern, value):
+        raise ValueError(wanted)
+    return make(value)

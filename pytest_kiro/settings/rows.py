@@ -5,35 +5,30 @@ It is imported in every pytest run of its environment, so it holds texts only; p
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 EFFORTS = ("low", "medium", "high", "xhigh", "max")
-LOGINS = ("auto", "api-key", "saved", "device", "none")
-STREAMS = ("auto", "on", "off")
-KEEPS = ("never", "on-failure", "always")
-REPLIES = ("model", "scenario")
 ENGINES = ("v1", "v2", "v3")
-OUTPUTS = ("text", "stream-json")
 
 
-class Setting:
+class Setting(NamedTuple):
     """One row of the table.
 
     Without a `metavar` the option is a switch, which has no value but on the command line.
     `kind` is what parsing.py reads the value as, or the words of which it must be one.
+    `without` says what holds where there is no default.
     """
 
-    def __init__(
-        self,
-        name: str,
-        metavar: str,
-        default: str | None,
-        kind: str | tuple[str, ...],
-        help: str,
-        shown_default: str = "",
-    ) -> None:
-        self.name, self.metavar, self.default, self.kind = name, metavar, default, kind
-        self.help, self.shown_default = help, shown_default or default
+    name: str
+    metavar: str
+    default: str | None
+    kind: str | tuple[str, ...]
+    help: str
+    without: str = ""
+
+    @property
+    def shown_default(self) -> str:
+        return self.without or self.default or ""
 
     @property
     def option(self) -> str:
@@ -55,11 +50,7 @@ class Setting:
 
 TABLE = (
     Setting(
-        "sandbox",
-        "NAME",
-        "local",
-        "text",
-        "where Kiro works: local, daytona, or a provider that a plugin registered",
+        "sandbox", "NAME", "local", "text", "where Kiro works: local, daytona, or a provider that a plugin registered"
     ),
     Setting(
         "cli",
@@ -73,7 +64,7 @@ TABLE = (
         "replies",
         "WHO",
         None,
-        REPLIES,
+        ("model", "scenario"),
         "who thinks of the answers: model, or scenario, the scripts of the stand-in; official with scenario needs no "
         "account and spends no credits",
         "scenario with the stand-in, else model",
@@ -91,7 +82,7 @@ TABLE = (
         "output",
         "FORM",
         "text",
-        OUTPUTS,
+        ("text", "stream-json"),
         "what kiro-cli prints: text, or stream-json (events, shown to people as text)",
     ),
     Setting("scenarios", "DIR", "scenarios", "text", "folder of the stand-in's scripts, beside the tests"),
@@ -99,7 +90,7 @@ TABLE = (
         "login",
         "HOW",
         "auto",
-        LOGINS,
+        ("auto", "api-key", "saved", "device", "none"),
         "auto (already logged in, KIRO_API_KEY, a saved login, a device login where there is a terminal), api-key, "
         "saved (by python -m pytest_kiro login), device, or none (do not look)",
     ),
@@ -112,22 +103,12 @@ TABLE = (
         "none",
     ),
     Setting("login_timeout", "SECONDS", "600", "seconds", "how long a device login waits for your approval"),
-    Setting(
-        "open_browser",
-        "",
-        "off",
-        "switch",
-        "open the page of a device login in your browser",
-    ),
+    Setting("open_browser", "", "off", "switch", "open the page of a device login in your browser"),
     Setting("agent", "NAME", None, "text", "the Kiro agent that answers", "Kiro's own"),
     Setting("model", "ID", None, "text", "the model that answers", "Kiro's own"),
     Setting("effort", "LEVEL", None, EFFORTS, f"how hard it thinks: {', '.join(EFFORTS)}", "Kiro's own"),
     Setting(
-        "trust",
-        "TOOLS",
-        "all",
-        "trust",
-        "tools that Kiro uses without asking: all, none, or names joined by commas",
+        "trust", "TOOLS", "all", "trust", "tools that Kiro uses without asking: all, none, or names joined by commas"
     ),
     Setting("timeout", "SECONDS", "600", "seconds", "how long one turn may take"),
     Setting(
@@ -137,13 +118,7 @@ TABLE = (
         "seconds_or_off",
         "end a turn that printed nothing for so long, or off: a quiet npm install is silent for minutes",
     ),
-    Setting(
-        "setup_timeout",
-        "SECONDS",
-        "300",
-        "seconds",
-        "how long each step of installing and logging in may take",
-    ),
+    Setting("setup_timeout", "SECONDS", "300", "seconds", "how long each step of installing and logging in may take"),
     Setting(
         "retries",
         "N",
@@ -163,7 +138,7 @@ TABLE = (
         "keep_sandbox",
         "WHEN",
         "never",
-        KEEPS,
+        ("never", "on-failure", "always"),
         "leave the sandbox after the run and print how to get back to it: never, on-failure, always",
     ),
     Setting(
@@ -187,7 +162,7 @@ TABLE = (
         "stream",
         "WHEN",
         "auto",
-        STREAMS,
+        ("auto", "on", "off"),
         "show what Kiro prints while it prints: auto (with -s), on, off",
     ),
     Setting(

@@ -13,9 +13,13 @@ from typing import Any
 
 from pytest_kiro.errors import SettingsError
 from pytest_kiro.settings import parsing
-from pytest_kiro.settings.rows import EFFORTS as EFFORTS
 from pytest_kiro.settings.rows import TABLE as TABLE
 from pytest_kiro.settings.waits import Waits
+
+#: What is only of a device login.
+_ONLY_OF_DEVICE = ("login_args", "login_timeout", "open_browser")
+#: What only one provider has; another one would ignore it.
+_ONLY_OF = {"snapshot": "daytona", "max_sandboxes": "daytona"}
 
 
 class Secret(str):
@@ -105,6 +109,31 @@ def read(
     return Settings(**values, origins=origins, run_id=run_id, worker=worker, waits=waits or Waits())
 
 
+def check(settings: Settings) -> None:
+    """Raise `SettingsError` for settings that contradict each other, or would be ignored.
+
+    A project's ini file speaks for the provider that it means; a command line and an environment for this run.
+    """
+    if settings.output == "stream-json" and settings.engine == "v1":
+        raise SettingsError(
+            f"{settings.origins['output']}: stream-json is not supported on engine v1",
+            advice="use --kiro-engine=v2 or v3, or --kiro-output=text",
+        )
+    for row in TABLE:
+        origin = settings.origins[row.name]
+        if origin not in (row.option, row.variable):
+            continue
+        if row.name in _ONLY_OF_DEVICE and settings.login not in ("auto", "device"):
+            raise SettingsError(
+                f"{origin} is for a device login, but --kiro-login={settings.login} asks nobody",
+                advice="leave it out, or use --kiro-login=device",
+            )
+        provider = _ONLY_OF.get(row.name, settings.sandbox)
+        if settings.sandbox != provider:
+            what = f"{origin} is for --kiro-sandbox={provider}, but this run's is {settings.sandbox}"
+            raise SettingsError(f"{what}, which would ignore it", advice="leave it out, or choose that sandbox")
+
+
 def refuse_unknown_ini(keys: Iterable[str]) -> None:
     """Raise `SettingsError` for a `kiro_` ini key that the table lacks."""
     _refuse_unknown(keys, "kiro_", [row.ini for row in TABLE], "ini key")
@@ -127,11 +156,3 @@ def did_you_mean(word: str, known: list[str]) -> str:
     """Return `, did you mean x?` for a close word, else nothing."""
     close = difflib.get_close_matches(word, known, n=1)
     return f", did you mean {close[0]}?" if close else ""
-
-
-def markdown() -> str:
-    """Render the table for the README."""
-    lines = ["| option | default | |", "|---|---|---|"]
-    for row in TABLE:
-        lines.append(f"| `{f'{row.option} {row.metavar}'.rstrip()}` | {row.shown_default} | {row.help} |")
-    return "\n".join(lines)

@@ -95,7 +95,12 @@ def test_readme_shows_what_the_evals_print() -> None:
 
 @needs_papers
 def test_readme_has_every_option() -> None:
-    assert settings.markdown() in (ROOT / "README.md").read_text()
+    lines = ["| option | default | |", "|---|---|---|"]
+    for row in settings.TABLE:
+        assert row.shown_default, "a reader asks what happens when nothing is said"
+        lines.append(f"| `{f'{row.option} {row.metavar}'.rstrip()}` | {row.shown_default} | {row.help} |")
+        assert lines[-1].count("|") == 4, "a bar in a help text would break the table"
+    assert "\n".join(["", *lines, ""]) in (ROOT / "README.md").read_text()
 
 
 @needs_papers

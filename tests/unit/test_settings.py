@@ -1,4 +1,4 @@
-"""The settings table: precedence, every wrong value, unknown names, and what is rendered from it."""
+"""The settings table: precedence, every wrong value, and unknown names."""
 
 from __future__ import annotations
 
@@ -200,17 +200,6 @@ def test_an_unknown_ini_key_is_refused_with_the_known_ones() -> None:
     ):
         table.refuse_unknown_ini(["testpaths", "kiro_timout"])
     table.refuse_unknown_ini(["testpaths", "kirograph", *(row.ini for row in TABLE)])
-
-
-def test_the_markdown_table_has_a_row_a_setting() -> None:
-    lines = table.markdown().splitlines()
-    assert len(lines) == 2 + len(TABLE)
-    assert {line.count("|") for line in lines} == {4}, "a bar in a help text would break the table"
-    for row, line in zip(TABLE, lines[2:], strict=True):
-        default = row.shown_default or row.default
-        assert default, "a reader asks what happens when nothing is said"
-        shown = f"{row.option} {row.metavar}".rstrip()
-        assert line == f"| `{shown}` | {default} | {row.help} |"
 
 
 def test_settings_never_change() -> None:
