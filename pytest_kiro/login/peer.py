@@ -11,11 +11,12 @@ import base64
 import json
 import shutil
 import socket
+import socketserver
 import tempfile
 import threading
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +54,7 @@ class PeerLogin(LoginStore):
         """
         from filelock import FileLock, Timeout
 
-        with self._state():
-            pass  # the folder is there from now on
+        self._note()  # the folder is there from now on
         end, asking = time.monotonic() + timeout, FileLock(self._folder / "login.asking")
         while True:
             patience = max(0.0, min(self._waits.sign_of_life, end - time.monotonic()))
@@ -85,20 +85,19 @@ class PeerLogin(LoginStore):
     def remove(self) -> None:
         """Remove its files, when the run is over; idempotent."""
         self.close()
-        with suppress(OSError, ValueError, KeyError, TypeError):
-            _remove(json.loads(self._file.read_text())["socket"])  # of a worker that was killed
+        _remove(self._socket)  # of a worker that was killed
         for name in ("login.json", "login.part", "login.json.lock", "login.asking"):
             (self._folder / name).unlink(missing_ok=True)
         with suppress(OSError):  # it is not there, or somebody else's things are in it
             self._folder.rmdir()
 
     def _ask_once(self, ask: Callable[[], Credentials]) -> Credentials:
-        with self._state() as state:
-            pass
+        state = json.loads(self._file.read_text())
         if state["failed"]:
             raise LoginError(state["failed"], advice=state["advice"])
         if served := self.newest():
             return served
+        _remove(self._socket)  # of a worker that was killed
         try:
             login = ask()
             self._server = _serve(login, self._waits.peer)
@@ -111,73 +110,62 @@ class PeerLogin(LoginStore):
         self._note(socket=self._server.path)
         return login
 
-    def _state(self) -> AbstractContextManager[dict[str, Any]]:
-        return transaction(self._file, _EMPTY)
-
     def _note(self, **changes: str) -> None:
-        with self._state() as state:
-            _remove(state["socket"])  # of a worker that was killed
+        with transaction(self._file, _EMPTY) as state:
             state.update(changes)
 
+    @property
+    def _socket(self) -> str:
+        """The path of the socket, empty where none is known."""
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            return str(json.loads(self._file.read_text())["socket"])
+        return ""
+
     def _call(self, offered: Credentials | None) -> Credentials | None:
-        if not self._file.exists():
-            return None
-        with self._state() as state:
-            path = state["socket"]
-        if not path:
-            return None
         try:
             with socket.socket(socket.AF_UNIX) as link:
                 link.settimeout(self._waits.peer)
-                link.connect(path)
+                link.connect(self._socket)
                 _send(link, offered)
                 return _receive(link)
         except (OSError, ValueError):
             return None  # who had it has ended, perhaps in the middle of a word
 
 
-class _Server:
-    """Serves one login from a thread."""
+class _Server(socketserver.ThreadingUnixStreamServer):
+    """Serves one login, each caller in a thread: one that says nothing holds no other up."""
+
+    daemon_threads = True
+    request_queue_size = 128
 
     def __init__(self, login: Credentials, timeout: float) -> None:
-        self.store, self._timeout, self._over = LoginStore(login), timeout, threading.Event()
+        self.store, self.answer_timeout = LoginStore(login), timeout
         # A socket's path may have 104 characters at most, which the usual directory is too deep for on macOS.
-        self._folder = tempfile.mkdtemp(prefix=_PREFIX, dir="/tmp")  # private to its owner
-        self.path = f"{self._folder}/socket"
-        self._listener = socket.socket(socket.AF_UNIX)
-        try:
-            self._listener.bind(self.path)
-            self._listener.listen(128)
-        except BaseException:
-            self._close()
-            raise
-        self._listener.settimeout(0.1)  # so that it hears of the end: no close wakes an accept everywhere
-        self._thread = threading.Thread(target=self._listen, name="kiro-login", daemon=True)
+        self.path = f"{tempfile.mkdtemp(prefix=_PREFIX, dir='/tmp')}/socket"  # private to its owner
+        super().__init__(self.path, _Answer)
+        self._thread = threading.Thread(target=self.serve_forever, args=(0.1,), name="kiro-login", daemon=True)
         self._thread.start()
 
     def end(self) -> None:
         """End the thread and remove the socket."""
-        self._over.set()
+        self.shutdown()
         self._thread.join()
-        self._close()
+        self.server_close()
 
-    def _close(self) -> None:
-        self._listener.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+    def server_close(self) -> None:
+        super().server_close()
+        _remove(self.path)
 
-    def _listen(self) -> None:
-        while not self._over.is_set():
-            with suppress(OSError):
-                link, _ = self._listener.accept()
-                # In a thread, so that a caller which says nothing holds no other up.
-                threading.Thread(target=self._answer, args=(link,), daemon=True).start()
 
-    def _answer(self, link: socket.socket) -> None:
-        with link, suppress(Exception):  # a caller that ends, or talks nonsense, is no error of this process
-            link.settimeout(self._timeout)
-            if offered := _receive(link):
-                self.store.offer(offered)
-            _send(link, self.store.newest())
+class _Answer(socketserver.BaseRequestHandler):
+    server: _Server
+
+    def handle(self) -> None:
+        with suppress(Exception):  # a caller that ends, or talks nonsense, is no error of this process
+            self.request.settimeout(self.server.answer_timeout)
+            if offered := _receive(self.request):
+                self.server.store.offer(offered)
+            _send(self.request, self.server.store.newest())
 
 
 def _serve(login: Credentials, timeout: float) -> _Server:
@@ -190,11 +178,9 @@ def _serve(login: Credentials, timeout: float) -> _Server:
 
 def _remove(served: str) -> None:
     """Remove a socket and its folder; any other path stays."""
-    path = Path(served)
-    if path.parent.name.startswith(_PREFIX):
-        with suppress(OSError):
-            path.unlink(missing_ok=True)
-            path.parent.rmdir()
+    folder = Path(served).parent
+    if folder.name.startswith(_PREFIX):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _send(link: socket.socket, login: Credentials | None) -> None:
