@@ -17,11 +17,10 @@ from pytest_kiro.errors import HIDE_FRAMES, LoginError
 from pytest_kiro.kirocli import commands
 from pytest_kiro.kirocli.sessions.sqlite import Unreadable, with_wal
 from pytest_kiro.sandbox.protocol import Sandbox
+from pytest_kiro.secrecy.redaction import Secrets
 
 if TYPE_CHECKING:
     import sqlite3
-
-    from pytest_kiro.secrecy.redaction import Secrets
 
 __tracebackhide__ = HIDE_FRAMES
 

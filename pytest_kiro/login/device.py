@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from pytest_kiro.errors import HIDE_FRAMES, LoginError, SandboxError
 from pytest_kiro.kirocli import commands
 from pytest_kiro.kirocli.install import Installation
-from pytest_kiro.login.box import DeviceCode, LoginTerminal, NoTerminal
+from pytest_kiro.login.box import LoginTerminal, box
 from pytest_kiro.sandbox.protocol import Sandbox
+from pytest_kiro.secrecy.redaction import Secrets, overlap
+from pytest_kiro.settings.table import Settings
+from pytest_kiro.terminal import keyboard
 from pytest_kiro.terminal.attach import attach
 from pytest_kiro.terminal.launch import Launch
 from pytest_kiro.terminal.text import Kept, plain_text
 from pytest_kiro.turn.causes import USAGE_ERROR, exit_name
-
-if TYPE_CHECKING:
-    from pytest_kiro.secrecy.redaction import Secrets
 
 __tracebackhide__ = HIDE_FRAMES
 
@@ -35,39 +34,28 @@ _AGAIN = "run it again and approve the code in your browser in time; --kiro-logi
 
 def check() -> None:
     """Raise `LoginError` when this process has no terminal to log in at."""
-    if not LoginTerminal.is_there():
+    if not keyboard.is_there():
         raise LoginError(
             "a device login needs a terminal, to choose a provider in and to show the code, and there is none here",
             advice="run it in a terminal and in the foreground; pytest also takes a KIRO_API_KEY or a saved login",
         )
 
 
-def log_in(
-    sandbox: Sandbox,
-    cli: Installation,
-    terminal: LoginTerminal,
-    *,
-    arguments: Sequence[str] = (),
-    timeout: float,
-    held_for: float,
-    secrets: Secrets,
-) -> None:
+def log_in(sandbox: Sandbox, cli: Installation, settings: Settings, terminal: LoginTerminal, secrets: Secrets) -> None:
     """Log kiro-cli in by device, at this process's terminal.
 
-    `arguments` are further ones for `kiro-cli login`; `timeout` is the seconds in which a person must approve it;
-    `held_for` those of silence after which what looked like the beginning of a code is shown; `secrets` hides the code,
-    so that it is on this terminal only. Returns when kiro-cli's login has ended with 0, which proves nothing yet.
-    Raises `LoginError`, and `KeyboardInterrupt` after Ctrl-C.
+    `secrets` hides the code, so that it is on this terminal only. That kiro-cli's login ended with 0 proves nothing
+    yet. Raises `LoginError`, and `KeyboardInterrupt` after Ctrl-C.
     """
     check()
-    sandbox.keep_alive(timeout)
-    screen = _Screen(terminal, secrets, datetime.now() + timedelta(seconds=timeout), held_for)
+    sandbox.keep_alive(settings.login_timeout)
+    screen = _Screen(settings, terminal, secrets)
     try:
-        status = _run(sandbox, (cli.path, *commands.login(arguments)), terminal, screen, timeout)
+        status = _run(sandbox, (cli.path, *commands.login(settings.login_args or ())), screen, settings.login_timeout)
     except TimeoutError:
-        what = f"nobody approved the device login within {timeout:g} s"
+        what = f"nobody approved the device login within {settings.login_timeout:g} s"
         raise LoginError(what, output=screen.text, advice=_AGAIN) from None
-    except NoTerminal as error:
+    except keyboard.NoTerminal as error:
         raise LoginError(f"the device login was given up: {error}", advice=_AGAIN) from None
     if status is None:
         what = "the link to the sandbox was lost during the device login"
@@ -78,21 +66,15 @@ def log_in(
         raise LoginError(what, output=screen.text, advice=advice)
 
 
-def _run(
-    sandbox: Sandbox, argv: tuple[str, ...], terminal: LoginTerminal, screen: _Screen, timeout: float
-) -> int | None:
+def _run(sandbox: Sandbox, argv: tuple[str, ...], screen: _Screen, timeout: float) -> int | None:
     """Run kiro-cli's login; return its status, None for a lost link."""
     nonce = uuid4().hex[:16]
     folder = f".local/state/{nonce}"
     workspace = f"{sandbox.home}/{folder}/here"
     launch = Launch(argv, workspace, folder, nonce, stdin=None, env=commands.QUIET, make=True)
     try:
-        with terminal.lent():
-            pty = attach(sandbox, launch, size=terminal.size())
-            try:
-                return terminal.lend(pty, screen.show, screen.tick, timeout)
-            finally:
-                pty.close()
+        with screen.terminal.lent(), closing(attach(sandbox, launch, size=keyboard.size())) as pty:
+            return keyboard.lend(pty, show=screen.show, tick=screen.tick, timeout=timeout)
     finally:
         with suppress(SandboxError, OSError):
             sandbox.remove(folder)
@@ -101,10 +83,12 @@ def _run(
 class _Screen:
     """Shows what kiro-cli prints, with the box in its code's place."""
 
-    def __init__(self, terminal: LoginTerminal, secrets: Secrets, until: datetime, held_for: float) -> None:
-        self._terminal, self._secrets, self._until, self._held_for = terminal, secrets, until, held_for
+    def __init__(self, settings: Settings, terminal: LoginTerminal, secrets: Secrets) -> None:
+        self.terminal, self._secrets, self._held_for = terminal, secrets, settings.waits.held_for
+        self._until = datetime.now() + timedelta(seconds=settings.login_timeout)
         self._held, self._since = b"", 0.0
         self._printed = Kept(b"", 64 * 1024)
+        self._failed: BaseException | None = None
 
     @property
     def text(self) -> str:
@@ -112,41 +96,43 @@ class _Screen:
         return self._secrets(plain_text(self._printed.join(b"\n")))
 
     def show(self, data: bytes) -> bytes:
-        """Return what is to be shown of printed bytes.
-
-        Those of a code are held until it is complete.
-        """
+        """Return what is to be shown; bytes of a code wait for its end."""
         self._printed.add(data)
         data, self._held = self._held + data, b""
         begin = data.find(_BEGIN)
         if begin < 0:
-            begin = len(data) - _overlap(data)
+            begin = len(data) - overlap(data, _BEGIN)
         before, rest = data[:begin], data[begin:]
         end = _ENDED.search(rest)
         if end is None and 0 < len(rest) < _LONGEST:
             self._held, self._since = rest, time.monotonic()
             return before
-        if end is not None and (code := self._code(rest[: end.end()])):
-            return before + self._terminal.show(code) + rest[end.end() :]
+        if end is not None and (shown := self._box(rest[: end.end()])):
+            return before + shown + rest[end.end() :]
         return data
 
     def tick(self) -> bytes:
-        """Return what is to be shown while nothing is printed."""
-        self._terminal.check()
+        """Return what is shown in silence; raise what `tell` has raised."""
+        if self._failed is not None:
+            raise self._failed
         if not self._held or time.monotonic() - self._since <= self._held_for:
             return b""
         held, self._held = self._held, b""
-        code = self._code(held)  # its line may not have ended
-        return self._terminal.show(code) if code else held
+        return self._box(held) or held  # its line may not have ended
 
-    def _code(self, data: bytes) -> DeviceCode | None:
+    def _box(self, data: bytes) -> bytes:
+        """Hand the code on, and return its box, empty without one."""
         match = _CODE.search(plain_text(data))
         if match is None:
-            return None
-        self._secrets.add(match[1], "device code")
-        return DeviceCode(match[2], match[1], self._until)
+            return b""
+        code, url = match.groups()
+        self._secrets.add(code, "device code")
+        # In a thread: while a hook takes its time, the code is to be seen, and Ctrl-C to be heard.
+        threading.Thread(target=self._tell, args=(url, code), name="kiro-device-code", daemon=True).start()
+        return box(url, code, self._until, keyboard.size()[0])
 
-
-def _overlap(data: bytes) -> int:
-    """Return how many bytes at the end may begin a code."""
-    return next((size for size in range(min(len(_BEGIN) - 1, len(data)), 0, -1) if _BEGIN.startswith(data[-size:])), 0)
+    def _tell(self, url: str, code: str) -> None:
+        try:
+            self.terminal.tell(url, code)
+        except BaseException as error:
+            self._failed = error

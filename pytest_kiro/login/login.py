@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pytest_kiro.errors import HIDE_FRAMES, LoginError, SandboxError
 from pytest_kiro.kirocli import commands
@@ -19,10 +19,9 @@ from pytest_kiro.login.store import LoginStore, Renewal
 from pytest_kiro.login.whoami import REMEDIES, KiroAccount, whoami
 from pytest_kiro.run.providers import BUILT_IN
 from pytest_kiro.sandbox.protocol import Sandbox, SandboxSpec
+from pytest_kiro.secrecy.redaction import Secrets
 from pytest_kiro.settings.table import Secret, Settings
-
-if TYPE_CHECKING:
-    from pytest_kiro.secrecy.redaction import Secrets
+from pytest_kiro.terminal import keyboard
 
 __tracebackhide__ = HIDE_FRAMES
 
@@ -139,7 +138,7 @@ def _choose(means: LoginMeans) -> str:
     kept = means.saved.newest()
     if kept is not None and not kept.scripted and not means.ci:
         return "saved"
-    if means.terminal.is_there() and not means.ci:
+    if keyboard.is_there() and not means.ci:
         return "device"
     saved = "no login is saved" if kept is None else f"the saved login {_UNUSED[kept.scripted]}"
     nobody = "nobody is asked in CI unless by --kiro-login=device" if means.ci else "there is no terminal to log in at"
@@ -256,16 +255,7 @@ def _alone(how: How, sandbox: Sandbox, cli: Installation, means: LoginMeans, acc
 
 def _ask(sandbox: Sandbox, cli: Installation, means: LoginMeans) -> KiroAccount:
     """Log in by device, and return the account that whoami names."""
-    settings = means.settings
-    device.log_in(
-        sandbox,
-        cli,
-        means.terminal,
-        arguments=settings.login_args or (),
-        timeout=settings.login_timeout,
-        held_for=settings.waits.held_for,
-        secrets=means.secrets,
-    )
+    device.log_in(sandbox, cli, means.settings, means.terminal, means.secrets)
     if account := means.whoami(sandbox, cli):
         return account
     what = "kiro-cli's login ended with exit code 0, but its whoami says that nobody is logged in"

@@ -10,15 +10,12 @@ import logging
 import threading
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 
 from pytest_kiro.errors import HIDE_FRAMES, LoginError, SandboxError
 from pytest_kiro.login import credentials
 from pytest_kiro.login.credentials import Credentials
 from pytest_kiro.sandbox.protocol import Sandbox
-
-if TYPE_CHECKING:
-    from pytest_kiro.secrecy.redaction import Secrets
+from pytest_kiro.secrecy.redaction import Secrets
 
 __tracebackhide__ = HIDE_FRAMES
 

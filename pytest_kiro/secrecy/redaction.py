@@ -119,9 +119,9 @@ class Secrets:
         parts, known = _GAP.split(self(text)), self._known.texts
         for at in range(0, len(parts) - 2, 2):
             for form, word in known.items():
-                if size := _overlap(parts[at], form, _SHORTEST_PART):
+                if size := overlap(parts[at], form, _SHORTEST_PART):
                     parts[at] = parts[at][:-size] + word
-                if size := _overlap(parts[at + 2][: len(form)][::-1], form[::-1], _SHORTEST_PART):
+                if size := overlap(parts[at + 2][: len(form)][::-1], form[::-1], _SHORTEST_PART):
                     parts[at + 2] = word + parts[at + 2][size:]
         return "".join(parts)
 
@@ -192,14 +192,11 @@ class _Known:
         short = next(
             (size for size in range(min(len(data), SHORTEST - 1), 0, -1) if data[-size:] in self._beginnings), 0
         )
-        return max((short, *(_overlap(data, form, SHORTEST) for form in self.data)))
+        return max((short, *(overlap(data, form, SHORTEST) for form in self.data)))
 
 
-def _overlap(text: AnyStr, form: AnyStr, shortest: int) -> int:
-    """Return the size of the longest end that a form begins with.
-
-    It is 0 where that is shorter than `shortest`.
-    """
+def overlap(text: AnyStr, form: AnyStr, shortest: int = 1) -> int:
+    """Return the size of the longest end that begins a form; 0 if it is shorter than `shortest`."""
     start, beginning = max(0, len(text) - len(form) + 1), form[:shortest]
     while (start := text.find(beginning, start)) >= 0:
         if form.startswith(text[start:]):
