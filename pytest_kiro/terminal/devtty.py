@@ -6,7 +6,8 @@ import os
 import re
 import signal
 import termios
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from pytest_kiro.sandbox.ready import ready
@@ -25,40 +26,32 @@ class NoTerminal(Exception):
 
 
 class Tty:
-    """Reads and writes the developer's terminal, and never blocks.
-
-    A screen that takes nothing must not hold up a deadline.
-    """
+    """Reads and writes the developer's terminal, and never blocks."""
 
     def __init__(self) -> None:
         try:
             self._fd = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError as error:
             raise NoTerminal(f"/dev/tty cannot be opened ({error.strerror}); run this in a terminal") from error
-        self._former: list[Any] = []
-        self._raw: list[Any] = []
+        self._former, self._raw = list[Any](), list[Any]()
         self._taken = False
         self._modes = _Modes()
         self._waiting = b""
 
     def in_front(self) -> bool:
         """Whether keys are for this process: the kernel stops one that reads them in the background."""
-        try:
+        with _still_there():
             return os.tcgetpgrp(self._fd) == os.getpgrp()
-        except OSError as error:
-            raise _gone(error) from error
 
     def size(self) -> tuple[int, int]:
         """Return (columns, rows)."""
-        try:
+        with _still_there():
             columns, rows = os.get_terminal_size(self._fd)
-        except OSError as error:
-            raise _gone(error) from error
         return (columns, rows) if columns and rows else _USUAL_SIZE  # a fresh pty says 0x0
 
     def take(self, *, drain: bool = False) -> bool:
         """Make it raw, if it is not; return whether it had to be."""
-        try:
+        with _still_there():
             now = termios.tcgetattr(self._fd)
             if not self._former:
                 self._former, self._raw = now, _raw(now)
@@ -69,8 +62,6 @@ class Tty:
             self._taken = True  # a signal may have given it back in between
             if drain:
                 termios.tcflush(self._fd, termios.TCIFLUSH)
-        except termios.error as error:
-            raise _gone(error) from error
         return True
 
     def give_back(self) -> None:
@@ -91,17 +82,12 @@ class Tty:
 
     def keys(self) -> bytes:
         """Return what was pressed, b"" when nothing was."""
-        try:
-            if not ready(0, reading=(self._fd,)):
-                return b""
-            data = os.read(self._fd, _AT_ONCE)
-        except BlockingIOError:
-            return b""
-        except OSError as error:
-            raise _gone(error) from error
-        if not data:
-            raise _gone("end of file")
-        return data
+        with _still_there(), suppress(BlockingIOError):
+            if ready(0, reading=(self._fd,)):
+                if data := os.read(self._fd, _AT_ONCE):
+                    return data
+                raise OSError("end of file")
+        return b""
 
     def print(self, data: bytes) -> None:
         """Have the screen given these bytes, as soon as it takes them."""
@@ -110,13 +96,9 @@ class Tty:
 
     def flush(self, timeout: float) -> int:
         """Give the screen what it takes within so many seconds; return how much still waits."""
-        try:
+        with _still_there(), suppress(BlockingIOError):
             if self._waiting and ready(timeout, writing=(self._fd,)):
                 self._waiting = self._waiting[os.write(self._fd, self._waiting[:_AT_ONCE]) :]
-        except BlockingIOError:
-            pass
-        except OSError as error:
-            raise _gone(error) from error
         return len(self._waiting)
 
     def close(self) -> None:
@@ -124,8 +106,12 @@ class Tty:
         os.close(self._fd)
 
 
-def _gone(error: object) -> NoTerminal:
-    return NoTerminal(f"the terminal has gone away ({error}); run this again in one that stays open")
+@contextmanager
+def _still_there() -> Iterator[None]:
+    try:
+        yield
+    except (OSError, termios.error) as error:
+        raise NoTerminal(f"the terminal has gone away ({error}); run this again in one that stays open") from error
 
 
 def _raw(attributes: list[Any]) -> list[Any]:

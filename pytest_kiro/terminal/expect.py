@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import codecs
 import io
 import math
 import shlex
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
+from string import ascii_lowercase
 from typing import Any, NoReturn
 
 from pexpect.exceptions import EOF, TIMEOUT
@@ -24,7 +24,8 @@ __tracebackhide__ = HIDE_FRAMES
 _READ_AT_ONCE = 64 * 1024
 #: Characters of what was printed last that an error may show.
 _SHOWN = 8000
-_CONTROL = {"@": 0, "`": 0, "[": 27, "{": 27, "\\": 28, "|": 28, "]": 29, "}": 29, "^": 30, "~": 30, "_": 31, "?": 127}
+#: Keys beside the letters that give something else with Ctrl.
+_CONTROL = "@`[{\\|]}^~_?"
 
 
 class Terminal(SpawnBase):  # type: ignore[misc] # pexpect tells no types
@@ -69,9 +70,8 @@ class Terminal(SpawnBase):  # type: ignore[misc] # pexpect tells no types
         self._secrets = secrets or Secrets()
         self._hidden = self._secrets.stream()
         self._rest = self._last = ""
-        self._over = self._lost = False
+        self._over = False
         super().__init__(timeout=timeout, maxread=_READ_AT_ONCE, encoding="utf-8", codec_errors="replace")
-        self._encoder = codecs.getincrementalencoder("utf-8")()  # what was typed wrongly is an error, and no `?`
         self.closed = self.terminated = False
         self.delaybeforesend = self.delayafterread = None
         #: What Enter sends: programs that read key by key take nothing else for it.
@@ -81,10 +81,9 @@ class Terminal(SpawnBase):  # type: ignore[misc] # pexpect tells no types
         return f"<Terminal {self._secrets(shlex.join(self.args))}>"
 
     def __str__(self) -> str:
-        if self._lost:
-            state = "the link to it was lost"
-        elif self._over:
-            state = f"ended with exit status {self.exitstatus}"
+        if self._over:
+            lost = self.exitstatus is None
+            state = "the link to it was lost" if lost else f"ended with exit status {self.exitstatus}"
         elif self.closed:
             state = "closed"
         else:
@@ -129,12 +128,16 @@ class Terminal(SpawnBase):  # type: ignore[misc] # pexpect tells no types
     def read_nonblocking(self, size: int = 1, timeout: float | None = -1) -> str:
         """Return what is printed next, at most `size` characters; `TIMEOUT` after so many seconds, `EOF` at the end."""
         if not self._rest:
-            self._rest = self._next(self.timeout if timeout == -1 else timeout)
+            self._rest = self._next(self._end(timeout))
         text, self._rest = self._rest[:size], self._rest[size:]
         return text
 
-    def _next(self, timeout: float | None) -> str:
-        end = math.inf if timeout is None else time.monotonic() + timeout
+    def _end(self, timeout: float | None) -> float:
+        """Return when so many seconds are over; -1 stands for `timeout`."""
+        seconds = self.timeout if timeout == -1 else timeout
+        return math.inf if seconds is None else time.monotonic() + seconds
+
+    def _next(self, end: float) -> str:
         while not self.flag_eof:
             self._check_open()
             rest = max(0.0, end - time.monotonic())
@@ -168,15 +171,13 @@ class Terminal(SpawnBase):  # type: ignore[misc] # pexpect tells no types
         """Type text and return how many bytes that were; `PtyClosed` when the program has ended."""
         if not isinstance(s, str):
             raise TypeError(f"what is typed is a str, not {type(s).__name__}")
-        return self._type(s, self._encoder.encode(s, final=True))
-
-    def _type(self, text: str, data: bytes) -> int:
+        data = s.encode()  # a lone surrogate is an error, and no `?`
         self._check_open()
         # What is typed before the program has begun would be its shell's; a launch has a deadline of its own.
         while not self._pty.started and not self.flag_eof:
             with suppress(EOF, TIMEOUT):
                 self._keep(self.read_nonblocking(_READ_AT_ONCE, 0.02))
-        self._log(self._secrets(text), "send")
+        self._log(self._secrets(s), "send")
         self._pty.write(data)
         return len(data)
 
@@ -198,11 +199,9 @@ class Terminal(SpawnBase):  # type: ignore[misc] # pexpect tells no types
     def sendcontrol(self, char: str) -> int:
         """Press Ctrl and a key: `sendcontrol("c")` is Ctrl-C."""
         key = str(char).lower()
-        if len(key) == 1 and "a" <= key <= "z":
-            return self.send(chr(ord(key) - ord("a") + 1))
-        if key not in _CONTROL:
-            raise ValueError(f"there is no Ctrl and {char!r}; use a letter or one of {''.join(_CONTROL)}")
-        return self.send(chr(_CONTROL[key]))
+        if len(key) != 1 or key not in ascii_lowercase + _CONTROL:
+            raise ValueError(f"there is no Ctrl and {char!r}; use a letter or one of {_CONTROL}")
+        return self.send("\x7f" if key == "?" else chr(ord(key) & 0x1F))
 
     def sendeof(self) -> None:
         """Press Ctrl-D."""
@@ -246,19 +245,16 @@ class Terminal(SpawnBase):  # type: ignore[misc] # pexpect tells no types
         Raises `TIMEOUT` when it still runs after so many seconds (-1: the terminal's own `timeout`).
         """
         _check_seconds(timeout)
-        timeout = self.timeout if timeout == -1 else timeout
-        end, rest = math.inf if timeout is None else time.monotonic() + timeout, math.inf
+        end = self._end(timeout)
         while not (self._over or self.closed):
-            if rest <= 0:
-                raise TIMEOUT(f"Timeout exceeded.\n{self}")
             rest = max(0.0, end - time.monotonic())
-            try:
-                if not self.flag_eof:
-                    self._keep(self.read_nonblocking(_READ_AT_ONCE, min(rest, 3600.0)))
-                else:
+            with suppress(EOF, TIMEOUT):
+                if self.flag_eof:
                     self._settle(min(rest, 3600.0))
-            except (EOF, TIMEOUT):
-                continue
+                else:
+                    self._keep(self.read_nonblocking(_READ_AT_ONCE, min(rest, 3600.0)))
+            if not rest and not self._over:
+                raise TIMEOUT(f"Timeout exceeded.\n{self}")
         return self.exitstatus
 
     def terminate(self, force: bool = False) -> bool:
@@ -295,10 +291,9 @@ class Terminal(SpawnBase):  # type: ignore[misc] # pexpect tells no types
             return
         except SandboxError:
             status = None
-        self._over, self._lost = True, status is None
-        self.terminated = True
+        self._over = self.terminated = True
         self.exitstatus = status
-        self.signalstatus = status - 128 if status is not None and 128 < status < 128 + 65 else None
+        self.signalstatus = status - 128 if status and 128 < status < 128 + 65 else None
 
     def _check_open(self) -> None:
         if self.closed:
@@ -316,13 +311,12 @@ def check_size(size: object) -> tuple[int, int]:
     >>> check_size((80, 24))
     (80, 24)
     """
-    wanted = "wanted: columns and rows, whole numbers from 1 to 9999"
+    refusal = f"the size {size!r} is not right; wanted: columns and rows, whole numbers from 1 to 9999"
     if not isinstance(size, tuple | list) or len(size) != 2:
-        raise TypeError(f"the size {size!r} is not right; {wanted}")
-    columns, rows = size
-    for number in (columns, rows):
+        raise TypeError(refusal)
+    for number in size:
         if isinstance(number, bool) or not isinstance(number, int):
-            raise TypeError(f"the size {size!r} is not right; {wanted}")
+            raise TypeError(refusal)
         if not 0 < number < 10_000:
-            raise ValueError(f"the size {size!r} is not right; {wanted}")
-    return columns, rows
+            raise ValueError(refusal)
+    return size[0], size[1]

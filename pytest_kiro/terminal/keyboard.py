@@ -11,7 +11,8 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import dataclass
 from types import FrameType
 
 from pytest_kiro.errors import PtyClosed, SandboxTimeout
@@ -27,8 +28,8 @@ _HELD = 64 * 1024
 _PIECE = 1024
 #: Ctrl-C, as terminals send it plainly and when a program asked for more detailed keys.
 _INTERRUPT = re.compile(rb"\x03|\x1b\[99;5u|\x1b\[27;5;99~")
-#: What ends a process that has no handler of its own for it.
-_DEADLY = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)
+#: What ends or stops a process that has no handler of its own for it.
+_LEAVING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP)
 
 
 def is_there() -> bool:
@@ -37,25 +38,15 @@ def is_there() -> bool:
     >>> is_there() in (True, False)
     True
     """
-    try:
-        terminal = Tty()
-    except NoTerminal:
-        return False
-    try:
+    with suppress(NoTerminal), closing(Tty()) as terminal:
         return terminal.in_front()
-    except NoTerminal:
-        return False
-    finally:
-        terminal.close()
+    return False
 
 
 def size() -> tuple[int, int]:
     """Return (columns, rows) of the terminal, 80x24 where it does not know; `NoTerminal` without one."""
-    terminal = Tty()
-    try:
+    with closing(Tty()) as terminal:
         return terminal.size()
-    finally:
-        terminal.close()
 
 
 def lend(
@@ -75,53 +66,37 @@ def lend(
     `NoTerminal` where there is none or when it goes away. The caller closes the pty.
     """
     waits = waits or Waits()
-    terminal = Tty()
-    try:
+    with closing(Tty()) as terminal:
         if not terminal.in_front():
             raise NoTerminal("this process is in the background, where no key reaches it; bring it to the front (fg)")
-        typist = _Typist(pty, waits.last_key)
-        try:
-            with _signals(terminal):
-                try:
-                    terminal.take(drain=True)
-                    return _Loan(pty, terminal, typist, show, tick, waits).run(timeout)
-                finally:
-                    try:
-                        terminal.give_back()
-                    finally:  # a second Ctrl-C may have come in the middle
-                        terminal.give_back()
-        finally:
-            typist.end()
-    finally:
-        terminal.close()
+        with closing(_Typist(pty, waits.last_key)) as typist, _taken(terminal):
+            return _Loan(pty, terminal, typist, show, tick, waits).run(timeout)
 
 
 @contextmanager
-def _signals(terminal: Tty) -> Iterator[None]:
-    """Give the terminal back before a signal ends or stops this process."""
+def _taken(terminal: Tty) -> Iterator[None]:
+    """Make the terminal raw, and give it back.
 
-    def end(number: int, _frame: FrameType | None) -> None:
+    That is in the end, and before a signal ends or stops this process.
+    """
+
+    def leave(number: int, _frame: FrameType | None) -> None:
         terminal.give_back()
         signal.signal(number, signal.SIG_DFL)
-        signal.raise_signal(number)
+        signal.raise_signal(number)  # here the process ends, or stands still until it is continued
+        signal.signal(number, leave)
 
-    def stop(number: int, _frame: FrameType | None) -> None:
-        terminal.give_back()
-        signal.signal(number, signal.SIG_DFL)
-        signal.raise_signal(number)  # here the process stands still, until it is continued
-        signal.signal(number, stop)
-
-    handlers: dict[signal.Signals, Callable[[int, FrameType | None], None]] = {}
+    numbers: list[signal.Signals] = []
     if threading.current_thread() is threading.main_thread():  # others may set no handlers
-        wanted = {**dict.fromkeys(_DEADLY, end), signal.SIGTSTP: stop}
-        handlers = {number: one for number, one in wanted.items() if signal.getsignal(number) is signal.SIG_DFL}
-    try:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+        numbers = [number for number in _LEAVING if signal.getsignal(number) is signal.SIG_DFL]
+    with ExitStack() as undo:
+        for number in numbers:
+            undo.callback(signal.signal, number, signal.SIG_DFL)
+            signal.signal(number, leave)
+        undo.callback(terminal.give_back)
+        undo.callback(terminal.give_back)  # a second Ctrl-C may have come in the middle of the other
+        terminal.take(drain=True)
         yield
-    finally:
-        for number in handlers:
-            signal.signal(number, signal.SIG_DFL)
 
 
 class _Typist:
@@ -159,7 +134,7 @@ class _Typist:
             except BaseException as error:
                 self.error, self._ended = error, True
 
-    def end(self) -> None:
+    def close(self) -> None:
         """End the thread; keys that are not typed yet are dropped."""
         self._leaves.set()
         self._keys.put(b"")
@@ -170,87 +145,84 @@ class _Typist:
             self._thread.join()
 
 
+@dataclass
 class _Loan:
     """Carries keys in and bytes out until the program ends."""
 
-    def __init__(
-        self,
-        pty: ProgramPty,
-        terminal: Tty,
-        typist: _Typist,
-        show: Callable[[bytes], bytes],
-        tick: Callable[[], bytes],
-        waits: Waits,
-    ) -> None:
-        self._pty, self._terminal, self._typist, self._waits = pty, terminal, typist, waits
-        self._show, self._tick, self._turn = show, tick, waits.keyboard_turn
-        self._size: tuple[int, int] | None = None
-        self._pressed: float | None = None
-        self._early = b""
-        self._silent = self._over = False
-        self._status: int | None = None
+    pty: ProgramPty
+    terminal: Tty
+    typist: _Typist
+    show: Callable[[bytes], bytes]
+    tick: Callable[[], bytes]
+    waits: Waits
+    size: tuple[int, int] | None = None
+    pressed: float | None = None
+    early: bytes = b""
+    silent: bool = False
+    over: bool = False
+    status: int | None = None
 
     def run(self, timeout: float) -> int | None:
         end, ticked = time.monotonic() + timeout, 0.0
-        while not self._over or self._terminal.flush(self._turn):
+        while not self.over or self.terminal.flush(self.waits.keyboard_turn):
             now = time.monotonic()
-            if self._pressed is not None and now >= self._pressed + self._waits.grace:
+            if self.pressed is not None and now >= self.pressed + self.waits.grace:
                 raise KeyboardInterrupt
             if now >= end:
                 raise TimeoutError(f"the program in this terminal did not end within {timeout:g} s")
-            if now >= ticked + self._waits.keyboard_tick:
+            if now >= ticked + self.waits.keyboard_tick:
                 ticked = now
-                self._terminal.print(self._tick())
+                self.terminal.print(self.tick())
             self._look()
-            if self._typist.error is not None:
-                raise self._typist.error
-            if self._terminal.flush(0) <= _HELD:
+            if self.typist.error is not None:
+                raise self.typist.error
+            if self.terminal.flush(0) <= _HELD:
                 self._listen()
             else:
-                self._terminal.flush(self._turn)
-        if self._pressed is not None:
+                self.terminal.flush(self.waits.keyboard_turn)
+        if self.pressed is not None:
             raise KeyboardInterrupt
-        return self._status
+        return self.status
 
     def _look(self) -> None:
         """Pass on the keys and the window's size."""
-        if not self._terminal.in_front():
+        if not self.terminal.in_front():
             return  # until it comes back: who reads keys in the background is stopped
-        size = self._terminal.size()
-        if self._terminal.take():  # another process had it in between: a change lets the program draw anew
+        size = self.terminal.size()
+        if self.terminal.take():  # another process had it in between: a change lets the program draw anew
             self._resize((size[0], size[1] + 1))
-        if size != self._size:
+        if size != self.size:
             self._resize(size)
-        keys = self._terminal.keys()
-        self._early += keys
-        if begun := self._pty.started:  # else they would be its shell's
-            self._typist.type(self._early)
-            self._early = b""
-        if self._typist.deaf:
-            self._typist.deaf = False
-            self._terminal.print(b"\a")
+        keys = self.terminal.keys()
+        self.early += keys
+        if begun := self.pty.started:  # else they would be its shell's
+            self.typist.type(self.early)
+            self.early = b""
+        if self.typist.deaf:
+            self.typist.deaf = False
+            self.terminal.print(b"\a")
         presses = len(_INTERRUPT.findall(keys))
-        if presses > 1 or (presses and (self._pressed is not None or not begun)):
+        if presses > 1 or (presses and (self.pressed is not None or not begun)):
             raise KeyboardInterrupt
         if presses:
-            self._pressed = time.monotonic()
+            self.pressed = time.monotonic()
 
     def _resize(self, size: tuple[int, int]) -> None:
-        self._size = size
-        if not self._silent:
-            self._pty.resize(size)
+        self.size = size
+        if not self.silent:
+            self.pty.resize(size)
 
     def _listen(self) -> None:
         """Print what the program says, and in the end ask its status."""
         try:
-            if self._silent:
-                self._status = self._pty.wait(self._turn)
-                self._over = True
+            if self.silent:
+                self.status = self.pty.wait(self.waits.keyboard_turn)
+                self.over = True
                 return
-            data = self._pty.read(self._turn)
+            data = self.pty.read(self.waits.keyboard_turn)
         except TimeoutError:
             return
         if data:
-            self._terminal.print(self._show(data))
+            self.terminal.print(self.show(data))
         else:
-            self._silent = True
+            self.silent = True
