@@ -14,7 +14,6 @@ from pytest_kiro.agent.printed import Printed
 from pytest_kiro.agent.running import Limit, Patience, Running
 from pytest_kiro.errors import HIDE_FRAMES, LoginError, SettingsError
 from pytest_kiro.kirocli import commands
-from pytest_kiro.run.budget import Reservation
 from pytest_kiro.standin.scenario import Reply
 from pytest_kiro.terminal.attach import attach
 from pytest_kiro.terminal.launch import Launch
@@ -71,7 +70,7 @@ class Flight:
         self._bench, self._conversation = bench, conversation
         self._launch = _launch(bench, conversation, request)
         self.printed = Printed(bench.engine.name, bench.secrets, stream=bench.streams)
-        self._spending: Reservation | None = bench.budget.admit(self.name)
+        self._spending: str | None = bench.budget.admit(self.name)
         self._began = self._brought = False
         with ExitStack() as undo:
             undo.callback(self._spend, None)

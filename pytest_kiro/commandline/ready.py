@@ -18,8 +18,7 @@ from pytest_kiro.kirocli.install import Installation, install
 from pytest_kiro.login.box import LoginTerminal, open_browser
 from pytest_kiro.login.login import LoginMeans
 from pytest_kiro.login.saved import SavedLogin
-from pytest_kiro.run.keeper import Keeper
-from pytest_kiro.run.providers import built_in
+from pytest_kiro.run.keeper import Keeper, built_in
 from pytest_kiro.run.stops import Stops
 from pytest_kiro.sandbox.protocol import Sandbox, SandboxSpec
 from pytest_kiro.secrecy.redaction import Secrets

@@ -17,7 +17,7 @@ from pytest_kiro.login.peer import PeerLogin
 from pytest_kiro.login.saved import SavedLogin
 from pytest_kiro.login.store import LoginStore, Renewal
 from pytest_kiro.login.whoami import REMEDIES, KiroAccount, whoami
-from pytest_kiro.run.providers import BUILT_IN
+from pytest_kiro.run.keeper import BUILT_IN
 from pytest_kiro.sandbox.protocol import Sandbox, SandboxSpec
 from pytest_kiro.secrecy.redaction import Secrets
 from pytest_kiro.settings.table import Secret, Settings

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pytest_kiro.errors import SettingsError
-from pytest_kiro.run.providers import Registered, built_in
+from pytest_kiro.run.keeper import Registered, built_in
 from pytest_kiro.settings import table
 
 if TYPE_CHECKING:

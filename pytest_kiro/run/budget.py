@@ -1,15 +1,12 @@
-"""Limits what a run may spend, on all its workers.
-
-A file under a lock holds every turn, entered before it begins.
-"""
+"""Limits what a run may spend, on all its workers: a file under a lock holds every turn that began."""
 
 from __future__ import annotations
 
 import math
-import secrets
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from secrets import token_hex
+from typing import TYPE_CHECKING, Any
 
 from pytest_kiro.errors import HIDE_FRAMES, BudgetExceeded
 from pytest_kiro.sandbox.runs import Life, folder_of, is_alive, transaction
@@ -21,13 +18,6 @@ __tracebackhide__ = HIDE_FRAMES
 #: Credits that a turn is taken to cost before any has told what it did.
 _FIRST_GUESS = 1.0
 _EMPTY: dict[str, Any] = {"spent": 0.0, "guessed": 0, "dearest": None, "flying": {}}
-
-
-class Reservation(NamedTuple):
-    """A turn that was let in, until it is settled."""
-
-    key: str
-    name: str
 
 
 class Budget:
@@ -46,40 +36,41 @@ class Budget:
         self._file = folder / "budget.json"
         self._life = Life(self._life_of(worker))
 
-    def admit(self, name: str) -> Reservation:
-        """Let a turn of `name` begin.
+    def admit(self, name: str) -> str:
+        """Let a turn of `name` begin; return the key by which it is settled.
 
         Raises `BudgetExceeded` when what was spent and is in flight reaches the cap.
         """
-        reservation = Reservation(secrets.token_hex(8), name)
+        key = token_hex(8)
         if self.cap is None:
-            return reservation
+            return key
         with transaction(self._file, _EMPTY) as state:
             self._life.begin()
-            self._bury(state)
-            guess, spent, flying = _guess(state), state["spent"], state["flying"]
+            # The turns of dead workers are not settled any more.
+            flying = {key: worker for key, worker in state["flying"].items() if is_alive(self._life_of(worker))}
+            state["flying"], spent = flying, state["spent"]
             # Rounded, since ten times 0.1 is less than 1 where numbers are binary.
-            if round(spent + guess * len(flying), 6) >= self.cap:
+            if round(spent + _guess(state) * len(flying), 6) >= self.cap:
                 advice = "raise --kiro-budget, or run fewer turns"
                 raise BudgetExceeded(_refusal(name, state, self.cap), spent=spent, cap=self.cap, advice=advice)
-            flying[reservation.key] = {"worker": self._worker, "name": name}
-        return reservation
+            flying[key] = self._worker
+        return key
 
-    def settle(self, reservation: Reservation, credits: float | None) -> None:
+    def settle(self, key: str, credits: float | None) -> None:
         """Enter what a turn cost, None where nothing was metered; idempotent."""
         if self.cap is None:
             return
         with transaction(self._file, _EMPTY) as state:
-            if _landed(state, reservation) and credits is not None and 0 <= credits < math.inf:
+            if state["flying"].pop(key, None) and credits is not None and 0 <= credits < math.inf:
                 state["spent"] += credits
                 state["dearest"] = max(credits, state["dearest"] or 0.0)
 
-    def forfeit(self, reservation: Reservation) -> None:
+    def forfeit(self, key: str) -> None:
         """Enter a turn that ended before its cost was written; idempotent."""
         if self.cap is None:
             return
         with transaction(self._file, _EMPTY) as state:
-            if _landed(state, reservation):
+            if state["flying"].pop(key, None):
                 state["spent"] += _guess(state)
                 state["guessed"] += 1
 
@@ -99,12 +90,6 @@ class Budget:
         with suppress(OSError):  # it is not there, or somebody else's things are in it
             self._folder.rmdir()
 
-    def _bury(self, state: dict[str, Any]) -> None:
-        """Remove the turns of dead workers, which will not settle them."""
-        workers = {one["worker"] for one in state["flying"].values()} - {self._worker}
-        dead = {worker for worker in workers if not is_alive(self._life_of(worker))}
-        state["flying"] = {key: one for key, one in state["flying"].items() if one["worker"] not in dead}
-
     def _life_of(self, worker: str) -> Path:
         return self._folder / f"{worker}.budget.alive"
 
@@ -118,11 +103,6 @@ def budget_of(settings: Settings) -> Budget:
 
 def _guess(state: dict[str, Any]) -> float:
     return _FIRST_GUESS if state["dearest"] is None else float(state["dearest"])
-
-
-def _landed(state: dict[str, Any], reservation: Reservation) -> bool:
-    """Remove a turn from those in flight; return whether it was there."""
-    return state["flying"].pop(reservation.key, None) is not None
 
 
 def _refusal(name: str, state: dict[str, Any], cap: float) -> str:

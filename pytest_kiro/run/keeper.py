@@ -1,21 +1,46 @@
-"""Creates, counts, keeps and closes the sandboxes of a run."""
+"""Chooses a provider; creates, counts, keeps and closes the sandboxes of a run."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_kiro.errors import HIDE_FRAMES
 
 if TYPE_CHECKING:
-    from pytest_kiro.run.providers import Registered
     from pytest_kiro.run.stops import Stops
     from pytest_kiro.sandbox.protocol import Provider, Sandbox, SandboxSpec
     from pytest_kiro.settings.table import Settings
 
 __tracebackhide__ = HIDE_FRAMES
+#: Our own, by the names that --kiro-sandbox has for them.
+BUILT_IN = ("local", "daytona")
+
+
+class Registered(NamedTuple):
+    """A provider that can be chosen; it is imported when it makes a sandbox."""
+
+    make: Callable[[Settings], Provider]
+    isolated: bool
+
+
+def built_in(snapshot_lines: Callable[[Settings], Sequence[str]]) -> dict[str, Registered]:
+    """Return our own providers, by name; `snapshot_lines` says what a snapshot is built with."""
+
+    def local(settings: Settings) -> Provider:
+        from pytest_kiro.sandbox.local import LocalProvider
+
+        return LocalProvider(settings)
+
+    def daytona(settings: Settings) -> Provider:
+        from pytest_kiro.sandbox.daytona.provider import DaytonaProvider
+
+        return DaytonaProvider(settings, recipe=snapshot_lines(settings))
+
+    return {"local": Registered(local, isolated=False), "daytona": Registered(daytona, isolated=True)}
 
 
 @dataclass
@@ -30,12 +55,8 @@ class Tally:
     leaked: list[str] = field(default_factory=list)
 
     def __add__(self, other: Tally) -> Tally:
-        return Tally(
-            self.created + other.created,
-            self.closed + other.closed,
-            {**self.kept, **other.kept},
-            [*self.leaked, *other.leaked],
-        )
+        created, closed = self.created + other.created, self.closed + other.closed
+        return Tally(created, closed, self.kept | other.kept, self.leaked + other.leaked)
 
 
 class Keeper:
@@ -51,7 +72,6 @@ class Keeper:
         self.certain = False
         #: Why it has not, if it was to.
         self.trouble = ""
-        self._open: Provider | None = None
 
     def cli(self, *, isolated: bool) -> str:
         """Return which CLI answers; by default the stand-in where nothing is isolated."""
@@ -64,12 +84,9 @@ class Keeper:
 
     @contextmanager
     def sandbox(self, spec: SandboxSpec, *, failed: Callable[[], bool]) -> Iterator[Sandbox]:
-        """Create a sandbox, and remove it at the end unless kept.
-
-        `failed` says at the end whether a test has failed.
-        """
+        """Create a sandbox; at the end remove it, or keep it, as when a test has `failed`."""
         self.used, broken = True, False
-        sandbox = self._provider().create(spec)
+        sandbox = self._open.create(spec)
         own = not sandbox.joined
         self.tally.created += own
         try:
@@ -93,37 +110,29 @@ class Keeper:
         except Exception as error:
             # A remote one is looked for once more, when the provider is closed.
             if stops == self._stops.count and not sandbox.remote:
-                self.tally.leaked.append(f"{sandbox.id} could not be deleted: {one_line(error)}")
+                self.tally.leaked.append(f"{sandbox.id} could not be deleted: {_one_line(error)}")
             raise
 
     def close(self) -> None:
-        """Remove what this run left on all its workers; idempotent.
-
-        It has no effect where there was no sandbox.
-        """
+        """Remove what this run left on all its workers; idempotent."""
         if not self.used or self._stops.leaving:
             return
         stops = self._stops.count
         try:
-            leaked: list[str] | None = self._provider().close()
+            leaked: list[str] | None = self._open.close()
         except Exception as error:  # of any provider's author: the results of the run are worth more
             if stops < self._stops.count:
                 raise  # it is our own, of a signal
-            self.trouble = f"what this run may have left could not be cleared away: {one_line(error)}"
-            leaked = None
-        self.used, self.certain = False, leaked is not None  # one that keeps an older contract returns nothing
-        self.tally.leaked += leaked or []
+            self.trouble = f"what this run may have left could not be cleared away: {_one_line(error)}"
+        else:
+            self.certain = leaked is not None  # one that keeps an older contract returns nothing
+            self.tally.leaked += leaked or []
+        self.used = False
 
-    def _provider(self) -> Provider:
-        if self._open is None:
-            self._open = self.provider.make(self._settings)
-        return self._open
+    @cached_property
+    def _open(self) -> Provider:
+        return self.provider.make(self._settings)
 
 
-def one_line(error: BaseException) -> str:
-    """Return what an error says, in one line.
-
-    >>> one_line(ValueError("disk full\\nmake room"))
-    'disk full; make room'
-    """
+def _one_line(error: BaseException) -> str:
     return "; ".join(line.strip() for line in str(error).splitlines()) or type(error).__name__

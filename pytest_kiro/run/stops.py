@@ -5,12 +5,14 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from types import FrameType
+from typing import Any
 
-if TYPE_CHECKING:
-    from types import FrameType
-
-    Handler = Callable[[int, FrameType | None], Any] | int | None
+_USUAL: dict[signal.Signals, Callable[[int, FrameType | None], Any] | signal.Handlers] = {
+    signal.SIGTERM: signal.SIG_DFL,
+    signal.SIGHUP: signal.SIG_DFL,
+    signal.SIGINT: signal.default_int_handler,
+}
 
 
 class Stops:
@@ -39,15 +41,13 @@ class Stops:
             signal.signal(number, signal.SIG_DFL)
             end(signal.Signals(number))
 
-        usual: dict[signal.Signals, Handler] = dict.fromkeys((signal.SIGTERM, signal.SIGHUP), signal.SIG_DFL)
-        usual[signal.SIGINT] = signal.default_int_handler
         is_main = threading.current_thread() is threading.main_thread()
-        taken = [number for number, handler in usual.items() if is_main and signal.getsignal(number) is handler]
+        taken = {number: usual for number, usual in _USUAL.items() if is_main and signal.getsignal(number) is usual}
         for number in taken:
             signal.signal(number, stop)
 
         def undo() -> None:
-            for number in taken:
-                signal.signal(number, usual[number])
+            for number, usual in taken.items():
+                signal.signal(number, usual)
 
         return undo
