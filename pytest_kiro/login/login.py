@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal
@@ -121,14 +121,15 @@ def expect_login(means: LoginMeans, spec: SandboxSpec, *, installed: bool) -> No
         fresh = not (spec.image or spec.snapshot) and settings.snapshot in ("none", "auto")
         if not (fresh and installed and settings.replies != "scenario" and settings.sandbox in BUILT_IN):
             return
-    checks: Mapping[str, Callable[[LoginMeans], object]] = {
-        "api-key": _check_key,
-        "saved": _saved,
-        "device": lambda _: device.check(),
-        "auto": _choose,
-        "none": lambda _: None,
-    }
-    checks[settings.login](means)
+    match settings.login:
+        case "api-key":
+            _key(means)
+        case "saved":
+            _saved(means)
+        case "device":
+            device.check()
+        case "auto":
+            _choose(means)
 
 
 def _choose(means: LoginMeans) -> str:
@@ -149,14 +150,14 @@ def _choose(means: LoginMeans) -> str:
 # -- by key
 
 
-def _check_key(means: LoginMeans) -> None:
+def _key(means: LoginMeans) -> str:
     if not means.key:
         raise LoginError("KIRO_API_KEY is not set", advice=REMEDIES)
+    return means.key
 
 
 def _by_key(sandbox: Sandbox, cli: Installation, means: LoginMeans) -> Identity:
-    _check_key(means)
-    env = {commands.API_KEY: means.key}
+    env = {commands.API_KEY: _key(means)}
     account = means.whoami(sandbox, cli, env)
     if account is None:
         what = f"kiro-cli {cli.version} does not count itself as logged in although KIRO_API_KEY is set"
@@ -190,41 +191,30 @@ def _by_saved(sandbox: Sandbox, cli: Installation, means: LoginMeans) -> Identit
 
 
 def _enter(
-    how: How,
-    sandbox: Sandbox,
-    cli: Installation,
-    means: LoginMeans,
-    login: Credentials,
-    store: LoginStore,
-    *,
-    there: bool = False,
+    how: How, sandbox: Sandbox, cli: Installation, means: LoginMeans, login: Credentials, store: LoginStore
 ) -> Identity:
-    """Try a login in the sandbox. It is written first unless it is `there`."""
+    """Put a login into the sandbox, and try it there."""
     login.hide(means.secrets)
     # In one that another worker has brought it into, turns may be running on it.
-    there = there or (sandbox.joined and means.whoami(sandbox, cli) is not None)
-    if not there:
+    if not (sandbox.joined and means.whoami(sandbox, cli)):
         credentials.put(sandbox, login)
     account = means.whoami(sandbox, cli)
     if account is None:
         wrote = "" if login.version == cli.version else f", which kiro-cli {login.version} has written"
         what = f"kiro-cli {cli.version} does not count itself as logged in with the {how}{wrote}"
         raise LoginError(what, advice="log in anew: python -m pytest_kiro login, or --kiro-login=device")
-    renewal = Renewal(sandbox, store, login, means.secrets)
-    return Identity(how, account.who, account.plan, renewal=renewal)
+    return Identity(how, account.who, account.plan, renewal=Renewal(sandbox, store, login, means.secrets))
 
 
 # -- by device
 
 
 def _by_device(sandbox: Sandbox, cli: Installation, means: LoginMeans) -> Identity:
-    peers, timeout, asked = means.peers, means.settings.setup_timeout, False
+    peers, timeout = means.peers, means.settings.setup_timeout
     if peers is None:
         return _alone("device login", sandbox, cli, means, _ask(sandbox, cli, means))
 
     def ask() -> Credentials:
-        nonlocal asked
-        asked = True
         account = _ask(sandbox, cli, means)
         if login := credentials.take(sandbox, version=cli.version, scripted=cli.scripted, who=account.who):
             return login
@@ -238,14 +228,11 @@ def _by_device(sandbox: Sandbox, cli: Installation, means: LoginMeans) -> Identi
             sandbox.exec("true", timeout=timeout)
 
     login = peers.obtain(ask, timeout=means.settings.login_timeout + timeout, waiting=stay)
-    return _enter("device login", sandbox, cli, means, login, peers, there=asked)
+    return _enter("device login", sandbox, cli, means, login, peers)
 
 
 def _alone(how: How, sandbox: Sandbox, cli: Installation, means: LoginMeans, account: KiroAccount) -> Identity:
-    """Return the identity of a login that is in this sandbox only.
-
-    Its tokens are hidden, and those that they become.
-    """
+    """Return the identity of a login in this sandbox only; its tokens are hidden."""
     renewal = None
     with suppress(LoginError, SandboxError, OSError):  # what cannot be read here cannot be read out by others either
         if login := credentials.take(sandbox, version=cli.version, scripted=cli.scripted):

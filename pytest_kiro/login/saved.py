@@ -12,8 +12,9 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from functools import cached_property
 from pathlib import Path
+
+import platformdirs
 
 from pytest_kiro.errors import HIDE_FRAMES, LoginError
 from pytest_kiro.login import credentials
@@ -29,7 +30,7 @@ _FORMAT = 1
 class SavedLogin(LoginStore):
     """Stores a login in a file, between runs.
 
-    `path` is the file, by default in the user's data directory.
+    `path` is the file, which need not be there; by default it is in the user's data directory.
 
     >>> SavedLogin(Path("/nowhere/login.json")).newest() is None
     True
@@ -37,17 +38,9 @@ class SavedLogin(LoginStore):
 
     def __init__(self, path: Path | None = None, waits: Waits | None = None) -> None:
         super().__init__()
-        self._path, self._lock_timeout = path, (waits or Waits()).lock
+        self.path = path or platformdirs.user_data_path("pytest-kiro") / "login.json"
+        self._lock_timeout = (waits or Waits()).lock
         self._was_there = False
-
-    @cached_property
-    def path(self) -> Path:
-        """The file, which need not be there."""
-        if self._path is not None:
-            return self._path
-        import platformdirs
-
-        return platformdirs.user_data_path("pytest-kiro") / "login.json"
 
     def newest(self) -> Credentials | None:
         """Return the saved login, None when there is none.
@@ -127,8 +120,7 @@ class SavedLogin(LoginStore):
         return datetime.fromtimestamp(self.path.stat().st_mtime, UTC)
 
     def _write(self, login: Credentials) -> None:
-        data = base64.b64encode(login.data).decode()
-        kept = {"format": _FORMAT, **vars(login), "data": data}
+        kept = {"format": _FORMAT, **vars(login), "data": base64.b64encode(login.data).decode()}
         part = self._part
         part.unlink(missing_ok=True)
         try:

@@ -53,9 +53,8 @@ class Renewal:
     """
 
     def __init__(self, sandbox: Sandbox, store: LoginStore, held: Credentials, secrets: Secrets) -> None:
-        self._sandbox, self._store, self._held, self._secrets = sandbox, store, held, secrets
-        self._copied = False
-        held.hide(secrets)
+        self._sandbox, self._store, self._secrets, self._copied = sandbox, store, secrets, False
+        self._hold(held)
 
     @property
     def due(self) -> bool:
@@ -70,9 +69,14 @@ class Renewal:
         """
         with suppress(LoginError, SandboxError, OSError):
             taken = self._take()
-            if taken is not None and not taken.same_login(self._held):
-                self._hold(taken)
-                self._offer(taken)
+            if taken is None or taken.same_login(self._held):
+                return
+            self._hold(taken)
+            try:
+                self._store.offer(taken)
+            except LoginError as error:  # no reason to fail a turn, but the older token may be worth nothing any more
+                logger = logging.getLogger("pytest_kiro")
+                logger.warning("kiro-cli has renewed its login, and the new one is lost: %s", error)
 
     def copy_in(self) -> bool:
         """Put the stored login into the sandbox, once.
@@ -95,13 +99,6 @@ class Renewal:
     def _hold(self, login: Credentials) -> None:
         self._held = login
         login.hide(self._secrets)
-
-    def _offer(self, login: Credentials) -> None:
-        try:
-            self._store.offer(login)
-        except LoginError as error:  # no reason to fail a turn, but the older token may be worth nothing any more
-            logger = logging.getLogger("pytest_kiro")
-            logger.warning("kiro-cli has renewed its login, and the new one is lost: %s", error)
 
     def _take(self) -> Credentials | None:
         held = self._held

@@ -9,6 +9,7 @@ import json
 import re
 import shlex
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from pytest_kiro.kirocli.evidence import waits_for_login
 from pytest_kiro.kirocli.install import Installation
 from pytest_kiro.sandbox.protocol import Sandbox
 from pytest_kiro.sandbox.script import program
+from pytest_kiro.secrecy.redaction import Secrets
 
 __tracebackhide__ = HIDE_FRAMES
 
@@ -57,26 +59,22 @@ def whoami(
     no account is logged in, and is ended, not waited for; one that does not answer within `timeout` seconds is a
     `LoginError`.
     """
-    command = shlex.join([cli.path, *commands.whoami()])
+    command, hide = shlex.join([cli.path, *commands.whoami()]), Secrets.of(env or {})
     try:
         result = sandbox.exec(
             program(_PROGRAM, command=command), env={**commands.QUIET, **(env or {})}, timeout=timeout
         )
     except SandboxTimeout as error:
         what = f"{command} did not answer within {timeout:g} s; it seems to wait for a login"
-        raise LoginError(what, output=_without_key(error.output, env), advice=REMEDIES) from None
+        raise LoginError(what, output=hide(error.output), advice=REMEDIES) from None
     if waits_for_login(result.output):
         return None
-    for line in result.output.splitlines():
-        if line.startswith("{"):
-            try:
-                answer = json.loads(line)
-            except ValueError:
-                break
-            return _account(answer.get("account", answer))
+    with suppress(ValueError):
+        answer = json.loads(next((line for line in result.output.splitlines() if line.startswith("{")), ""))
+        return _account(answer.get("account", answer))
     if "not logged in" in result.output.lower():
         return None
-    raise LoginError(f"{command} said nothing that is JSON", output=_without_key(result.output, env), advice=REMEDIES)
+    raise LoginError(f"{command} said nothing that is JSON", output=hide(result.output), advice=REMEDIES)
 
 
 def _account(account: Any) -> KiroAccount | None:
@@ -86,8 +84,3 @@ def _account(account: Any) -> KiroAccount | None:
     plan = next((account[word] for word in _PLANS if isinstance(account.get(word), str)), None)
     stored = re.sub(r"\W", "", str(account.get("accountType"))).lower() in _STORED
     return KiroAccount(str(who) if who else None, plan, stored)
-
-
-def _without_key(output: str, env: Mapping[str, str] | None) -> str:
-    key = (env or {}).get(commands.API_KEY)
-    return output.replace(key, "[KIRO_API_KEY]") if key else output
