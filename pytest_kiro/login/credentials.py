@@ -7,15 +7,16 @@ memory.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from pytest_kiro.errors import HIDE_FRAMES, LoginError
 from pytest_kiro.kirocli import commands
-from pytest_kiro.kirocli.sessions.sqlite import Unreadable, with_wal
+from pytest_kiro.kirocli.sessions import sqlite
 from pytest_kiro.sandbox.protocol import Sandbox
 from pytest_kiro.secrecy.redaction import Secrets
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 __tracebackhide__ = HIDE_FRAMES
 
-_Result = TypeVar("_Result")
 #: What was logged in with. Keys end so: `kirocli:odic:token` (the spelling is theirs), `kirocli:social:token`, …;
 #: registrations stand beside them.
 _TABLE, _TOKEN = "auth_kv", ":token"
@@ -33,8 +33,6 @@ _CONVERSATIONS = frozenset({"conversations", "conversations_v2", "history"})
 _STATE, _PROFILE = "state", "api.codewhisperer.profile"
 #: In a token's or a registration's JSON, in small letters without underscores.
 _SECRETS = ("accesstoken", "refreshtoken", "idtoken", "clientsecret")
-#: An agent can write the database: a trigger made to be endless is given up after so many steps, in 100,000s.
-_STEPS = 500
 
 
 @dataclass(frozen=True)
@@ -111,9 +109,9 @@ def read(
     if not data:
         return None
     try:
-        kept = _opened(data, _emptied)
-        login = any(key.endswith(_TOKEN) for key in _opened(kept, _rows))
-    except Unreadable as error:
+        kept = sqlite.opened(data, _emptied)
+        login = any(key.endswith(_TOKEN) for key in sqlite.opened(kept, _rows))
+    except sqlite.Unreadable as error:
         raise _unusable(error, name) from None
     return Credentials(kept, version, scripted, who) if login else None
 
@@ -125,7 +123,7 @@ def put(sandbox: Sandbox, credentials: Credentials) -> None:
     resumed.
     """
     data = credentials.data
-    with suppress(OSError, Unreadable):  # what cannot be read goes
+    with suppress(OSError, sqlite.Unreadable):  # what cannot be read goes
         if there := _stored(sandbox):
             data = _merged(there, data)
     path, log = _paths(sandbox)
@@ -150,15 +148,17 @@ def _stored(sandbox: Sandbox) -> bytes:
     with suppress(FileNotFoundError):
         wal = sandbox.read_file(log)  # first: what moves from it into the database meanwhile is then in both
     try:
-        return with_wal(sandbox.read_file(path), wal)
+        return sqlite.with_wal(sandbox.read_file(path), wal)
     except FileNotFoundError:
         return b""
 
 
 def _merged(there: bytes, login: bytes) -> bytes:
     """Return a database with the login of another."""
-    rows = _opened(login, _rows)
-    profile = {key: value for key, value in _opened(login, _state).items() if key == _PROFILE}
+    rows = sqlite.opened(login, _rows)
+    profile = {
+        key: value for key, value in sqlite.opened(login, partial(_rows, table=_STATE)).items() if key == _PROFILE
+    }
 
     def replace(connection: sqlite3.Connection) -> bytes:
         for table, fresh, gone in ((_TABLE, rows, "%"), (_STATE, profile, _PROFILE)):
@@ -168,7 +168,7 @@ def _merged(there: bytes, login: bytes) -> bytes:
         connection.commit()
         return connection.serialize()
 
-    return _opened(there, replace)
+    return sqlite.opened(there, replace)
 
 
 def _emptied(connection: sqlite3.Connection) -> bytes:
@@ -184,34 +184,10 @@ def _tables(connection: sqlite3.Connection) -> list[str]:
     return [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
 
 
-def _rows(connection: sqlite3.Connection) -> dict[str, Any]:
-    return _pairs(connection, _TABLE)
-
-
-def _state(connection: sqlite3.Connection) -> dict[str, Any]:
-    return _pairs(connection, _STATE)
-
-
-def _pairs(connection: sqlite3.Connection, table: str) -> dict[str, Any]:
+def _rows(connection: sqlite3.Connection, table: str = _TABLE) -> dict[str, Any]:
     if table not in _tables(connection):
         return {}
     return {key: value for key, value in connection.execute(f"SELECT key, value FROM {table}") if isinstance(key, str)}
-
-
-def _opened(data: bytes, use: Callable[[sqlite3.Connection], _Result]) -> _Result:
-    """Use a database in memory; `Unreadable` when it is none."""
-    import sqlite3
-
-    try:
-        with closing(sqlite3.connect(":memory:")) as connection:
-            connection.deserialize(data)
-            connection.text_factory = lambda text: text.decode("utf-8", "replace")
-            connection.execute("PRAGMA trusted_schema = OFF")
-            steps = iter(range(_STEPS))
-            connection.set_progress_handler(lambda: next(steps, None) is None, 100_000)
-            return use(connection)
-    except (sqlite3.Error, AttributeError, MemoryError, OverflowError, ValueError) as error:
-        raise Unreadable(str(error) or type(error).__name__) from None
 
 
 def _values(data: bytes) -> Iterator[tuple[str, str, str]]:
@@ -219,7 +195,7 @@ def _values(data: bytes) -> Iterator[tuple[str, str, str]]:
 
     Each comes as the row's key, its name in small letters, and itself.
     """
-    for key, value in _opened(data, _rows).items():
+    for key, value in sqlite.opened(data, _rows).items():
         with suppress(ValueError, TypeError, RecursionError):
             yield from ((key, name, text) for name, text in _texts("", json.loads(value)))
 

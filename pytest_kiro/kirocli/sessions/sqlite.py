@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import struct
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
     import sqlite3
 
+_Result = TypeVar("_Result")
 _WAL_HEADER = struct.Struct(">8I")
 _FRAME_HEADER = struct.Struct(">6I")
 #: The WAL's checksums are over words in the byte order that its magic number tells.
 _MAGIC = {0x377F0682: "little", 0x377F0683: "big"}
-#: An agent can write the database: a view or an index made to be endless is given up after so many steps.
+#: An agent can write the database: a view, an index or a trigger made to be endless is given up after so many steps.
 _STEPS = 50_000_000
 
 
@@ -35,22 +36,24 @@ class Unreadable(Exception):
 
 def rows(database: bytes, wal: bytes) -> list[Row]:
     """Return every conversation, of both generations of tables; nothing else in the database is looked at."""
+    return opened(with_wal(database, wal), lambda connection: list(_rows(connection)))
+
+
+def opened(data: bytes, use: Callable[[sqlite3.Connection], _Result]) -> _Result:
+    """Use a database in memory; `Unreadable` when it is none."""
     try:
         import sqlite3
     except ImportError as error:
         raise Unreadable(f"this Python has no sqlite3: {error}") from None
-    data = with_wal(database, wal)
-    if not data:
-        return []
     try:
         with closing(sqlite3.connect(":memory:")) as connection:
-            connection.deserialize(data)
+            if data:
+                connection.deserialize(data)
             steps = iter(range(_STEPS // 100_000))
-            connection.set_progress_handler(lambda: 0 if next(steps, None) is not None else 1, 100_000)
-            connection.execute("PRAGMA query_only = ON")
+            connection.set_progress_handler(lambda: next(steps, None) is None, 100_000)
             connection.execute("PRAGMA trusted_schema = OFF")
             connection.text_factory = _text
-            return list(_rows(connection))
+            return use(connection)
     except (sqlite3.Error, AttributeError, MemoryError, OverflowError, ValueError) as error:
         raise Unreadable(str(error) or type(error).__name__) from None
 
