@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import suppress
 from typing import TypeVar
 
@@ -40,7 +41,8 @@ def attach(
         files["link"] = program(follow.PROGRAM).encode()
     # The usual mode, since another one is a request of its own over a network. There is no secret in them, and whoever
     # may enter this HOME is its owner.
-    upload = _Upload(
+    # Over a network two requests, in a thread, then take the time of one.
+    join_upload = _begin(
         lambda: sandbox.write_files({f"{folder}/{name}": (data, 0o644) for name, data in files.items()}),
         in_thread=launch.durable,
     )
@@ -49,10 +51,10 @@ def attach(
         pty = sandbox.open_pty(env={"HISTFILE": "/dev/null", **launch.hidden_env}, size=size)
     except Exception:
         with suppress(Exception):  # what comes after the folder is removed would stay; the first error is to be seen
-            upload.join()
+            join_upload()
         raise
     try:
-        upload.join()
+        join_upload()
         with suppress(PtyClosed):  # the shell has ended already; what it said is read first, and then told
             pty.write(launch.line().encode("ascii"))
     except BaseException:
@@ -61,74 +63,118 @@ def attach(
     return Attached(pty, Launched(sandbox, launch, waits or Waits(), pause), size)
 
 
-class _Upload:
-    """Writes files while a terminal is opened: over a network two requests then take the time of one."""
+def _begin(work: Callable[[], object], *, in_thread: bool) -> Callable[[], object]:
+    """Begin `work`; return what waits for it and raises its error."""
+    if not in_thread:
+        work()
+        return lambda: None
+    done = Future[object]()
 
-    def __init__(self, work: Callable[[], object], *, in_thread: bool) -> None:
-        self._work, self._error = work, list[BaseException]()
-        self._thread = threading.Thread(target=self._run, name="kiro-upload", daemon=True) if in_thread else None
-        if self._thread:
-            self._thread.start()
-        else:
-            work()
-
-    def _run(self) -> None:
+    def run() -> None:
         try:
-            self._work()
+            done.set_result(work())
         except BaseException as error:
-            self._error.append(error)
+            done.set_exception(error)
 
-    def join(self) -> None:
-        """Wait for it; what it raised is raised here."""
-        if self._thread:
-            self._thread.join()  # its calls have deadlines of their own (contract S12)
-        if self._error:
-            raise self._error[0]
+    threading.Thread(target=run, name="kiro-upload", daemon=True).start()
+    return done.result  # its calls have deadlines of their own (contract S12)
 
 
 class _LinkLost(Exception):
     """The terminal cannot be reached any more; its program may go on."""
 
 
-class _Linked:
-    """Reads and types over the terminal's own link; raises `_LinkLost` where the program can be followed."""
+class Attached:
+    """The Pty of a program (contract P); a lost link is replaced by the sandbox."""
 
-    cut = False
-    warnings: tuple[str, ...] = ()
-
-    def __init__(self, pty: Pty, launched: Launched) -> None:
+    def __init__(self, pty: Pty, launched: Launched, size: tuple[int, int]) -> None:
         self._pty, self._launched, self._durable = pty, launched, launched.launch.durable
-        self._settle, self._limit = launched.waits.settle, launched.waits.launch
-        self._filter = Filter(launched.launch.marker)
-        self._deadline = time.monotonic() + self._limit
-        self._count = 0
-        self._reported = ""
+        #: (columns, rows).
+        self.size = size
         #: What the launch program wrote down, where it came with the end; our files are gone then.
         self.launch_record: LaunchRecord | None = None
+        self._filter = Filter(launched.launch.marker)
+        self._deadline = time.monotonic() + launched.waits.launch
+        self._count = 0
+        self._reported = ""
+        self._followed: Followed | None = None
 
     @property
     def started(self) -> bool:
-        return self._filter.opened
+        """Whether the program has begun; what is typed before is its shell's."""
+        return self._followed.started if self._followed else self._filter.opened
 
     @property
-    def said(self) -> bytes:
-        return self._filter.said
+    def said(self) -> str:
+        """What the terminal's shell printed before the program began, as text."""
+        return plain_text(self._followed.said if self._followed else self._filter.said)
 
     @property
-    def ended(self) -> bool:
-        if self.launch_record is not None:
-            return True
-        try:
-            return self._pty.wait(0) is not None
-        except (TimeoutError, SandboxError):
-            return False
+    def cut(self) -> bool:
+        """Whether something that the program printed is missing."""
+        return self._followed is not None and self._followed.cut
 
-    def follow(self) -> Followed:
-        """Return what goes on where this link was lost."""
-        count = self._count if self.started else None
-        return Followed(self._launched, read=count, said=self.said, deadline=self._deadline)
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader should know of the link."""
+        return self._followed.warnings if self._followed else ()
 
     def read(self, timeout: float) -> bytes:
+        end = time.monotonic() + timeout
+        return self._ask(
+            lambda: self._read_link(timeout), lambda followed: followed.read(max(0.0, end - time.monotonic()))
+        )
+
+    def write(self, data: bytes) -> None:
+        self._ask(lambda: self._write_link(data), lambda followed: followed.write(data))
+
+    def resize(self, size: tuple[int, int]) -> None:
+        if self._followed is None:
+            self._pty.resize(size)
+        self.size = size
+
+    def wait(self, timeout: float) -> int | None:
+        end = time.monotonic() + timeout
+        return self._ask(
+            lambda: self._wait_link(timeout), lambda followed: followed.wait(max(0.0, end - time.monotonic()))
+        )
+
+    def terminate(self) -> bool:
+        """Ask the program by SIGTERM to end; return whether it could be asked."""
+        return self.started and self._launched.terminate()
+
+    def idle(self) -> float | None:
+        """Return the minimum age in seconds of a session store's last write; None when that is unknown."""
+        return self._launched.idle() if self.started else None
+
+    def close(self) -> None:
+        """End the program: by its terminal, and, where a link may be lost, by the numbers of its processes first."""
+        sure = self._durable and (self._has_ended() or self._launched.kill())
+        try:
+            self._pty.close()
+        except SandboxError:
+            if not sure:
+                raise
+
+    def _has_ended(self) -> bool:
+        if self._followed:
+            return self._followed.ended
+        with suppress(TimeoutError, SandboxError):
+            return self.launch_record is not None or self._pty.wait(0) is not None
+        return False
+
+    def _ask(self, by_link: Callable[[], Answer], by_sandbox: Callable[[Followed], Answer]) -> Answer:
+        """Ask the program by its link, or, once lost, by the sandbox."""
+        if self._followed is None:
+            with suppress(_LinkLost):
+                return by_link()
+            count = self._count if self.started else None
+            self._followed = Followed(self._launched, read=count, said=self._filter.said, deadline=self._deadline)
+        return by_sandbox(self._followed)
+
+    # -- by the link: `_LinkLost` where the program can be followed
+
+    def _read_link(self, timeout: float) -> bytes:
         if self.launch_record is not None:
             return b""
         data = self._from_link(timeout) if self.started else self._first(timeout)
@@ -141,7 +187,8 @@ class _Linked:
         while not self.started:
             now = time.monotonic()
             if now > self._deadline:
-                raise never_began(f"did not start within {self._limit:g} s", self.said)
+                limit = f"{self._launched.waits.launch:g} s"
+                raise never_began(f"did not start within {limit}", self._filter.said)
             try:
                 data = self._from_link(max(0.0, min(end, self._deadline) - now))
             except TimeoutError:
@@ -149,7 +196,7 @@ class _Linked:
                     continue  # the launch's deadline, not the caller's
                 raise
             if not data:
-                raise never_began("did not start: its terminal ended first", self.said)
+                raise never_began("did not start: its terminal ended first", self._filter.said)
             if first := self._filter.past(data):
                 return first
             if time.monotonic() >= end:  # the shell may talk on and on
@@ -172,7 +219,7 @@ class _Linked:
         if self._report():
             return True
         # Meanwhile it may really have ended, with more to say.
-        return not self._is_lost(self._settle) and (
+        return not self._is_lost(self._launched.waits.settle) and (
             self._reported == "large" or self._report() or self._reported != "cut"
         )
 
@@ -191,7 +238,7 @@ class _Linked:
         except SandboxError:
             return True
 
-    def write(self, data: bytes) -> None:
+    def _write_link(self, data: bytes) -> None:
         try:
             self._pty.write(data)
         except SandboxError as error:
@@ -199,10 +246,7 @@ class _Linked:
                 raise
             raise _LinkLost from error
 
-    def resize(self, size: tuple[int, int]) -> None:
-        self._pty.resize(size)
-
-    def wait(self, timeout: float) -> int | None:
+    def _wait_link(self, timeout: float) -> int | None:
         if self.launch_record is not None:
             return self.launch_record.status
         try:
@@ -214,78 +258,3 @@ class _Linked:
         if status is None and self._durable:
             raise _LinkLost
         return status
-
-
-class Attached:
-    """The Pty of a program (contract P); a lost link is replaced by the sandbox."""
-
-    def __init__(self, pty: Pty, launched: Launched, size: tuple[int, int]) -> None:
-        self._pty, self._launched = pty, launched
-        #: (columns, rows).
-        self.size = size
-        self._link = _Linked(pty, launched)
-        self._program: _Linked | Followed = self._link
-
-    @property
-    def started(self) -> bool:
-        """Whether the program has begun."""
-        return self._program.started
-
-    @property
-    def said(self) -> str:
-        """What the terminal's shell printed before the program began, as text."""
-        return plain_text(self._program.said)
-
-    @property
-    def cut(self) -> bool:
-        """Whether something that the program printed is missing."""
-        return self._program.cut
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What a reader should know of the link."""
-        return self._program.warnings
-
-    @property
-    def launch_record(self) -> LaunchRecord | None:
-        """What the launch program wrote down, where it came with the end; our files are gone then."""
-        return self._link.launch_record
-
-    def _ask(self, question: Callable[[_Linked | Followed], Answer]) -> Answer:
-        """Ask the program by its link, or, once lost, by the sandbox."""
-        with suppress(_LinkLost):
-            return question(self._program)
-        self._program = self._link.follow()
-        return question(self._program)
-
-    def read(self, timeout: float) -> bytes:
-        end = time.monotonic() + timeout
-        return self._ask(lambda program: program.read(max(0.0, end - time.monotonic())))
-
-    def write(self, data: bytes) -> None:
-        self._ask(lambda program: program.write(data))
-
-    def resize(self, size: tuple[int, int]) -> None:
-        self._program.resize(size)
-        self.size = size
-
-    def wait(self, timeout: float) -> int | None:
-        end = time.monotonic() + timeout
-        return self._ask(lambda program: program.wait(max(0.0, end - time.monotonic())))
-
-    def terminate(self) -> bool:
-        """Ask the program by SIGTERM to end; return whether it could be asked."""
-        return self.started and self._launched.terminate()
-
-    def idle(self) -> float | None:
-        """Return the minimum age in seconds of a session store's last write; None when that is unknown."""
-        return self._launched.idle() if self.started else None
-
-    def close(self) -> None:
-        """End the program: by its terminal, and, where a link may be lost, by the numbers of its processes first."""
-        sure = self._launched.launch.durable and (self._program.ended or self._launched.kill())
-        try:
-            self._pty.close()
-        except SandboxError:
-            if not sure:
-                raise

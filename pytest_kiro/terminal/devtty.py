@@ -26,7 +26,7 @@ class NoTerminal(Exception):
 
 
 class Tty:
-    """Reads and writes the developer's terminal, and never blocks."""
+    """Reads and writes the developer's terminal, and never blocks: no screen may hold up a deadline."""
 
     def __init__(self) -> None:
         try:

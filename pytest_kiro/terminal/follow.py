@@ -6,6 +6,7 @@ import base64
 import re
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -38,9 +39,9 @@ class Launched:
     waits: Waits
     pause: Callable[[float], object] = time.sleep
 
-    def ask(self, *words: object) -> str:
-        """Ask the follow program; `SandboxError` when it does not answer."""
-        command = self._command("link", *words)
+    def ask(self, *words: object, program: str = "link") -> str:
+        """Ask the follow program, or `launch`; `SandboxError` when it does not answer."""
+        command = " ".join(["sh", f'"$HOME"/{self.launch.folder}/{program}', *map(str, words)])
         try:
             answer = self.sandbox.exec(command, timeout=self.waits.answer)
         except SandboxTimeout as error:
@@ -67,29 +68,25 @@ class Launched:
 
     def terminate(self) -> bool:
         """Ask the program by SIGTERM to end; return whether it could be asked."""
-        try:
-            return self.sandbox.exec(self._command("launch", "terminate"), timeout=self.waits.answer).ok
-        except SandboxError:
-            return False
-
-    def idle(self) -> float | None:
-        """Return the minimum age in seconds of a session store's last write; None when that is unknown."""
-        try:
-            answer = self.sandbox.exec(self._command("launch", "idle"), timeout=self.waits.answer).output.strip()
-        except SandboxError:
-            return None
-        return max(0.0, int(answer) - 1.0) if answer.isdigit() else None  # both clocks count whole seconds
+        return self._could("terminate", program="launch")
 
     def kill(self) -> bool:
         """Kill the program and all that it started; return whether the sandbox did so."""
-        try:
-            self.ask("end")
-        except SandboxError:
-            return False
-        return True
+        return self._could("end", program="link")
 
-    def _command(self, program: str, *words: object) -> str:
-        return " ".join(["sh", f'"$HOME"/{self.launch.folder}/{program}', *map(str, words)])
+    def _could(self, word: str, *, program: str) -> bool:
+        with suppress(SandboxError):
+            self.ask(word, program=program)
+            return True
+        return False
+
+    def idle(self) -> float | None:
+        """Return the minimum age in seconds of a session store's last write; None when that is unknown."""
+        with suppress(SandboxError):
+            answer = self.ask("idle", program="launch").strip()
+            if answer.isdigit():
+                return max(0.0, int(answer) - 1.0)  # both clocks count whole seconds
+        return None
 
 
 class _Answer(NamedTuple):
@@ -217,9 +214,6 @@ class Followed:
         if b"\x03" not in data:
             raise PtyClosed("the link to this terminal is lost; nothing but Ctrl-C reaches the program")
         self._launched.ask("interrupt")
-
-    def resize(self, size: tuple[int, int]) -> None:
-        """Do nothing: a terminal whose link is lost shows nothing."""
 
     def wait(self, timeout: float) -> int | None:
         """Wait for the end; what is still printed is left out."""
