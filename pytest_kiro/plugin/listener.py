@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from pytest_kiro.records.gathered import Gathered
 from pytest_kiro.records.plain import cut, cut_field
+from pytest_kiro.records.tests import CollectionError, Gathered
 
 if TYPE_CHECKING:
-    from pytest_kiro.records.results import ResultsFile
+    from pytest_kiro.records.run import ResultsFile
     from pytest_kiro.records.tests import PhaseOutcome, PhaseRecord, ReportRecord
     from pytest_kiro.secrecy.redaction import Secrets
     from pytest_kiro.settings.table import Settings
@@ -41,7 +41,8 @@ class TestListener:
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:
-            self.gathered.collection_errors.append((report.nodeid, cut(_message(report), _MESSAGE)[0]))
+            error = CollectionError(nodeid=report.nodeid, message=cut(_message(report), _MESSAGE)[0])
+            self.gathered.collection_errors.append(error)
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         if self._keeps(nodeid):

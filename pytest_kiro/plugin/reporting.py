@@ -34,7 +34,7 @@ from pytest_kiro.run.keeper import Tally
 if TYPE_CHECKING:
     from pytest_kiro.plugin.state import State
     from pytest_kiro.plugin.xdist import Node
-    from pytest_kiro.records.results import ResultsFile
+    from pytest_kiro.records.run import ResultsFile
     from pytest_kiro.records.turns import TurnRecord
 
 __tracebackhide__ = HIDE_FRAMES
@@ -71,7 +71,7 @@ class Report:
             return
         self._config.pluginmanager.register(self.listener, "kiro-listener")
         if file := self._settings.results:
-            from pytest_kiro.records.results import ResultsFile
+            from pytest_kiro.records.run import ResultsFile
 
             self._results = ResultsFile(self._config.invocation_params.dir / Path(file).expanduser())
             try:

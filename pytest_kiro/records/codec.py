@@ -56,13 +56,13 @@ def _plain(value: Any, file: bool) -> Any:
 
 
 def _value(kind: Any, data: Any) -> Any:
-    inner = get_args(kind)
-    if data is None or kind is Any or not (inner or isinstance(kind, type)):
-        return data
+    origin, inner = get_origin(kind), get_args(kind)
+    if data is None:
+        return None
     if isinstance(kind, type) and issubclass(kind, Record):
         return kind.from_json(data)
-    if get_origin(kind) is tuple:
+    if origin is tuple:
         return tuple(_value(inner[0], one) for one in data)
-    if get_origin(kind) is dict:
+    if origin is dict:
         return {name: _value(inner[1], one) for name, one in data.items()}
     return _value(inner[0], data) if type(None) in inner else data

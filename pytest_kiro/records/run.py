@@ -1,22 +1,27 @@
-"""What a run keeps of itself: a `RunRecord`, which is the whole results file."""
+"""What a run keeps of itself: a `RunRecord`, and the results file that has it as JSON."""
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from pytest_kiro.errors import SettingsError
 from pytest_kiro.records.codec import Count, Credits, FromOne, Keyword, Record, Seconds
-from pytest_kiro.records.gathered import Gathered
 from pytest_kiro.records.plain import clean
-from pytest_kiro.records.tests import FixtureRecord, Outcome, TestRecord, fixtures_of
-from pytest_kiro.records.turns import TurnRecord, credits_of
-from pytest_kiro.settings.table import TABLE, Settings, shown
-from pytest_kiro.turn.causes import Status
+from pytest_kiro.records.tests import CollectionError, FixtureRecord, Gathered, Outcome, TestRecord, fixtures_of
+from pytest_kiro.records.turns import TurnRecord, TurnStatus, credits_of
+from pytest_kiro.secrecy.redaction import Secrets
+from pytest_kiro.settings.table import Settings, shown
 
+#: The schema says what is in the file.
+SCHEMA = Path(__file__).with_name("results.schema.json")
 Instant = Annotated[str, Keyword("format", "date-time"), "UTC."]
 Scripted = Literal[True, False, "partly", None]
 
@@ -32,14 +37,6 @@ class RunEnd:
     workers_died: int
     pytest: str
     pytest_kiro: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class CollectionError(Record):
-    """A file whose tests are not known."""
-
-    nodeid: str
-    message: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +88,7 @@ class TurnTotals(Record):
     """How many turns there were, by status."""
 
     count: Annotated[Count, "With those that were run again."]
-    by_status: dict[Status | Literal["broken off"], FromOne]
+    by_status: dict[TurnStatus, FromOne]
     infrastructure: Annotated[Count, "How many of them ended by the world's fault."]
     retried: Annotated[Count, "How many of them were run again."]
 
@@ -149,23 +146,20 @@ def _facts(settings: Settings, gathered: Gathered, end: RunEnd, tests: Sequence[
     done = sum(test.outcome != "unfinished" for test in tests)
     whole = end.exit_status in (0, 1, 5) and not gathered.collection_errors and done >= end.collected
     scripted, note = _scripted(turns)
-    origins = {row.name: settings.origins.get(row.name, "default") for row in TABLE}
     return RunFacts(
         id=settings.run_id,
         started=gathered.began.isoformat(timespec="milliseconds"),
         ended=ended.isoformat(timespec="milliseconds"),
         duration=(ended - gathered.began).total_seconds(),
         complete=whole and not end.interrupted,
-        collection_errors=tuple(
-            CollectionError(nodeid=nodeid, message=text) for nodeid, text in gathered.collection_errors
-        ),
+        collection_errors=tuple(gathered.collection_errors),
         python=".".join(map(str, sys.version_info[:3])),
         platform=sys.platform,
         kiro_cli=tuple(sorted({turn.version for turn in turns})),
         sandbox=settings.sandbox,
         settings={
             name: SettingRecord(value=clean(shown(settings, name)), origin=origin)
-            for name, origin in origins.items()
+            for name, origin in settings.origins.items()
             if origin != "default"
         },
         scripted=scripted,
@@ -184,3 +178,41 @@ def _scripted(turns: Sequence[TurnRecord]) -> tuple[Scripted, str]:
     if scripted:
         return "partly", f"{scripted} of {len(turns)} turns were answered by a script, the others by Kiro."
     return False, "Every turn was answered by Kiro."
+
+
+class ResultsFile:
+    """The file that `--kiro-results` names."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = Path(os.path.realpath(file))  # a link stays one
+        self._part = self._file.with_name(f".{self._file.name}.{os.getpid()}.part")
+
+    def check(self) -> None:
+        """Make the folders above the file; `SettingsError` when the file cannot be written, before anything is run."""
+        file, option = self._file, f"--kiro-results={self._file}"
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            if file.exists() and not file.is_file():
+                raise SettingsError(f"{option} is no regular file", advice="name a file that can be replaced")
+            beginning = file.read_bytes()[:1000].strip() if file.exists() else b""
+            if beginning and RunRecord.format.encode() not in beginning:
+                raise SettingsError(
+                    f"{option} is there already, and is no results file: it would be lost",
+                    advice="remove it, or name another file",
+                )
+            self._part.touch()
+            self._part.unlink()
+        except OSError as error:
+            raise SettingsError(
+                f"{option} cannot be written: {error.strerror}: {error.filename}", advice="name another file"
+            ) from error
+
+    def write(self, run: RunRecord, secrets: Secrets) -> None:
+        """Write the file without secrets; readers see the old one or the new one. Raises `OSError`."""
+        document = clean(secrets.within(run.to_json(file=True)))
+        text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
+        try:
+            self._part.write_text(text + "\n", encoding="utf-8")
+            self._part.replace(self._file)
+        finally:
+            self._part.unlink(missing_ok=True)

@@ -21,6 +21,8 @@ TEXT, _TOOL, _SENTENCE = 65_536, 8_192, 4_096
 #: How many tool calls, changed paths and warnings are kept of a turn, and how deep sub-agents may be nested.
 _CALLS, _PATHS, _WARNINGS, _DEEP = 1_000, 1_000, 100, 10
 _MORE = "How many more there were."
+TurnStatus = Status | Literal["broken off"]
+AtFault = Annotated[bool, "Whether the world was at fault, so that nothing was learnt about the agent."]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,18 +75,8 @@ class ToolCallRecord(Record):
         """Return a call and those of its sub-agents, ten levels deep."""
         arguments, input_left_out = cut_values(clean(call.input), _TOOL)
         calls, calls_left_out = _calls(call.calls, depth + 1)
-        return cls(
-            name=call.name,
-            raw_name=call.raw_name,
-            status=call.status,
-            exit_code=call.exit_code,
-            duration=call.duration,
-            input=arguments,
-            input_left_out=input_left_out,
-            calls=calls,
-            calls_left_out=calls_left_out,
-            **cut_field("output", call.output, _TOOL),
-        )
+        kept = {"input": arguments, "input_left_out": input_left_out, "calls": calls, "calls_left_out": calls_left_out}
+        return cls(**{**vars(call), **kept, **cut_field("output", call.output, _TOOL)})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,13 +96,9 @@ class TurnRecord(Record):
     )
     prompt: Annotated[str, "What was asked."] = ""
     prompt_left_out: LeftOut = 0
-    status: Annotated[Status | Literal["broken off"], "How it ended; broken off when nobody waited for its end."] = (
-        "broken off"
-    )
+    status: Annotated[TurnStatus, "How it ended; broken off when nobody waited for its end."] = "broken off"
     cause: Annotated[str | None, "Why it did not complete, such as throttled."] = None
-    infrastructure: Annotated[bool, "Whether the world was at fault, so that nothing was learnt about the agent."] = (
-        False
-    )
+    infrastructure: AtFault = False
     detail: Annotated[str, "The cause in a sentence."] = ""
     proof: Annotated[str | None, "What proves that it completed, such as session."] = None
     exit_code: Annotated[int | None, "kiro-cli's, null when it was killed."] = None

@@ -14,10 +14,9 @@ from eval_runs import Evals, program, shell, stand_in, turn, write
 from metered import metered
 
 from pytest_kiro.records import tests as test_records
-from pytest_kiro.records.gathered import Gathered
 from pytest_kiro.records.plain import clean
-from pytest_kiro.records.results import SCHEMA, ResultsFile
-from pytest_kiro.records.run import RunEnd, RunRecord
+from pytest_kiro.records.run import SCHEMA, ResultsFile, RunEnd, RunRecord
+from pytest_kiro.records.tests import Gathered
 from pytest_kiro.records.turns import OwnerRecord, TurnRecord
 from pytest_kiro.secrecy.redaction import Secrets
 from pytest_kiro.settings.table import read

@@ -9,8 +9,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from pytest_kiro.records.codec import Record
-from pytest_kiro.records.results import SCHEMA
-from pytest_kiro.records.run import RunRecord
+from pytest_kiro.records.run import SCHEMA, RunRecord
 
 TOP = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",

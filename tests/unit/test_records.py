@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from pytest_kiro.records import run, turns
 from pytest_kiro.records import tests as tests_records
 from pytest_kiro.records.codec import Record
-from pytest_kiro.records.gathered import Gathered
-from pytest_kiro.records.results import SCHEMA
+from pytest_kiro.records.run import SCHEMA
+from pytest_kiro.records.tests import Gathered
 from pytest_kiro.records.turns import ChangesRecord, OwnerRecord, ToolCallRecord, TurnRecord
 from pytest_kiro.turn.calls import ToolCalls
 from pytest_kiro.turn.changes import Changes
