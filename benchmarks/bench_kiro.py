@@ -8,8 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pytest_kiro import Identity, Kiro, SandboxSpec
-from pytest_kiro.agent.bench import Bench
-from pytest_kiro.agent.owner import Owner
+from pytest_kiro.agent.bench import Bench, Owner
 from pytest_kiro.kirocli import commands
 from pytest_kiro.kirocli.install import install
 from pytest_kiro.sandbox.local import LocalProvider

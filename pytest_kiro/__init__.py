@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pytest_kiro.agent.conversation import Conversation as Conversation
     from pytest_kiro.agent.kiro import Kiro as Kiro
+    from pytest_kiro.agent.live import Condition as Condition
     from pytest_kiro.agent.live import LiveTurn as LiveTurn
-    from pytest_kiro.agent.stop import Condition as Condition
     from pytest_kiro.agent.stop import on_calls as on_calls
     from pytest_kiro.agent.stop import on_command as on_command
     from pytest_kiro.agent.stop import on_silence as on_silence
@@ -57,8 +57,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "agent.conversation": "Conversation",
     "agent.kiro": "Kiro",
-    "agent.live": "LiveTurn",
-    "agent.stop": "Condition on_calls on_command on_silence on_text",
+    "agent.live": "Condition LiveTurn",
+    "agent.stop": "on_calls on_command on_silence on_text",
     "agent.workspace": "SandboxPath Workspace",
     "errors": (
         "BudgetExceeded ConversationError InstallError KiroError LaunchError LoginError NotPrinted "

@@ -1,13 +1,13 @@
-"""The bench: what every turn of one `Kiro` runs with."""
+"""The bench: what every turn of one `Kiro` runs with, and the owners that turns belong to (contract O)."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
 
-from pytest_kiro.agent.owner import Owned, Owner
 from pytest_kiro.agent.workspace import Workspace
 from pytest_kiro.errors import SettingsError
 from pytest_kiro.kirocli import commands
@@ -19,12 +19,52 @@ from pytest_kiro.run.budget import Budget
 from pytest_kiro.sandbox.protocol import Sandbox
 from pytest_kiro.secrecy.redaction import Secrets
 from pytest_kiro.settings.table import Settings
+from pytest_kiro.standin.scenario import ConversationNumbers, Reply
 from pytest_kiro.turn.turn import Home, Turn
 
 
-class Conversing(Owned, Home, Protocol):
+@dataclass(eq=False)
+class Owner:
+    """One attempt of a test, or one instance of a wider fixture.
+
+    `name` is for people, `tables` are its names in a scenario file, best first; relative workspaces start at
+    `file`'s folder; `marker` has the keywords of `mark.kiro`, `run_args` the fixture's, asked for at the
+    first turn; `wide` is whether it is a fixture that several tests share; `answer` is what a scripted turn is answered
+    with, whatever was asked, where no scenario is meant.
+    """
+
+    name: str
+    tables: tuple[str, ...]
+    file: Path
+    marker: Callable[[], Mapping[str, Any]] = dict
+    run_args: Callable[[], Mapping[str, Any]] = dict
+    wide: bool = False
+    answer: Reply | None = None
+    conversations: list[Conversing] = field(default_factory=list)
+    ended: bool = False
+    numbers: ConversationNumbers = field(default_factory=ConversationNumbers)
+
+    def enter(self, conversation: Conversing) -> None:
+        """Note one more conversation, and give it its number."""
+        self.conversations.append(conversation)
+        self.numbers.opened(conversation)
+
+    @property
+    def turns(self) -> list[Turn]:
+        """All turns of all its conversations, in order of conversation."""
+        return [turn for conversation in self.conversations for turn in conversation.turns]
+
+    def end(self) -> None:
+        """Remove its workspaces; idempotent."""
+        self.ended = True
+        for conversation in self.conversations:
+            conversation.end()
+
+
+class Conversing(Home, Hashable, Protocol):
     """A conversation, as far as its turns and their observers know it."""
 
+    turns: list[Turn]
     #: Attempts at the first turn that the world failed, so that it was run again.
     retried: list[Turn]
 
@@ -39,6 +79,8 @@ class Conversing(Owned, Home, Protocol):
 
     @property
     def workspace(self) -> Workspace: ...
+
+    def end(self) -> None: ...
 
 
 class Observer(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
@@ -9,12 +10,11 @@ from functools import partial
 from typing import Any, Unpack
 
 from pytest_kiro.agent import stop
-from pytest_kiro.agent.aftermath import Resume
-from pytest_kiro.agent.bench import Bench
-from pytest_kiro.agent.flight import Flight, Landed, Request
+from pytest_kiro.agent.bench import Bench, Owner
+from pytest_kiro.agent.flight import Flight, Landed
 from pytest_kiro.agent.live import LiveTurn
 from pytest_kiro.agent.options import RunArguments, RunOptions
-from pytest_kiro.agent.owner import Owner
+from pytest_kiro.agent.request import Request, Resume
 from pytest_kiro.agent.stop import StopWhen
 from pytest_kiro.agent.workspace import Workspace
 from pytest_kiro.errors import HIDE_FRAMES, ConversationError
@@ -154,7 +154,7 @@ class Conversation:
             request = Request(
                 prompt=prompt,
                 options=merged,
-                limits=stops,
+                silence=min((stop.silence for stop in stops if stop.silence is not None), default=math.inf),
                 number=len(self.turns) + 1,
                 resume=self._resume,
                 history=self._history(),

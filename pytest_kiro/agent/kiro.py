@@ -7,11 +7,10 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Unpack
 from weakref import WeakKeyDictionary
 
-from pytest_kiro.agent.bench import Bench
+from pytest_kiro.agent.bench import Bench, Owner
 from pytest_kiro.agent.conversation import Conversation
 from pytest_kiro.agent.live import LiveTurn
 from pytest_kiro.agent.options import RunArguments
-from pytest_kiro.agent.owner import Owner
 from pytest_kiro.agent.stop import StopWhen
 from pytest_kiro.agent.workspace import Workspace
 from pytest_kiro.errors import HIDE_FRAMES

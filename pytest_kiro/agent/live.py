@@ -6,12 +6,12 @@ import math
 import re
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol
 
 from pytest_kiro.agent.flight import Flight, Landed
-from pytest_kiro.agent.running import Limit
+from pytest_kiro.agent.options import is_number
 from pytest_kiro.errors import HIDE_FRAMES, ConversationError, NotPrinted
 from pytest_kiro.kirocli.events import Event
 from pytest_kiro.kirocli.evidence import LOGIN_WITHIN, waits_for_login
@@ -28,11 +28,26 @@ _OVERLAP = 64 * 1024
 _SEARCHED = 1024 * 1024
 
 
-class Stop(Limit, Protocol):
-    """A condition that is asked of a turn while it runs."""
+@dataclass(frozen=True)
+class Condition:
+    """Something that stops a turn when it holds: `name` is how the turn's `detail` calls it.
 
-    @property
-    def holds(self) -> Callable[[LiveTurn], object]: ...
+    `holds` is asked after each chunk; with `silence`, in seconds, it is asked as well when nothing was printed for so
+    long. `recorded` is asked of the calls that a completed turn's record tells, since what Kiro announces may be cut:
+    when it holds, the turn counts as stopped, if too late.
+
+    >>> Condition("never", lambda live: False).name
+    'never'
+    """
+
+    name: str
+    holds: Callable[[LiveTurn], object]
+    silence: float | None = None
+    recorded: Callable[[Iterable[ToolCall]], bool] | None = None
+
+    def __post_init__(self) -> None:
+        if self.silence is not None and not (is_number(self.silence) and 0.01 <= self.silence < math.inf):
+            raise ValueError(f"silence={self.silence!r} is not right; wanted: a number of seconds, 0.01 or more")
 
 
 class LiveTurn:
@@ -54,13 +69,13 @@ class LiveTurn:
         self,
         flight: Flight,
         *,
-        stops: Sequence[Stop],
+        stops: Sequence[Condition],
         check: bool,
         landed: Callable[[Landed], None],
         over: Callable[[str], None],
     ) -> None:
         # `landed` is told what came of the turn, `over` that the next one may begin, or why none can.
-        self.prompt, self.name = flight.request.prompt, flight.name
+        self.prompt, self.name = flight.request.prompt, flight.conversation.owner.name
         #: The end of what was printed: the latest chunk, and some of what came before it.
         self.recent = ""
         self._flight, self._stops, self._check, self._landed, self._over = flight, stops, check, landed, over
@@ -203,7 +218,7 @@ class LiveTurn:
         if self._turn is not None:
             return  # a condition has finished it
         try:
-            landed = self._flight.land()
+            landed = self._flight.land(self._recorded)
             self._turn = landed.turn
             self._landed(landed)
         finally:
@@ -214,7 +229,7 @@ class LiveTurn:
         turn = self.turn
         if not self._check or turn.status in ("completed", "stopped"):
             return
-        if refusal := self._flight.refusal(turn):
+        if refusal := self._flight.bench.admission.refusal(turn):
             raise refusal
         advice = "kiro.run(..., check=False) returns such a turn instead of raising"
         if turn.cause and turn.cause.advice:
@@ -231,8 +246,9 @@ class LiveTurn:
             if self._drained:
                 self._running.end()
                 return None
-            waits = self._printed.waits
-            data = self._running.read(min(until, time.monotonic() + self._flight.held_for) if waits else until)
+            if waits := self._printed.waits:
+                until = min(until, time.monotonic() + self._flight.bench.settings.waits.held_for)
+            data = self._running.read(until)
             self._drained = data == b""
             if data is not None:
                 return self._take(self._printed.feed(data, final=self._drained))
@@ -249,7 +265,8 @@ class LiveTurn:
             self._size += len(text)
             while self._size > _SEARCHED and len(self._unexpected) > 1:
                 self._size -= len(self._unexpected.popleft())
-            self._flight.tell(text)
+            for observer in self._flight.bench.observers:
+                observer.printed(self._flight.conversation, text)
         self._look()
         return text
 
@@ -260,6 +277,10 @@ class LiveTurn:
                 where = f"at byte {self._printed.raw.size} of its output, after {self.duration:.1f} s"
                 self._running.stop(Ending("stopped", Cause.STOPPED, detail=f"{stop.name} stopped it {where}"))
                 return
+
+    def _recorded(self, calls: Iterable[ToolCall]) -> str:
+        """Return which condition holds for recorded calls, "" for none."""
+        return next((stop.name for stop in self._stops if stop.recorded is not None and stop.recorded(calls)), "")
 
     def _look_for_login(self, text: str) -> None:
         """End a CLI that waits for the approval of a device code."""

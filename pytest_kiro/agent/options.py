@@ -66,8 +66,13 @@ class RunOptions:
         return replace(self, **values)
 
 
+def is_number(value: Any, kind: Any = int | float) -> bool:
+    """Whether it is a number; True and False are none."""
+    return isinstance(value, kind) and not isinstance(value, bool)
+
+
 def _timeout(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+    if not is_number(value) or not 0 < value < math.inf:
         raise ValueError("a number of seconds above 0")
     return float(value)
 

@@ -4,49 +4,25 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Protocol
 
 from pytest_kiro.errors import KiroError, LaunchError, PtyClosed, SandboxError, SandboxTimeout
 from pytest_kiro.settings.waits import Waits
 from pytest_kiro.terminal.attach import Attached
 from pytest_kiro.turn.causes import Cause, Ending
-from pytest_kiro.turn.transcript import ToolCall
-
-
-class Limit(Protocol):
-    """What may stop a turn, without looking at its text."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def silence(self) -> float | None: ...
-
-    @property
-    def recorded(self) -> Callable[[Iterable[ToolCall]], bool] | None: ...
-
-
-@dataclass(frozen=True)
-class Patience:
-    """Seconds that a turn may take, and may be silent (None: without end), and what stops it."""
-
-    timeout: float
-    stall_timeout: float | None = None
-    limits: Sequence[Limit] = ()
-    waits: Waits = field(default_factory=Waits)
 
 
 class Running:
     """A program that runs; `ending` is set when it was ended from outside.
 
-    `on_silence` is called when a limit's silence is over.
+    It may take `timeout` seconds, and show no sign of life for `stall`; `on_silence` is called when it has printed
+    nothing for `silence`.
     """
 
-    def __init__(self, pty: Attached, patience: Patience) -> None:
-        self._pty, self._patience = pty, patience
+    def __init__(self, pty: Attached, *, timeout: float, stall: float, silence: float, waits: Waits) -> None:
+        self._pty, self._waits = pty, waits
+        self._timeout, self._stall, self._silence = timeout, stall, silence
         self.on_silence: Callable[[], None] = lambda: None
         self.ending: Ending | None = None
         self.exit_code: int | None = None
@@ -71,10 +47,9 @@ class Running:
     def read(self, until: float) -> bytes | None:
         """Return the next bytes; None for none until then, b"" at the end."""
         while True:
-            remaining = self._remaining()
-            if remaining > 0:
+            if (remaining := self._remaining()) > 0:
                 try:
-                    return self._heard(self._pty.read(min(remaining, max(0.0, until - time.monotonic()))))
+                    data = self._pty.read(min(remaining, max(0.0, until - time.monotonic())))
                 except TimeoutError:
                     if time.monotonic() >= until:
                         return None
@@ -84,8 +59,13 @@ class Running:
                         raise
                     return b""  # it was stopped before it began
                 except SandboxError as error:
-                    self.lose(str(error))
+                    self._lose(str(error))
                     return b""
+                if data:
+                    self._last_byte = self._last_sign = time.monotonic()
+                    if self.first_output_after is None:
+                        self.first_output_after = self.duration
+                return data
             if not self._goes_on():
                 return b""
 
@@ -97,7 +77,7 @@ class Running:
             self._pty.close()
         except SandboxError as error:
             if self.exit_code is None and (self.ending is None or self.ending.status != "lost"):
-                self.lose(f"the program could not be ended: {error}")
+                self._lose(f"the program could not be ended: {error}")
 
     def kill(self) -> None:
         """Close its terminal at once."""
@@ -109,7 +89,7 @@ class Running:
         if self._grace is not None or self.over:
             return
         self.ending = ending
-        waits = self._patience.waits
+        waits = self._waits
         grace = waits.grace if self._pty.started else min(waits.grace, waits.before_it_began)
         self._grace, self._press = time.monotonic() + grace, time.monotonic() + waits.press_again
         try:
@@ -118,50 +98,42 @@ class Running:
             pass  # it has just ended by itself, or does not read what is typed
         except SandboxError as error:
             # What ran out may have been the sandbox's silence, and no time of the agent's.
-            self.lose(f"{ending.detail}, and the sandbox did not answer: {error}")
+            self._lose(f"{ending.detail}, and the sandbox did not answer: {error}")
 
-    def lose(self, detail: str) -> None:
+    def _lose(self, detail: str) -> None:
         """Note that the way to it is lost."""
         self.ending = Ending("lost", Cause.CONNECTION, detail=detail)
 
-    def _heard(self, data: bytes) -> bytes:
-        if data:
-            self._last_byte = self._last_sign = time.monotonic()
-            if self.first_output_after is None:
-                self.first_output_after = self._last_byte - self._started
-        return data
-
     def _remaining(self) -> float:
         """Return for how many seconds nothing has to be decided."""
-        now, patience = time.monotonic(), self._patience
+        now = time.monotonic()
         if self._grace is not None:
             return min(self._grace, self._press) - now
-        stalled = math.inf if patience.stall_timeout is None else self._last_sign + patience.stall_timeout
-        silences = [limit.silence for limit in patience.limits if limit.silence is not None]
-        quiet = max(self._last_byte, self._last_look) + min(silences, default=math.inf)
-        return min(self._started + patience.timeout, stalled, quiet) - now
+        quiet = max(self._last_byte, self._last_look) + self._silence
+        return min(self._started + self._timeout, self._last_sign + self._stall, quiet) - now
 
     def _goes_on(self) -> bool:
         """Decide what there is to decide; return False when nothing is left but to kill it."""
-        if self._grace is not None and time.monotonic() < self._grace:
+        now = time.monotonic()
+        if self._grace is not None:
+            if now >= self._grace:
+                return self._terminate()
             self._press = math.inf
             with suppress(SandboxError):
                 self._pty.write(b"\x03")
             return True
-        if self._grace is not None:
-            return self._terminate()
-        self._last_look = time.monotonic()
-        stall = self._patience.stall_timeout
-        if self.duration >= self._patience.timeout:
-            self.stop(self._out_of_time(f"its time of {self._patience.timeout:g} s was over"))
-        elif stall is None or self._last_look - self._last_sign < stall:
+        self._last_look = now
+        if self.duration >= self._timeout:
+            self.stop(self._out_of_time())
+        elif now - self._last_sign < self._stall:
             self.on_silence()
-        elif not self._stirs(stall):
-            detail = f"it printed nothing for {stall:g} s, and wrote nothing into its session store"
+        elif not self._stirs():
+            detail = f"it printed nothing for {self._stall:g} s, and wrote nothing into its session store"
             self.stop(Ending("timed_out", Cause.STALLED, detail=detail))
         return True
 
-    def _out_of_time(self, over: str) -> Ending:
+    def _out_of_time(self) -> Ending:
+        over = f"its time of {self._timeout:g} s was over"
         if not self._pty.started:
             said = " ".join(self._pty.said.split())[-500:]
             detail = f"{over}, and its terminal's shell had not started it; the shell said: {said or 'nothing'}"
@@ -169,10 +141,10 @@ class Running:
         so_far = "" if self.first_output_after is not None else ", and it had printed nothing"
         return Ending("timed_out", Cause.OUT_OF_TIME, detail=f"{over}{so_far}")
 
-    def _stirs(self, stall: float) -> bool:
+    def _stirs(self) -> bool:
         """Whether it wrote into its session store lately: a silent program may be a busy one."""
         idle = self._pty.idle()
-        if idle is None or idle >= stall:
+        if idle is None or idle >= self._stall:
             return False
         self._last_sign = time.monotonic() - idle
         return True
@@ -181,7 +153,7 @@ class Running:
         if self._terminated or (self.ending is not None and self.ending.status == "lost"):
             return False  # of what is lost, the status of its own end is looked for
         self._terminated = True
-        self._grace = time.monotonic() + self._patience.waits.last_grace
+        self._grace = time.monotonic() + self._waits.last_grace
         return self._pty.terminate()
 
     def _wait(self) -> int | None:
@@ -194,5 +166,5 @@ class Running:
                     return None
             except KiroError as error:
                 if self.ending is None:
-                    self.lose(str(error))
+                    self._lose(str(error))
                 return None

@@ -11,39 +11,13 @@ returns is taken as true or false. Several may be given in a list; the first tha
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
 
-from pytest_kiro.agent.live import LiveTurn
+from pytest_kiro.agent.live import Condition, LiveTurn
+from pytest_kiro.agent.options import is_number
 from pytest_kiro.turn.calls import compiled, walk
 from pytest_kiro.turn.transcript import ToolCall
 
-
-@dataclass(frozen=True)
-class Condition:
-    """Something that stops a turn when it holds: `name` is how the turn's `detail` calls it.
-
-    `holds` is asked after each chunk; with `silence`, in seconds, it is asked as well when nothing was printed for so
-    long. `recorded` is asked of the calls that a completed turn's record tells, since what Kiro announces may be cut:
-    when it holds, the turn counts as stopped, if too late.
-
-    >>> Condition("never", lambda live: False).name
-    'never'
-    """
-
-    name: str
-    holds: Callable[[LiveTurn], object]
-    silence: float | None = None
-    recorded: Callable[[Iterable[ToolCall]], bool] | None = None
-
-    def __post_init__(self) -> None:
-        if self.silence is not None and not (_is_number(self.silence, int | float) and 0.01 <= self.silence < math.inf):
-            raise ValueError(f"silence={self.silence!r} is not right; wanted: a number of seconds, 0.01 or more")
-
-
-#: What `stop_when` takes.
 StopWhen = Condition | Callable[[LiveTurn], object] | Sequence[Condition | Callable[[LiveTurn], object]] | None
 
 
@@ -90,7 +64,7 @@ def on_calls(most: int) -> Condition:
     >>> on_calls(20).name
     'on_calls(20)'
     """
-    if not _is_number(most, int) or most < 0:
+    if not is_number(most, int) or most < 0:
         raise ValueError(f"on_calls({most!r}): wanted: a whole number, 0 or more")
     return Condition(f"on_calls({most})", lambda live: len(live.announced) > most)
 
@@ -112,7 +86,3 @@ def _condition(one: object) -> Condition:
         f"stop_when={one!r} is no condition; wanted: one of on_command, on_text, on_silence or on_calls, a function of "
         "the LiveTurn, or a list of these"
     )
-
-
-def _is_number(value: object, kind: Any) -> bool:
-    return isinstance(value, kind) and not isinstance(value, bool)

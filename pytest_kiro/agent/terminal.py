@@ -6,19 +6,18 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from secrets import token_hex
+from dataclasses import replace
 from typing import Any
 
-from pytest_kiro.agent.aftermath import clear
 from pytest_kiro.agent.bench import Bench
 from pytest_kiro.agent.conversation import Conversation
-from pytest_kiro.agent.flight import answers
+from pytest_kiro.agent.options import is_number
+from pytest_kiro.agent.request import clear, launch
 from pytest_kiro.errors import HIDE_FRAMES
 from pytest_kiro.kirocli import commands
 from pytest_kiro.standin import scenario
 from pytest_kiro.terminal.attach import attach
 from pytest_kiro.terminal.expect import Terminal, check_size
-from pytest_kiro.terminal.launch import Launch
 
 __tracebackhide__ = HIDE_FRAMES
 
@@ -41,35 +40,25 @@ def open_terminal(
     if talks:
         bench.admission.check()
     reply, note = _reply(conversation) if talks and bench.scripted else (None, "")
-    nonce = token_hex(8)
-    folder = f".local/state/{nonce}"
-    files, scripted = answers(bench, folder, reply)
-    variables = {"PATH": bench.path, **commands.QUIET, **options.env, **scripted}
-    hidden = {name: value for name, value in variables.items() if bench.secrets(value) != value}
-    launch = Launch(
-        argv=(bench.installation.path, *commands.typed(bench.engine, argv)),
-        workspace=conversation.workspace.path,
-        folder=folder,
-        nonce=nonce,
-        stdin=None,
-        env={name: value for name, value in variables.items() if name not in hidden},
-        hidden_env={**bench.identity.env, **hidden},
-        files=files,
-    )
+    words = commands.typed(bench.engine, argv)
+    plain = launch(bench, words, conversation.workspace.path, options.env, reply)
+    hidden = {name: value for name, value in plain.env.items() if bench.secrets(value) != value}
+    env = {name: value for name, value in plain.env.items() if name not in hidden}
+    prepared = replace(plain, env=env, hidden_env={**plain.hidden_env, **hidden})
     with ExitStack() as undo:
-        undo.callback(clear, bench.sandbox, launch)
+        undo.callback(clear, bench.sandbox, prepared)
         spending = bench.budget.admit(conversation.owner.name) if talks else None
         if spending is not None:
             undo.callback(bench.budget.settle, spending, None)
         bench.sandbox.keep_alive(max(bench.settings.timeout, timeout or 0.0))
-        pty = attach(bench.sandbox, launch, size=size, waits=bench.settings.waits)
+        pty = attach(bench.sandbox, prepared, size=size, waits=bench.settings.waits)
         undo.callback(pty.close)
         undo.callback(bench.admission.keep_in_step)
         if spending is not None and not bench.scripted:
             undo.callback(bench.budget.forfeit, spending)  # nobody tells what a chat cost
         terminal = Terminal(
             pty,
-            ("kiro-cli", *launch.argv[1:]),
+            ("kiro-cli", *words),
             timeout=timeout,
             secrets=bench.secrets,
             waits=bench.settings.waits,
@@ -109,7 +98,7 @@ def _check_arguments(bench: Bench, argv: Sequence[Any]) -> None:
 def _check_timeout(timeout: Any) -> None:
     if timeout is None:
         return
-    if isinstance(timeout, bool) or not isinstance(timeout, int | float):
+    if not is_number(timeout):
         raise TypeError(f"timeout={timeout!r} is not right; wanted: seconds, None for no limit")
     if not 0 < timeout < math.inf:
         raise ValueError(f"timeout={timeout!r} is not right; wanted: seconds above 0, None for no limit")

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from pytest_kiro.agent.bench import Bench
+from pytest_kiro.agent.bench import Bench, Owner
 from pytest_kiro.agent.conversation import Conversation
 from pytest_kiro.agent.kiro import Kiro
-from pytest_kiro.agent.owner import Owner
 from pytest_kiro.commandline.output import complain, say
 from pytest_kiro.commandline.ready import read_settings, ready
 from pytest_kiro.errors import ConversationError

@@ -8,14 +8,16 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_kiro.agent.owner import Owner
 from pytest_kiro.errors import SettingsError
 from pytest_kiro.plugin.xdist import tell_controller
 from pytest_kiro.settings.table import did_you_mean
+
+if TYPE_CHECKING:
+    from pytest_kiro.agent.bench import Owner
 
 #: The keywords of `mark.kiro`.
 MARKER_WORDS = ("workspace", "agent", "model", "effort", "timeout", "trust", "env")
@@ -32,6 +34,8 @@ def marker_words(item: pytest.Item | pytest.Collector) -> Mapping[str, Any]:
 
 
 def owner_of_test(item: pytest.Item) -> Owner:
+    from pytest_kiro.agent.bench import Owner  # which no collection needs
+
     classes = [node.name for node in item.listchain() if isinstance(node, pytest.Class)]
     names = dict.fromkeys([item.name, getattr(item, "originalname", None) or item.name])
     request = getattr(item, "_request", None)  # pytest has no public way from an item to its request
@@ -45,6 +49,8 @@ def owner_of_test(item: pytest.Item) -> Owner:
 
 
 def owner_of_fixture(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) -> Owner:
+    from pytest_kiro.agent.bench import Owner  # which no collection needs
+
     name, parameter = f"fixture:{fixturedef.argname}", _parameter_id(fixturedef, request)
     named = f"{name}[{parameter}]" if parameter is not None else name
     node = request.node

@@ -13,8 +13,7 @@ from pytest_kiro.turn.errors import TurnError
 if TYPE_CHECKING:
     from pluggy import HookRelay
 
-    from pytest_kiro.agent.bench import Conversing
-    from pytest_kiro.agent.owner import Owner
+    from pytest_kiro.agent.bench import Conversing, Owner
     from pytest_kiro.records.tests import ReportRecord
     from pytest_kiro.records.turns import TurnRecord
     from pytest_kiro.secrecy.redaction import Secrets

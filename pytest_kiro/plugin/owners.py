@@ -14,7 +14,7 @@ import pytest
 from pytest_kiro.errors import ConversationError
 
 if TYPE_CHECKING:
-    from pytest_kiro.agent.owner import Owner
+    from pytest_kiro.agent.bench import Owner
 
 EVAL_FIXTURES = frozenset({"kiro", "kiro_sandbox", "kiro_cli", "kiro_login"})
 

@@ -14,7 +14,7 @@ from links import Cut, LossySandbox, after, without_script
 
 from pytest_kiro import Cause, Identity, Kiro, SandboxError, Turn, TurnFailed
 from pytest_kiro.agent.bench import Bench as TurnBench
-from pytest_kiro.agent.owner import Owner
+from pytest_kiro.agent.bench import Owner
 from pytest_kiro.errors import LaunchError
 from pytest_kiro.kirocli import commands
 from pytest_kiro.kirocli.install import install
