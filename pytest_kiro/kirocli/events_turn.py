@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
+from pytest_kiro.kirocli.evidence import with_end
 from pytest_kiro.kirocli.sessions import tools
-from pytest_kiro.kirocli.sessions.ends import end_reason
 from pytest_kiro.kirocli.sessions.values import dig, listed, number, total, words
 from pytest_kiro.turn.transcript import ToolCall, Transcript
 
@@ -187,8 +187,7 @@ class StreamedTurn:
             return transcript
         # Its status has to be there: an end without one is not what any version has printed.
         status = words(self._finished.get("status"))
-        reason, failure = end_reason(self._finished.get("stopReason"), status or "unknown")
-        return replace(transcript, finished=reason == "UserTurnEnd", end_reason=reason, failure=failure)
+        return with_end(transcript, words(self._finished.get("stopReason")), status or "unknown")
 
 
 def _messages(steps: Iterable[_Step]) -> Iterator[str]:

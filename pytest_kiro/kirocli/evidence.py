@@ -37,6 +37,18 @@ _SAYINGS = (
 WELL = "UserTurnEnd"
 #: A prompt that begins with one of these is a command of V1's own (ancestor; V2 and V3 were not checked).
 COMMANDS = ("/", "!", "@")
+#: ACP's stop reasons, and the words that V3 has beside them, in V2's words.
+_REASONS = {
+    "cancelled": "Cancelled",
+    "canceled": "Cancelled",
+    "aborted": "Cancelled",
+    "interrupted": "Cancelled",
+    "rejected": "ToolUseRejected",
+    "tool_use_rejected": "ToolUseRejected",
+    "denied": "ToolUseRejected",
+    "rewind": "Rewind",
+}
+_FINE = ("success", "succeeded", "completed")
 _BY_EXIT_CODE = {2: Cause.REFUSED, 3: Cause.MCP, 4: Cause.REFUSED}
 _DEVICE_LOGIN = re.compile(r"Confirm the following code in the browser\s+Code: \S+\s+Open this URL:")
 #: A login stands at the start of an output, within so many characters; later on it is an answer that quotes one.
@@ -46,6 +58,23 @@ LOGIN_WITHIN = 4096
 def waits_for_login(output: str) -> bool:
     """Whether the CLI shows a device code and waits for a person."""
     return bool(_DEVICE_LOGIN.search(output[:LOGIN_WITHIN]))
+
+
+def with_end(transcript: Transcript, stop: str | None, status: str | None) -> Transcript:
+    """Add how a turn of ACP's engines ended.
+
+    Either word may be missing, and neither may contradict. Which of the two has to be there is the caller's to say, by
+    another word in its place.
+
+    >>> with_end(Transcript(""), "end_turn", "error").failure
+    'error, end_turn'
+    """
+    words = [word for word in (status, stop) if word]
+    said = ", ".join(words)
+    if said and stop in ("end_turn", None) and status in (*_FINE, None):
+        return replace(transcript, finished=True, end_reason=WELL)
+    reason = next((_REASONS[word] for word in words if word in _REASONS), "Error")
+    return replace(transcript, end_reason=reason, failure=said or "it ended without saying how")
 
 
 def combine(store: Transcript | None, stream: Transcript | None, credits: float | None = None) -> Transcript | None:

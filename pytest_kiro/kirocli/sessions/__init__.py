@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pytest_kiro.kirocli.sessions import v1, v2, v3
-from pytest_kiro.kirocli.sessions.wanted import Wanted
+from pytest_kiro.kirocli.sessions.log import Wanted
 from pytest_kiro.turn.transcript import Transcript
 
 _READERS = {"v1": v1.read, "v2": v2.read, "v3": v3.read}

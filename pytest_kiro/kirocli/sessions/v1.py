@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pytest_kiro.kirocli.sessions import tools
-from pytest_kiro.kirocli.sessions.sqlite import Row, Unreadable, rows
+from pytest_kiro.kirocli.sessions.log import Wanted
+from pytest_kiro.kirocli.sessions.sqlite import Unreadable, rows
 from pytest_kiro.kirocli.sessions.values import dig, listed, load, number, total, words
-from pytest_kiro.kirocli.sessions.wanted import Wanted
 from pytest_kiro.turn.transcript import ToolCall, Transcript
 
 #: What V1 writes in the assistant's name when a turn is interrupted (its ancestor's source): no answer, so no end.
@@ -56,37 +56,40 @@ class _Entry(NamedTuple):
         return isinstance(dig(self.assistant, "Response", "content"), str) and not self.interrupted
 
 
-class _Conversation(NamedTuple):
-    id: str
-    where: str
-    value: Mapping[str, Any]
-    updated: int
+class _Conversation:
+    def __init__(self, name: str, where: str, value: Mapping[str, Any], updated: int | None) -> None:
+        self.id = name
+        self.where = where
+        self.value = value
+        self.updated = -1 if updated is None else updated
+        self.warnings: list[str] = []
+        self.entries = list(_entries(self))
+        self.prompts = [index for index, entry in enumerate(self.entries) if entry.prompt is not None]
+        self.last_prompt = self.entries[self.prompts[-1]].prompt if self.prompts else None
+        ends = [*self.prompts[1:], len(self.entries)] if self.prompts else []
+        self.turns = sum(self.entries[end - 1].answered for end in ends)
 
 
 def read(files: Mapping[str, bytes], wanted: Wanted) -> Transcript | None:
     """Return the latest turn; see `sessions.read`."""
     warnings: list[str] = []
-    found: list[tuple[_Conversation, list[_Entry], list[str]]] = []
-    for conversation in _conversations(files, wanted, warnings):
-        odd: list[str] = []
-        entries = list(_entries(conversation, odd))
-        last = next((entry.prompt for entry in reversed(entries) if entry.prompt is not None), None)
-        if wanted.session_id is not None or wanted.has_prompt(last):
-            found.append((conversation, entries, odd))
-    if not found:
+    conversations = [
+        conversation
+        for conversation in _conversations(files, wanted, warnings)
+        if wanted.session_id is not None or wanted.has_prompt(conversation.last_prompt)
+    ]
+    if not conversations:
         return Transcript(wanted.session_id or "", warnings=tuple(warnings)) if warnings else None
-    conversation, entries, odd = max(found, key=lambda each: each[0].updated)
-    warnings += odd
-    begun = [index for index, entry in enumerate(entries) if entry.prompt is not None]
-    ends = [entries[after - 1].answered for after in [*begun[1:], len(entries)]] if begun else []
-    turn, proven = _turn(conversation, entries, begun, wanted, warnings)
+    conversation = max(conversations, key=lambda each: each.updated)
+    turn, proven = _turn(conversation, wanted)
+    warnings += conversation.warnings
     messages, calls = _said(turn, warnings)
-    finished = proven and sum(ends) > wanted.turns and bool(turn) and turn[-1].answered
+    finished = proven and conversation.turns > wanted.turns and bool(turn) and turn[-1].answered
     cancelled = bool(turn) and turn[-1].interrupted
     return Transcript(
         session_id=conversation.id,
-        prompts=len(begun),
-        turns=sum(ends),
+        prompts=len(conversation.prompts),
+        turns=conversation.turns,
         messages=messages,
         tool_calls=tuple(calls.values()),
         finished=finished,
@@ -118,19 +121,15 @@ def _conversations(files: Mapping[str, bytes], wanted: Wanted, warnings: list[st
             if isinstance(value, dict):
                 name = row.id or words(value.get("conversation_id")) or ""
                 if wanted.session_id in (None, name):
-                    yield _Conversation(name, where, value, _age(row))
+                    yield _Conversation(name, where, value, row.updated)
             elif wanted.session_id in (None, row.id):
                 warnings.append(f"{where}: its value is no JSON object")
 
 
-def _age(row: Row) -> int:
-    return -1 if row.updated is None else row.updated
-
-
-def _entries(conversation: _Conversation, warnings: list[str]) -> Iterator[_Entry]:
+def _entries(conversation: _Conversation) -> Iterator[_Entry]:
     history = conversation.value.get("history")
     if not isinstance(history, list):
-        warnings.append(f"{conversation.where}: its history is no list")
+        conversation.warnings.append(f"{conversation.where}: its history is no list")
     for count, record in enumerate(listed(history), 1):
         where = f"{conversation.where}, history {count}"
         pair = (record.get("user"), record.get("assistant")) if isinstance(record, dict) else tuple(listed(record))
@@ -139,28 +138,22 @@ def _entries(conversation: _Conversation, warnings: list[str]) -> Iterator[_Entr
         kind = next((kind for kind in _KINDS if isinstance(dig(content, kind), dict)), "")
         if not kind or not isinstance(assistant, dict):
             # It stays where it is: were it left out, the entry before it could pass for the end of the turn.
-            warnings.append(f"{where}: not an entry that is known")
+            conversation.warnings.append(f"{where}: not an entry that is known")
         said = assistant if isinstance(assistant, dict) else {}
         yield _Entry(where, kind, content[kind] if kind else {}, said, dig(record, "request_metadata"))
 
 
-def _turn(
-    conversation: _Conversation,
-    entries: Sequence[_Entry],
-    begun: Sequence[int],
-    wanted: Wanted,
-    warnings: list[str],
-) -> tuple[Sequence[_Entry], bool]:
+def _turn(conversation: _Conversation, wanted: Wanted) -> tuple[Sequence[_Entry], bool]:
     """Return the entries of our turn, and whether that is certain."""
-    if len(begun) > wanted.prompts:
-        return entries[begun[-1] :], True
-    last = entries[begun[-1]].prompt if begun else None
-    shrunk = len(begun) < wanted.prompts and bool(conversation.value.get("latest_summary"))
+    prompts, last = conversation.prompts, conversation.last_prompt
+    if len(prompts) > wanted.prompts:
+        return conversation.entries[prompts[-1] :], True
+    shrunk = len(prompts) < wanted.prompts and conversation.value.get("latest_summary")
     if not shrunk or wanted.prompt is None or last is None or not wanted.has_prompt(last):
         return [], False
     # Compaction throws old entries away, so counting no longer tells this turn from one with the same prompt.
-    warnings.append(f"{conversation.where}: its history was compacted; it proves nothing of this turn")
-    return entries[begun[-1] :], False
+    conversation.warnings.append(f"{conversation.where}: its history was compacted; it proves nothing of this turn")
+    return conversation.entries[prompts[-1] :], False
 
 
 # -- what was said

@@ -1,0 +1,207 @@
+"""Reads a turn from sessions that are logs, as V2's and V3's."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import PurePosixPath
+from typing import Any, NamedTuple, Self, TypeVar
+
+from pytest_kiro.kirocli.sessions import tools
+from pytest_kiro.kirocli.sessions.agents import Child, Parent, fold
+from pytest_kiro.kirocli.sessions.values import load
+from pytest_kiro.turn.transcript import ToolCall, Transcript
+
+#: Sub-agents start sub-agents, five deep in V3's engine; a store that goes deeper is not one.
+_DEPTH = 20
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The turn that is looked for: see `sessions.read`."""
+
+    cwd: str
+    prompt: str | None = None
+    session_id: str | None = None
+    prompts: int = 0
+    turns: int = 0
+
+    def has_prompt(self, last: str | None) -> bool:
+        """Whether a session whose last prompt this is may have the turn; one without may have only just begun."""
+        return self.prompt is None or last is None or last.strip() == self.prompt.strip()
+
+
+class Record(NamedTuple):
+    """A line of a log; `where` names it, `at` is in seconds since 1970."""
+
+    where: str
+    kind: str
+    data: Mapping[str, Any]
+    id: str | None
+    at: float | None
+
+
+class Session(ABC):
+    """One session; its log is read when it is needed, since a store keeps many."""
+
+    #: What its state says; `is_agent` is only of a state that says so itself.
+    folders: Sequence[Any]
+    created: float | None
+    changed: str
+    parent: str | None
+    is_agent = False
+    model: str | None
+    agent: str | None
+
+    def __init__(self, name: str, log: PurePosixPath, state: Any, files: Mapping[str, bytes]) -> None:
+        self.id = name
+        self.log = log
+        self.state: Mapping[str, Any] = state if isinstance(state, dict) else {}
+        self.files = files
+        self.warnings: list[str] = []
+
+    @cached_property
+    def records(self) -> list[Record]:
+        return self.read(self.log)
+
+    @property
+    def last_prompt(self) -> str | None:
+        return self.text(self.records[self.prompts[-1]]).strip() if self.prompts else None
+
+    def read(self, path: PurePosixPath) -> list[Record]:
+        """Return the records of a log; what is none becomes a warning."""
+        records = []
+        for count, line in enumerate(self.files.get(str(path), b"").splitlines(), 1):
+            if not line.strip():
+                continue
+            if record := self.record(f"{path}:{count}", load(line)):
+                records.append(record)
+            else:
+                self.warnings.append(f"{path}:{count}: not a record that is known: {line[:80]!r}")
+        return records
+
+    @cached_property
+    @abstractmethod
+    def prompts(self) -> Sequence[int]:
+        """Where each prompt is among the records."""
+
+    @property
+    @abstractmethod
+    def turns(self) -> int:
+        """How many turns have ended."""
+
+    @abstractmethod
+    def record(self, where: str, value: Any) -> Record | None:
+        """Return a line's record, None for what is not known."""
+
+    @abstractmethod
+    def text(self, record: Record) -> str:
+        """Return the text of a message."""
+
+    @abstractmethod
+    def said(self, records: Iterable[Record], warnings: list[str]) -> tuple[tuple[str, ...], dict[str, ToolCall]]:
+        """Return the assistant's messages, and the tool calls by their ids."""
+
+    @abstractmethod
+    def continues(self, latest: Self, turn: Sequence[Record], before: int | None) -> bool:
+        """Whether the turn goes on here: `latest` is older, and of the same folder."""
+
+    def news(self, turn: Sequence[Record]) -> list[Record]:
+        """Return what it adds to a turn that goes on in it."""
+        return self.records
+
+    @abstractmethod
+    def parents(self, records: Sequence[Record], ours: Mapping[str, ToolCall]) -> list[Parent]:
+        """Return all calls as parents of sub-agents."""
+
+    @abstractmethod
+    def children(
+        self, chain: Sequence[Self], others: Sequence[Self], warnings: list[str], depth: int
+    ) -> Iterator[Child]:
+        """Yield the sub-agents of the sessions in `chain`."""
+
+    @abstractmethod
+    def with_end(self, transcript: Transcript, turn: Sequence[Record], before: int | None) -> Transcript:
+        """Add how the turn ended and what it cost.
+
+        `before` is how many turns had ended before it, None in a session that may have been given another's past.
+        """
+
+
+AnySession = TypeVar("AnySession", bound=Session)
+
+
+def latest_turn(sessions: Sequence[AnySession], wanted: Wanted) -> Transcript | None:
+    """Return the latest turn; see `sessions.read`."""
+    session = _find(sessions, wanted)
+    if session is None:
+        return None
+    chain, turn = _follow(session, sessions, wanted)
+    newest = chain[-1]
+    warnings: list[str] = []
+    messages, calls = newest.said(turn, warnings)
+    tool_calls = with_agents(chain, sessions, turn, calls, warnings)
+    transcript = Transcript(
+        session_id=newest.id,
+        prompts=len(newest.prompts),
+        turns=newest.turns,
+        messages=messages,
+        tool_calls=tool_calls,
+        model=newest.model,
+        agent=newest.agent,
+        warnings=(*(line for one in chain for line in one.warnings), *warnings),
+    )
+    return newest.with_end(transcript, turn, wanted.turns if len(chain) == 1 else None)
+
+
+def _find(sessions: Sequence[AnySession], wanted: Wanted) -> AnySession | None:
+    """Return the newest session that may have the turn; those with a prompt come first."""
+    if wanted.session_id is not None:
+        return next((one for one in sessions if wanted.session_id in (one.id, one.state.get("id"))), None)
+    ids = {one.id for one in sessions}
+    here = [one for one in sessions if wanted.cwd in one.folders and not one.is_agent and one.parent not in ids]
+    fitting = [one for one in here if wanted.has_prompt(one.last_prompt)]
+    return max(fitting, key=lambda one: (bool(one.prompts), one.changed), default=None)
+
+
+def _follow(
+    session: AnySession, sessions: Sequence[AnySession], wanted: Wanted
+) -> tuple[list[AnySession], list[Record]]:
+    """Return the sessions that have the turn, and its records.
+
+    Auto-compaction may begin a new session in mid-turn.
+    """
+    chain = [session]
+    if len(session.prompts) <= wanted.prompts:
+        return chain, []
+    turn = session.records[session.prompts[-1] :]
+    here = [other for other in sessions if other.folders and other.folders == session.folders]
+    for other in sorted(here, key=lambda other: other.created or 0.0):
+        latest, before = chain[-1], wanted.turns if len(chain) == 1 else None
+        if latest.created is None or (other.created or 0.0) <= latest.created:
+            continue
+        if other.records and other.continues(latest, turn, before):
+            turn += other.news(turn)
+            chain.append(other)
+    return chain, turn
+
+
+def with_agents(
+    chain: Sequence[AnySession],
+    others: Sequence[AnySession],
+    turn: Sequence[Record],
+    calls: Mapping[str, ToolCall],
+    warnings: list[str],
+    depth: int = 0,
+) -> tuple[ToolCall, ...]:
+    """Return the turn's calls, each with those of its sub-agents."""
+    session = chain[-1]
+    children = list(session.children(chain, others, warnings, depth)) if turn and depth < _DEPTH else []
+    if not children:
+        return tuple(calls.values())
+    parents = session.parents([record for one in chain for record in one.records], calls)
+    inner, orphans = fold(parents, children, since=turn[0].at)
+    warnings += orphans
+    return tools.with_calls(calls, inner)
