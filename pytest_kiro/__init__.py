@@ -48,11 +48,11 @@ if TYPE_CHECKING:
     from pytest_kiro.terminal.expect import Terminal as Terminal
     from pytest_kiro.turn.causes import Cause as Cause
     from pytest_kiro.turn.changes import Changes as Changes
-    from pytest_kiro.turn.errors import TurnError as TurnError
-    from pytest_kiro.turn.errors import TurnFailed as TurnFailed
-    from pytest_kiro.turn.errors import TurnTimeout as TurnTimeout
     from pytest_kiro.turn.transcript import ToolCall as ToolCall
     from pytest_kiro.turn.turn import Turn as Turn
+    from pytest_kiro.turn.turn import TurnError as TurnError
+    from pytest_kiro.turn.turn import TurnFailed as TurnFailed
+    from pytest_kiro.turn.turn import TurnTimeout as TurnTimeout
 
 _HOMES = {
     "agent.conversation": "Conversation",
@@ -72,9 +72,8 @@ _HOMES = {
     "terminal.expect": "Terminal",
     "turn.causes": "Cause",
     "turn.changes": "Changes",
-    "turn.errors": "TurnError TurnFailed TurnTimeout",
     "turn.transcript": "ToolCall",
-    "turn.turn": "Turn",
+    "turn.turn": "Turn TurnError TurnFailed TurnTimeout",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 

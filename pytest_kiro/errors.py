@@ -20,7 +20,7 @@ KiroError
 └── RecordingMiss            a replay has no such turn
 
 Every message says what happened, with which values, the last lines of output, and what to do next. An error that
-carries a value is defined where the value is: `TurnError` in turn/errors.py, `CommandFailed` in sandbox/protocol.py.
+carries a value is defined where the value is: `TurnError` in turn/turn.py, `CommandFailed` in sandbox/protocol.py.
 """
 
 from __future__ import annotations

@@ -17,9 +17,8 @@ from pytest_kiro.kirocli.events import Event
 from pytest_kiro.kirocli.evidence import LOGIN_WITHIN, waits_for_login
 from pytest_kiro.turn.calls import compiled
 from pytest_kiro.turn.causes import Cause, Ending
-from pytest_kiro.turn.errors import TurnFailed, TurnTimeout
 from pytest_kiro.turn.transcript import ToolCall
-from pytest_kiro.turn.turn import Turn
+from pytest_kiro.turn.turn import Turn, TurnFailed, TurnTimeout
 
 __tracebackhide__ = HIDE_FRAMES
 #: Characters before the latest chunk in which something that is looked for may have begun.

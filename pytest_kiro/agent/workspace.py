@@ -11,8 +11,7 @@ from typing import Any
 
 from pytest_kiro.errors import HIDE_FRAMES, SandboxError, SettingsError
 from pytest_kiro.sandbox.protocol import ExecResult, Sandbox
-from pytest_kiro.turn import diff
-from pytest_kiro.turn.changes import Changes, Ledger
+from pytest_kiro.turn.changes import LARGEST, Changes, Ledger, unified
 
 __tracebackhide__ = HIDE_FRAMES
 #: What programs rewrite while they only read; the launch script leaves it out as well.
@@ -107,7 +106,7 @@ class Workspace:
             self.exec(" && ".join(extras)).check()
 
     def _write(self, files: Mapping[str, tuple[bytes, int]]) -> None:
-        self._seeded |= {path: data for path, (data, _) in files.items() if len(data) <= diff.LARGEST}
+        self._seeded |= {path: data for path, (data, _) in files.items() if len(data) <= LARGEST}
         self.sandbox.write_files({f"{self._path}/{path}": entry for path, entry in files.items()})
         self.made |= bool(files)
 
@@ -128,7 +127,7 @@ class Workspace:
             contents = self.sandbox.read_files(paths)
         except OSError:  # one of them is no file, or is gone by now
             contents = {whole: data for whole in paths if (data := self._read_if_file(whole)) is not None}
-        return diff.unified(changes.paths, before, {paths[whole]: data for whole, data in contents.items()})
+        return unified(changes.paths, before, {paths[whole]: data for whole, data in contents.items()})
 
     def contents(self) -> dict[str, bytes]:
         """Return every file's content by its relative path.

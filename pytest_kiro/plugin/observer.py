@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from pytest_kiro.errors import BudgetExceeded, LaunchError, SetupError
-from pytest_kiro.turn.errors import TurnError
+from pytest_kiro.turn.turn import TurnError
 
 if TYPE_CHECKING:
     from pluggy import HookRelay

@@ -1,14 +1,11 @@
-"""The tool calls of a turn, as a value to ask.
-
-Where the answer is none, its repr shows which calls there were.
-"""
+"""The tool calls of a turn, as a value to ask."""
 
 from __future__ import annotations
 
 import posixpath
 import re
 from collections.abc import Iterable, Iterator
-from typing import Any, get_args
+from typing import get_args
 
 from pytest_kiro.turn.changes import Paths
 from pytest_kiro.turn.shown import SHOWN, listed, short
@@ -70,12 +67,11 @@ class ToolCalls(tuple[ToolCall, ...]):
         globbed = None if path is None else _glob(_relative(path, self.folder))
 
         def fits(call: ToolCall) -> bool:
-            paths = paths_of(call, self.folder)
             return (
                 name in (None, call.name)
                 and status in (None, call.status)
-                and (globbed is None or any(map(globbed.fullmatch, paths)))
-                and (searched is None or any(map(searched.search, _texts(call, paths))))
+                and (globbed is None or any(map(globbed.fullmatch, _paths(call, self.folder))))
+                and (searched is None or any(map(searched.search, _texts(call, self.folder))))
             )
 
         asked = {"name": name, "path": path, "pattern": pattern, "status": status}
@@ -102,11 +98,11 @@ class ToolCalls(tuple[ToolCall, ...]):
     def files_written(self) -> Paths:
         """The paths in the workspace, relative to it, of completed write calls."""
         written = (call for call in walk(self) if call.name == "write" and call.status == "completed")
-        return Paths(path for call in written for path in paths_of(call, self.folder) if _is_inside(path))
+        return Paths(path for call in written for path in _paths(call, self.folder) if _is_inside(path))
 
     def _picked(self, calls: Iterable[ToolCall], wanted: str) -> ToolCalls:
-        before = f"{self._wanted} " if self._wanted and wanted else self._wanted
-        return ToolCalls(calls, folder=self.folder, among=self._among, wanted=before + wanted)
+        every = " ".join(filter(None, (self._wanted, wanted)))
+        return ToolCalls(calls, folder=self.folder, among=self._among, wanted=every)
 
     def __repr__(self) -> str:
         """Return what a failed assert shows: the calls that there were, in pytest's room."""
@@ -148,20 +144,14 @@ def walk(calls: Iterable[ToolCall]) -> Iterator[ToolCall]:
 
 
 def label(call: ToolCall, folder: str = "") -> str:
-    """Say in a few words what a call was.
-
-    >>> label(ToolCall("shell", "shell", {"command": "make"}, "", "completed", exit_code=2))
-    "shell 'make' (exit 2)"
-    """
-    what = next(_texts(call, paths_of(call, folder)), "")
-    what = short(what, _LONGEST_LABEL)
-    ending = f" ({call.status})" if call.status != "completed" else ""
-    if not ending and call.exit_code:
-        ending = f" (exit {call.exit_code})"
+    """Say what a call was: `shell 'make' (exit 2)`."""
+    what = short(next(iter(_texts(call, folder)), ""), _LONGEST_LABEL)
+    code = f" (exit {call.exit_code})" if call.exit_code else ""
+    ending = code if call.status == "completed" else f" ({call.status})"
     return f"{call.name}{f' {what!r}' if what else ''}{ending}"
 
 
-def paths_of(call: ToolCall, folder: str) -> list[str]:
+def _paths(call: ToolCall, folder: str) -> list[str]:
     """Return the paths in a call's input, relative to `folder` if inside."""
     operations = call.input.get("operations")
     several = operations if isinstance(operations, list | tuple) else []
@@ -178,13 +168,9 @@ def _is_inside(path: str) -> bool:
     return not path.startswith(("/", "../", "~")) and path not in ("..", ".")
 
 
-def _texts(call: ToolCall, paths: list[str]) -> Iterator[str]:
-    if call.command is not None:
-        yield call.command
-    yield from paths
-    pattern: Any = call.input.get("pattern")
-    if isinstance(pattern, str):
-        yield pattern
+def _texts(call: ToolCall, folder: str) -> list[str]:
+    texts = (call.command, *_paths(call, folder), call.input.get("pattern"))
+    return [text for text in texts if isinstance(text, str)]
 
 
 def compiled(pattern: str | re.Pattern[str], shown: str) -> re.Pattern[str]:

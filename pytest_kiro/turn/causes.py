@@ -73,8 +73,8 @@ class Ending:
 
 #: The exit code for arguments that it does not know.
 USAGE_ERROR = 2
-#: Exit codes by name: documented for 3.x, 2 from the argument parser of its ancestor.
-EXIT_CODES = {
+#: Documented for 3.x, 2 from the argument parser of its ancestor.
+_EXIT_CODES = {
     0: "ended",
     1: "general failure",
     USAGE_ERROR: "usage error",
@@ -93,6 +93,6 @@ def exit_name(code: int | None) -> str:
     """Return an exit code with its name: `4, agent not found`."""
     if code is None:
         return "unknown"
-    if code in EXIT_CODES:
-        return f"{code}, {EXIT_CODES[code]}"
+    if code in _EXIT_CODES:
+        return f"{code}, {_EXIT_CODES[code]}"
     return f"{code}, signal {code - 128}" if 128 < code < 192 else str(code)

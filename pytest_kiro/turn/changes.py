@@ -1,8 +1,9 @@
-"""What turns changed in a workspace, by content."""
+"""What turns changed in a workspace, by content: paths, and a unified diff."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from pytest_kiro.errors import HIDE_FRAMES, SandboxError
@@ -11,6 +12,9 @@ from pytest_kiro.turn.shown import SHOWN, listed, short
 __tracebackhide__ = HIDE_FRAMES
 #: By path, a digest of what a file holds.
 Manifest = Mapping[str, str]
+#: Bytes of a file that a diff compares; a larger one is only named.
+LARGEST = 256 * 1024
+_UNKNOWN = b"\0unknown"
 KINDS = ("added", "modified", "deleted")
 
 
@@ -58,19 +62,17 @@ class Ledger:
     """Adds the turns up: a path's digest before the first turn that touched it, and after the last."""
 
     def __init__(self) -> None:
-        self._paths: dict[str, tuple[str | None, str | None]] = {}
+        self._first: dict[str, str | None] = {}
+        self._last: dict[str, str | None] = {}
         self._missed: str | None = None
 
     def record(self, before: Manifest, after: Manifest) -> Changes:
         """Take in one turn and return what it changed."""
-        touched: dict[str, tuple[str | None, str | None]] = {
-            path: (before.get(path), after.get(path))
-            for path in before.keys() | after.keys()
-            if before.get(path) != after.get(path)
-        }
-        for path, (was, now) in touched.items():
-            self._paths[path] = (self._paths.get(path, (was,))[0], now)
-        return _changes(touched)
+        changes = _compare(before, after)
+        for path in changes.paths:
+            self._first.setdefault(path, before.get(path))
+            self._last[path] = after.get(path)
+        return changes
 
     def miss(self, turn: str) -> None:
         """Note a turn whose changes are unknown: no changes would be a lie now."""
@@ -83,12 +85,42 @@ class Ledger:
                 f"what Kiro changed in this workspace is not known any more: {self._missed}",
                 advice="look at that turn",
             )
-        return _changes(self._paths)
+        return _compare(self._first, self._last)
 
 
-def _changes(paths: Mapping[str, tuple[str | None, str | None]]) -> Changes:
+def _compare(before: Mapping[str, str | None], after: Mapping[str, str | None]) -> Changes:
+    """Compare two lists of digests; what is not there is missing or None."""
+    paths = {path: (before.get(path), after.get(path)) for path in before.keys() | after.keys()}
     return Changes(
         added=Paths(path for path, (was, now) in paths.items() if was is None and now is not None),
         modified=Paths(p for p, (was, now) in paths.items() if was is not None and now not in (None, was)),
         deleted=Paths(path for path, (was, now) in paths.items() if was is not None and now is None),
     )
+
+
+def unified(paths: Iterable[str], before: Mapping[str, bytes | None], after: Mapping[str, bytes]) -> str:
+    """Return the diff of these paths.
+
+    `before` has None for what was not there, and lacks what is not known; `after` lacks what is gone.
+
+    >>> print(unified(["a"], {"a": b"one\\n"}, {"a": b"two\\n"}), end="")
+    --- a/a
+    +++ b/a
+    @@ -1 +1 @@
+    -one
+    +two
+    """
+    return "".join(_one(path, before.get(path, _UNKNOWN), after.get(path)) for path in sorted(paths))
+
+
+def _one(path: str, was: bytes | None, now: bytes | None) -> str:
+    names = ("/dev/null" if was is None else f"a/{path}", "/dev/null" if now is None else f"b/{path}")
+    if was is _UNKNOWN:
+        return f"--- {names[0]}\n+++ {names[1]}\n(what it was before is not known: no seed has put it there)\n"
+    sides = [side or b"" for side in (was, now)]
+    if any(len(side) > LARGEST or b"\0" in side for side in sides):
+        sizes = " to ".join(f"{len(side)} bytes" for side in sides)
+        return f"--- {names[0]}\n+++ {names[1]}\n(binary, or larger than {LARGEST // 1024} KiB: {sizes})\n"
+    old, new = (side.decode("utf-8", "replace").splitlines(keepends=True) for side in sides)
+    lines = difflib.unified_diff(old, new, *names)
+    return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)

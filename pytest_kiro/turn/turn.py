@@ -1,4 +1,4 @@
-"""A turn as a value: what was asked, what Kiro said and did, and how it ended."""
+"""A turn as a value, and the errors that carry one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Protocol
 
-from pytest_kiro.errors import HIDE_FRAMES, ConversationError, SandboxError
+from pytest_kiro.errors import HIDE_FRAMES, ConversationError, KiroError, SandboxError
 from pytest_kiro.turn.calls import Commands, ToolCalls
 from pytest_kiro.turn.causes import Cause, Status, exit_name
 from pytest_kiro.turn.changes import KINDS, Changes, Paths
@@ -188,3 +188,24 @@ class Turn:
 
 def _call(data: Mapping[str, Any]) -> ToolCall:
     return ToolCall(**{**data, "calls": tuple(map(_call, data["calls"]))})
+
+
+class TurnError(KiroError):
+    """A turn did not complete; `.turn` is always attached."""
+
+    def __init__(self, what: str, turn: Turn, *, advice: str = "", output: str = "") -> None:
+        super().__init__(what, advice=advice, output=output)
+        self.turn = turn
+
+    @property
+    def infrastructure(self) -> bool:
+        """Whether the world was at fault, not the agent."""
+        return self.turn.cause is not None and self.turn.cause.infrastructure
+
+
+class TurnFailed(TurnError):
+    """A turn ended without success; `.turn.cause` says why."""
+
+
+class TurnTimeout(TurnError):
+    """A turn was ended because its time was over."""
