@@ -17,7 +17,7 @@ from pexpect.spawnbase import SpawnBase
 from pytest_kiro.errors import HIDE_FRAMES, PtyClosed, SandboxError, message
 from pytest_kiro.secrecy.redaction import Secrets
 from pytest_kiro.settings.waits import Waits
-from pytest_kiro.terminal.launch import ProgramPty
+from pytest_kiro.terminal.attach import Attached
 from pytest_kiro.terminal.text import plain_text
 
 __tracebackhide__ = HIDE_FRAMES
@@ -55,7 +55,7 @@ class Terminal(SpawnBase):  # type: ignore[misc] # pexpect tells no types
 
     def __init__(
         self,
-        pty: ProgramPty,
+        pty: Attached,
         argv: Sequence[str],
         *,
         timeout: float | None = 30.0,

@@ -18,8 +18,8 @@ from types import FrameType
 from pytest_kiro.errors import PtyClosed, SandboxTimeout
 from pytest_kiro.sandbox.protocol import Pty
 from pytest_kiro.settings.waits import Waits
+from pytest_kiro.terminal.attach import Attached
 from pytest_kiro.terminal.devtty import NoTerminal, Tty
-from pytest_kiro.terminal.launch import ProgramPty
 
 __all__ = ["NoTerminal", "is_there", "lend", "size"]
 #: Bytes that wait for the terminal; beyond it the program is not read, as a full terminal would hold it.
@@ -50,7 +50,7 @@ def size() -> tuple[int, int]:
 
 
 def lend(
-    pty: ProgramPty,
+    pty: Attached,
     *,
     show: Callable[[bytes], bytes] = lambda data: data,
     tick: Callable[[], bytes] = lambda: b"",
@@ -105,7 +105,7 @@ class _Typist:
     def __init__(self, pty: Pty, last_key: float) -> None:
         self._pty, self._last_key = pty, last_key
         self._keys = queue.SimpleQueue[bytes]()
-        self._leaves, self._ended = threading.Event(), False
+        self._leaves = threading.Event()
         #: Why nothing can be typed any more, where that is no ordinary end.
         self.error: BaseException | None = None
         #: Whether keys were lost since the last look.
@@ -120,19 +120,20 @@ class _Typist:
     def _run(self) -> None:
         while not self._leaves.is_set():
             data = self._keys.get()
-            if self._ended or self._leaves.is_set():
-                continue
+            if self._leaves.is_set():
+                return
             try:
                 self._pty.write(data)
             except PtyClosed:
-                self._ended = True  # what it has said is still being read
+                return  # what it has said is still being read
             except SandboxTimeout:
                 self.deaf = True
                 with suppress(queue.Empty):  # it would not read the rest of a paste, either
                     while True:
                         self._keys.get_nowait()
             except BaseException as error:
-                self.error, self._ended = error, True
+                self.error = error
+                return
 
     def close(self) -> None:
         """End the thread; keys that are not typed yet are dropped."""
@@ -149,7 +150,7 @@ class _Typist:
 class _Loan:
     """Carries keys in and bytes out until the program ends."""
 
-    pty: ProgramPty
+    pty: Attached
     terminal: Tty
     typist: _Typist
     show: Callable[[bytes], bytes]

@@ -12,10 +12,9 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 from pytest_kiro.errors import LaunchError
-from pytest_kiro.sandbox.protocol import Pty, check_env
+from pytest_kiro.sandbox.protocol import check_env
 from pytest_kiro.sandbox.script import program
 from pytest_kiro.terminal.text import plain_text
 from pytest_kiro.turn.changes import Manifest
@@ -23,20 +22,6 @@ from pytest_kiro.turn.changes import Manifest
 #: How much of what a shell says is kept while its marker is awaited, in bytes.
 _KEPT_WHILE_WAITING = 64 * 1024
 _PROGRAM = Path(__file__).with_name("launch.sh")
-
-
-class ProgramPty(Pty, Protocol):
-    """A Pty of a program that a shell starts first."""
-
-    @property
-    def started(self) -> bool:
-        """Whether the program has begun; what is typed before is its shell's."""
-        ...
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(columns, rows)."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -119,8 +104,7 @@ class Filter:
             return data
         seen = self.said + data
         if marker := self._line.search(seen):
-            self.opened = True
-            self.said = b""
+            self.opened, self.said = True, b""
             return seen[marker.end() :]
         self.said = seen[-_KEPT_WHILE_WAITING:]
         return b""
@@ -171,12 +155,9 @@ def read_launch_record(data: bytes, nonce: str) -> LaunchRecord:
 
 def _manifest(frames: Mapping[str, bytes], when: str) -> Manifest:
     manifest: dict[str, str] = {}
-    for line in frames.get(f"{when}-files", b"").split(b"\n"):
-        if not line:
-            continue
-        escaped = line.startswith(b"\\")  # a name with a newline or backslash in it
+    for line in filter(None, frames.get(f"{when}-files", b"").split(b"\n")):
         digest, _, name = line.removeprefix(b"\\").partition(b"  ")
-        if escaped:
+        if line.startswith(b"\\"):  # a name with a newline or backslash in it
             name = re.sub(rb"\\(.)", lambda m: {b"n": b"\n", b"r": b"\r"}.get(m[1], m[1]), name)
         manifest[_relative(name)] = digest.decode("ascii", "replace")
     others = frames.get(f"{when}-others", b"").split(b"\0")

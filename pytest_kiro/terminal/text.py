@@ -46,11 +46,9 @@ class Plain:
                 text, self._rest = text + self._rest, ""
         if "\r" in text:
             # A line end may be cut in two; several CRs before LF are one line end, since a terminal adds its own.
-            text = text.replace("\r\n", "\n")
-            if "\r" in text:
-                text = re.sub(r"\r{2,}", "\r", text).replace("\r\n", "\n")
-                if not final and text.endswith("\r"):
-                    text, self._rest = text[:-1], "\r" + self._rest
+            text = re.sub(r"\r{2,}", "\r", text).replace("\r\n", "\n")
+            if text.endswith("\r") and not final:
+                text, self._rest = text[:-1], "\r" + self._rest
         return text
 
     def _without(self, sequence: re.Match[str]) -> str:
@@ -95,34 +93,32 @@ class Kept(Generic[AnyStr]):
         self._half = cap // 2
         self._head: list[AnyStr] = []
         self._tail: deque[AnyStr] = deque()
-        self._head_size = self._tail_size = 0
-        self.dropped = 0
         self._joined: AnyStr | None = empty
+        #: How much was appended in all.
+        self.size = 0
+
+    @property
+    def dropped(self) -> int:
+        """How much is missing in the middle."""
+        return max(0, self.size - 2 * self._half)
 
     def add(self, part: AnyStr) -> None:
         """Append a part; the oldest of the later half is dropped when the cap is passed."""
         if not part:
             return
         self._joined = None
-        if room := self._half - self._head_size:
+        room, dropped = max(0, self._half - self.size), self.dropped
+        self.size += len(part)
+        if room:
             self._head.append(part[:room])
-            self._head_size += len(self._head[-1])
-            part = part[room:]
-        if part:
-            self._tail.append(part)
-            self._tail_size += len(part)
-        while (over := self._tail_size - self._half) > 0:
+        if rest := part[room:]:
+            self._tail.append(rest)
+        surplus = self.dropped - dropped
+        while surplus:
             first = self._tail.popleft()
-            if len(first) > over:
-                self._tail.appendleft(first[over:])
-            gone = min(len(first), over)
-            self._tail_size -= gone
-            self.dropped += gone
-
-    @property
-    def size(self) -> int:
-        """How much was appended in all."""
-        return self._head_size + self._tail_size + self.dropped
+            if len(first) > surplus:
+                self._tail.appendleft(first[surplus:])
+            surplus -= min(len(first), surplus)
 
     def join(self, gap: AnyStr) -> AnyStr:
         """Return all that is kept, with `gap` where something is missing."""
