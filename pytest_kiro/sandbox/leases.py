@@ -11,7 +11,7 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
@@ -30,21 +30,18 @@ class Lease:
     def id(self) -> str:
         return self.path.name
 
-    def release(self, sessions: Collection[int] = ()) -> None:
-        """End the sandbox's processes (and these sessions), folder and lock; idempotent."""
-        self._end(sessions, lambda: remove_tree(self.path))
+    def release(self, sessions: Collection[int] = (), *, keep: bool = False) -> None:
+        """End the sandbox's processes (and these sessions), folder and lock; idempotent.
 
-    def keep(self, sessions: Collection[int] = ()) -> None:
-        """Do all that `release` does but leave the folder; without a lock beside it no sweep will take it."""
-        self._end(sessions, lambda: None)
-
-    def _end(self, sessions: Collection[int], remove: Callable[[], None]) -> None:
+        `keep` leaves the folder; without a lock beside it no sweep will take it.
+        """
         if self._descriptor < 0:
             return
         descriptor, self._descriptor = self._descriptor, -1
         try:
             processes.end(tags=[f"{self.id}."], sessions=sessions, below=self.path)
-            remove()
+            if not keep:
+                remove_tree(self.path)
             _lock_file(self.path).unlink(missing_ok=True)
         finally:
             os.close(descriptor)

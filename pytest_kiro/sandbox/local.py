@@ -10,6 +10,7 @@ import os
 import select
 import shlex
 import subprocess
+import sys
 import tempfile
 import time
 import weakref
@@ -19,11 +20,14 @@ from pathlib import Path
 from typing import IO
 
 from pytest_kiro.errors import SandboxClosed, SandboxError, SandboxTimeout, SettingsError
-from pytest_kiro.sandbox import environment, files, leases, processes
+from pytest_kiro.sandbox import files, leases, processes
 from pytest_kiro.sandbox.local_pty import LocalPty, no_start
 from pytest_kiro.sandbox.protocol import EXEC_TIMEOUT, OUTPUT_KEPT, ExecResult, SandboxBase, SandboxSpec, check_env
 from pytest_kiro.settings.table import Settings
 from pytest_kiro.settings.waits import Waits
+
+#: All that a sandbox sees of the harness's environment, and PATH (docs/sandboxes.md): a short list, and no key ever.
+INHERITED = ("LANG", "LC_ALL", "LC_CTYPE", "LOGNAME", "TZ", "USER")
 
 
 class LocalProvider:
@@ -82,7 +86,7 @@ class LocalSandbox(SandboxBase):
         with leases.explained(f"at {lease.path}"):
             for folder in (self._home, self._tmp):
                 folder.mkdir(exist_ok=True)
-        self._env = environment.make(self.home, str(self._tmp)) | dict(env or {})
+        self._env = _usual_environment(self.home, str(self._tmp)) | dict(env or {})
         self._commands = dict[str, Path]()  # where commands were executed, by their tag
         self._ptys = weakref.WeakSet[LocalPty]()
         self._leaders = set[int]()  # of commands whose background children may live on
@@ -181,16 +185,16 @@ class LocalSandbox(SandboxBase):
         files.remove(target)
 
     def close(self) -> None:
+        self._close(keep=False)
+
+    def _close(self, *, keep: bool) -> None:
         self._closed = True
         for pty in list(self._ptys):
             pty.close()
-        self._lease.release(processes.left_by(*self._leaders))
+        self._lease.release(processes.left_by(*self._leaders), keep=keep)
 
     def keep(self) -> list[str]:
-        self._closed = True
-        for pty in list(self._ptys):
-            pty.close()
-        self._lease.keep(processes.left_by(*self._leaders))
+        self._close(keep=True)
         path = shlex.quote(str(self._lease.path))
         return [f"look at it: cd {shlex.quote(self.home)}", f"delete it: rm -rf {path}"]
 
@@ -216,3 +220,13 @@ class LocalSandbox(SandboxBase):
         if not folder.is_dir():
             os.scandir(folder)  # raises what is true, before a process is started for nothing
         return folder
+
+
+def _usual_environment(home: str, tmp: str) -> dict[str, str]:
+    """Return the environment of a sandbox with this HOME and temporary folder."""
+    env = {name: os.environ[name] for name in INHERITED if name in os.environ}
+    if not any(name in env for name in ("LANG", "LC_ALL", "LC_CTYPE")):
+        env["LC_CTYPE"] = "C.UTF-8"
+    # Its own programs, this Python's, then the harness's.
+    path = os.pathsep.join([f"{home}/.local/bin", str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    return {**env, "HOME": home, "PATH": path, "SHELL": "/bin/sh", "TMPDIR": tmp}

@@ -107,7 +107,7 @@ def _is_there(how: Callable[[int, int], None], number: int) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:
-        return True
+        pass
     return True
 
 
@@ -137,33 +137,28 @@ def _works_in(pid: int, folder: Path | None) -> bool:
 
 def _is_zombie(pid: int) -> bool:
     """Return whether a process is dead and only waits to be reaped: killing it again would never end."""
-    if not sys.platform.startswith("linux"):
-        return False
-    return _stat(pid)[0] in (b"Z", b"X")
+    return _stat(pid)[:1] in ([b"Z"], [b"X"])
 
 
 def _still_dies(pid: int) -> bool:
     """Return whether a process that was killed is not dead yet."""
-    with suppress(OSError, IndexError):
-        return sys.platform.startswith("linux") and not _is_zombie(pid)
-    return False
+    return _stat(pid)[:1] not in ([], [b"Z"], [b"X"])
 
 
 def _is_starting(pid: int) -> bool:
     """Return whether a process is just becoming another program: the kernel then shows no environment for a moment."""
-    if not sys.platform.startswith("linux"):
+    if not (stat := _stat(pid)):
         return False
-    with suppress(OSError, IndexError):
-        stat = _stat(pid)
-        size, begin, end = int(stat[20]), int(stat[47]), int(stat[48])
-        # It has memory, so it is neither dead nor the kernel's own; and its environment is not just an empty one.
-        return size > 0 and not 0 < begin == end
-    return False
+    size, begin, end = int(stat[20]), int(stat[47]), int(stat[48])
+    # It has memory, so it is neither dead nor the kernel's own; and its environment is not just an empty one.
+    return size > 0 and not 0 < begin == end
 
 
 def _stat(pid: int) -> list[bytes]:
-    """Return the fields of /proc/PID/stat from the third, the state, on."""
-    return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    """Return the fields of /proc/PID/stat from the state on; none of a process that is gone, or on macOS."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    return []
 
 
 def _environments() -> Iterator[tuple[int, bytes]]:

@@ -125,26 +125,21 @@ class Pty(Protocol):
 
     def read(self, timeout: float) -> bytes:
         """Return the next bytes, b"" after the end; `TimeoutError` after `timeout` seconds of silence."""
-        ...
 
     def write(self, data: bytes) -> None:
         """Type bytes; `PtyClosed` after the program ended."""
-        ...
 
     def resize(self, size: tuple[int, int]) -> None:
         """Make the terminal (columns, rows) large."""
-        ...
 
     def wait(self, timeout: float) -> int | None:
         """Return the exit status (128 + n for signal n). It is None when the link was lost.
 
         Raises `TimeoutError` when the program still runs after `timeout` seconds.
         """
-        ...
 
     def close(self) -> None:
         """End the program and all that it started, release the terminal; idempotent."""
-        ...
 
 
 @runtime_checkable
@@ -155,32 +150,26 @@ class Sandbox(Protocol):
     @abstractmethod
     def id(self) -> str:
         """The name by which the provider knows it."""
-        ...
 
     @property
     @abstractmethod
     def home(self) -> str:
         """The absolute path of HOME."""
-        ...
 
     @property
     def isolated(self) -> bool:
         """Whether what runs in it is kept away from the developer's machine."""
-        ...
 
     @property
     def remote(self) -> bool:
         """Whether its terminals are reached by a link that can be lost."""
-        ...
 
     @property
     def joined(self) -> bool:
         """Whether another process of this run made it and counts it."""
-        ...
 
     def keep_alive(self, seconds: float) -> None:
         """Prevent its own time limits from ending it within so many seconds."""
-        ...
 
     @abstractmethod
     def exec(
@@ -192,7 +181,6 @@ class Sandbox(Protocol):
         timeout: float | None = None,
     ) -> ExecResult:
         """Execute one `sh` line; `timeout` in seconds (default `EXEC_TIMEOUT`), then `SandboxTimeout`."""
-        ...
 
     @abstractmethod
     def open_pty(
@@ -203,44 +191,35 @@ class Sandbox(Protocol):
         size: tuple[int, int] = (120, 30),
     ) -> Pty:
         """Open a fresh terminal with the machine's shell in it; `size` is (columns, rows)."""
-        ...
 
     @abstractmethod
     def read_file(self, path: str) -> bytes:
         """Return a file's bytes; `FileNotFoundError`, `IsADirectoryError`."""
-        ...
 
     def read_files(self, paths: Iterable[str]) -> dict[str, bytes]:
         """Return the bytes of many files by the given paths. It is one request where the provider can."""
-        ...
 
     @abstractmethod
     def write_file(self, path: str, data: bytes, *, mode: int = 0o644) -> None:
         """Write a file and the folders above it."""
-        ...
 
     def write_files(self, files: Mapping[str, tuple[bytes, int]]) -> None:
         """Write many files, path to (bytes, mode). It is one request where the provider can."""
-        ...
 
     @abstractmethod
     def list_files(self, path: str) -> list[str]:
         """Return every entry below a folder: relative paths, sorted, folders with a trailing slash."""
-        ...
 
     @abstractmethod
     def remove(self, path: str) -> None:
         """Remove a file or folder, and end what was executed in it; a missing one is no error."""
-        ...
 
     @abstractmethod
     def close(self) -> None:
         """End everything in it and remove it; idempotent."""
-        ...
 
     def keep(self) -> list[str]:
         """Close it without removing it; return the lines that tell how to get back to it, and how to delete it."""
-        ...
 
 
 class SandboxBase(Sandbox):
@@ -287,17 +266,13 @@ class Provider(Protocol):
     @property
     def name(self) -> str:
         """The word for `--kiro-sandbox`."""
-        ...
 
     @property
     def isolated(self) -> bool:
         """Whether its sandboxes are: it decides whether the official CLI is the default."""
-        ...
 
     def create(self, spec: SandboxSpec) -> Sandbox:
         """Make a sandbox, or raise `SandboxError`."""
-        ...
 
     def close(self) -> list[str]:
         """Remove what is left of this run, on all its workers; return a line on each that could not be; idempotent."""
-        ...
