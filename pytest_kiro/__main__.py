@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-from pytest_kiro.commandline.output import complain
+from pytest_kiro.commandline import complain
 from pytest_kiro.errors import KiroError
 from pytest_kiro.secrecy.redaction import Secrets
 from pytest_kiro.settings.rows import TABLE
@@ -77,17 +77,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="ID",
         help="delete these, by id or name; without one: all of yours that are not kept, running evals included",
     )
-    _add(login, _LOGIN)
-    _add(chat, _CHAT)
-    return parser
-
-
-def _add(parser: argparse.ArgumentParser, names: Iterable[str]) -> None:
-    """Give a command these settings, as pytest has them."""
     for row in TABLE:
-        if row.name in names:
-            text = f"{row.help} (default: {row.shown_default}; {row.variable})".replace("%", "%%")
-            parser.add_argument(row.option, dest=row.name, default=None, help=text, **row.option_keywords)
+        text = f"{row.help} (default: {row.shown_default}; {row.variable})".replace("%", "%%")
+        for command, names in ((login, _LOGIN), (chat, _CHAT)):
+            if row.name in names:
+                command.add_argument(row.option, dest=row.name, default=None, help=text, **row.option_keywords)
+    return parser
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 
-from pytest_kiro.commandline.output import say
+from pytest_kiro.commandline import say
 from pytest_kiro.commandline.ready import Ready, for_a_login, read_settings, ready
 from pytest_kiro.errors import LoginError
 from pytest_kiro.login import credentials, device

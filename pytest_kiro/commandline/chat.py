@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from pytest_kiro.agent.bench import Bench, Owner
 from pytest_kiro.agent.conversation import Conversation
 from pytest_kiro.agent.kiro import Kiro
-from pytest_kiro.commandline.output import complain, say
+from pytest_kiro.commandline import complain, say
 from pytest_kiro.commandline.ready import read_settings, ready
 from pytest_kiro.errors import ConversationError
 from pytest_kiro.login.login import login
@@ -29,7 +29,7 @@ def run(options: Mapping[str, str | None]) -> int:
         file = Path.cwd() / settings.scenarios / "chat.toml"
         if here.cli.scripted and not file.exists():
             owner.answer = Reply(((_STAND_IN,),))
-        kiro = Kiro(Bench.set_up(here.sandbox, here.cli, identity, settings, secrets=here.secrets), lambda: owner)
+        kiro = Kiro(Bench.set_up(here.sandbox, here.cli, identity, settings, secrets=here.means.secrets), lambda: owner)
         try:
             say("Agent ready. Press Ctrl+C at any time to exit.")
             _converse(kiro)
@@ -43,9 +43,7 @@ def _converse(kiro: Kiro) -> None:
     with suppress(ImportError):
         import readline  # noqa: F401 - edits the line that `input` reads
     conversation = kiro.conversation()
-    while (prompt := _ask()) is not None:
-        if not prompt.strip():
-            continue
+    for prompt in filter(str.strip, _prompts()):
         try:
             _turn(conversation, prompt)
         except ValueError as error:  # a prompt that no CLI could be given
@@ -55,12 +53,11 @@ def _converse(kiro: Kiro) -> None:
             conversation = kiro.conversation()
 
 
-def _ask() -> str | None:
-    try:
-        return input("User: ")
-    except EOFError:
-        say("")
-        return None
+def _prompts() -> Iterator[str]:
+    with suppress(EOFError):
+        while True:
+            yield input("User: ")
+    say("")
 
 
 def _turn(conversation: Conversation, prompt: str) -> None:

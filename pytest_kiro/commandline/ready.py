@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from pytest_kiro.commandline.output import complain
+from pytest_kiro.commandline import complain
 from pytest_kiro.errors import SettingsError
 from pytest_kiro.kirocli import official
 from pytest_kiro.kirocli.install import Installation, install
@@ -33,7 +33,6 @@ class Ready:
     sandbox: Sandbox
     cli: Installation
     means: LoginMeans
-    secrets: Secrets
 
 
 def read_settings(options: Mapping[str, str | None]) -> Settings:
@@ -45,14 +44,13 @@ def read_settings(options: Mapping[str, str | None]) -> Settings:
 
 def for_a_login(options: Mapping[str, str | None]) -> dict[str, str | None]:
     """Choose where to log in, since a stand-in's login is worth nothing."""
-    chosen = dict(options)
     sandbox, cli = (options.get(name) or os.environ.get(f"PYTEST_KIRO_{name.upper()}") for name in ("sandbox", "cli"))
     if cli or sandbox not in (None, "local"):
-        return chosen
+        return dict(options)
     if sandbox is None and os.environ.get("DAYTONA_API_KEY"):
-        return {**chosen, "sandbox": "daytona"}
+        return {**options, "sandbox": "daytona"}
     if shutil.which("kiro-cli"):
-        return {**chosen, "cli": "official"}
+        return {**options, "cli": "official"}
     raise SettingsError(
         "nothing is here to log in with",
         advice="set DAYTONA_API_KEY, or install kiro-cli and have it on your PATH; --kiro-cli=scripted tries it with "
@@ -73,13 +71,16 @@ def ready(settings: Settings) -> Iterator[Ready]:
         undo.callback(_complain_of_leaks, keeper)
         undo.callback(stops.listen(_end))
         undo.callback(keeper.close)
-        undo.enter_context(_progress(secrets))
+        logger, progress = logging.getLogger("pytest_kiro"), _Progress(secrets)
+        undo.callback(logger.removeHandler, progress)
+        logger.addHandler(progress)
+        logger.setLevel(logging.INFO)
         sandbox = undo.enter_context(keeper.sandbox(SandboxSpec(), failed=lambda: False))
         what = keeper.cli(isolated=sandbox.isolated)
         cli = install(sandbox, what, timeout=settings.setup_timeout, version=settings.cli_version)
+        terminal = LoginTerminal(tell=lambda url, _: open_browser(url) if settings.open_browser else None)
         saved = SavedLogin(waits=settings.waits)
-        means = LoginMeans(settings, _terminal(settings), secrets, os.environ, saved)
-        yield Ready(sandbox, cli, means, secrets)
+        yield Ready(sandbox, cli, LoginMeans(settings, terminal, secrets, os.environ, saved))
 
 
 def _complain_of_leaks(keeper: Keeper) -> None:
@@ -87,33 +88,15 @@ def _complain_of_leaks(keeper: Keeper) -> None:
         complain(line)
 
 
-@contextmanager
-def _progress(secrets: Secrets) -> Iterator[None]:
-    """Say on stderr what the package logs meanwhile."""
-    logger, handler = logging.getLogger("pytest_kiro"), _Progress(secrets)
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-
-
 class _Progress(logging.Handler):
+    """Says on stderr what the package logs."""
+
     def __init__(self, secrets: Secrets) -> None:
         super().__init__()
         self._secrets = secrets
 
     def emit(self, record: logging.LogRecord) -> None:
         complain(f"kiro: {self._secrets(' '.join(record.getMessage().split()))}")
-
-
-def _terminal(settings: Settings) -> LoginTerminal:
-    def tell(url: str, code: str) -> None:
-        if settings.open_browser:
-            open_browser(url)
-
-    return LoginTerminal(tell=tell)
 
 
 def _end(number: signal.Signals) -> None:

@@ -3,38 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 
-from pytest_kiro.commandline.output import complain, say
-
-if TYPE_CHECKING:
-    from pytest_kiro.sandbox.daytona.client import Client
-    from pytest_kiro.sandbox.daytona.labels import OurSandbox
+from pytest_kiro.commandline import complain, say
+from pytest_kiro.sandbox.daytona import fleet, labels
+from pytest_kiro.sandbox.daytona.client import Client
+from pytest_kiro.sandbox.daytona.labels import OurSandbox
 
 _TIMEOUT = 300.0
 
 
 def run(delete: Sequence[str] | None) -> int:
     """List this project's sandboxes, or delete some. Without names, all of the user's own are deleted."""
-    from pytest_kiro.sandbox.daytona import fleet
-    from pytest_kiro.sandbox.daytona.client import Client
-
-    client = Client()
-    try:
+    with closing(Client()) as client:
         sandboxes = client.wait_for(fleet.find(client), _TIMEOUT)
         if delete is None:
             say(table(sandboxes, datetime.now(UTC)))
             return 0
         return _delete(client, sandboxes, delete)
-    finally:
-        client.close()
 
 
 def _delete(client: Client, sandboxes: Sequence[OurSandbox], wanted: Sequence[str]) -> int:
     """Delete the named sandboxes. Without names, all of the user's own that are not kept."""
-    from pytest_kiro.sandbox.daytona import fleet, labels
-
     mine = labels.owner()
     if wanted:
         chosen = [one for one in sandboxes if one.id in wanted or one.name in wanted]
@@ -77,9 +68,7 @@ def age(created: datetime | None, now: datetime) -> str:
     """
     if created is None:
         return "?"
-    minutes = max(now - created, timedelta()) // timedelta(minutes=1)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    if days:
-        return f"{days} d {hours:02} h"
+    hours, minutes = divmod(max(now - created, timedelta()) // timedelta(minutes=1), 60)
+    if days := hours // 24:
+        return f"{days} d {hours % 24:02} h"
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min"

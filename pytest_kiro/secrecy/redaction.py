@@ -11,6 +11,7 @@ import operator
 import re
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any, AnyStr, TypeVar, cast
 
 from pytest_kiro.secrecy import VARIABLES
@@ -41,15 +42,12 @@ class Secrets:
     def __init__(self) -> None:
         self._names: dict[str, str] = {}
         self._adding = threading.Lock()
-        self._known = _Known({})
+        self._texts: Mapping[str, str] = {}
+        self._data: Mapping[bytes, bytes] = {}
 
     @classmethod
     def of(cls, environ: Mapping[str, str]) -> Secrets:
-        """Return the secrets of an environment, by their variables' names.
-
-        >>> Secrets.of({"DAYTONA_API_KEY": "dtn_0123", "PATH": "/usr/bin"})("dtn_0123 /usr/bin")
-        '[DAYTONA_API_KEY] /usr/bin'
-        """
+        """Return the secrets of an environment, by their variables' names."""
         secrets = cls()
         for name in VARIABLES:
             secrets.add(environ.get(name, ""), name)
@@ -66,8 +64,9 @@ class Secrets:
             if len(value) < SHORTEST or value in self._names:
                 return
             self._names[value] = name
-            # A new one, since another thread may look through the old one just now.
-            self._known = _Known(dict.fromkeys(forms(value), f"[{name}]") | self._known.texts)
+            # New ones, since another thread may look through the old ones just now.
+            self._texts = {**dict.fromkeys(forms(value), f"[{name}]"), **self._texts}
+            self._data = {as_bytes(form): as_bytes(word) for form, word in self._texts.items()}
 
     def __repr__(self) -> str:
         return f"<Secrets: {len(self._names)} hidden>"
@@ -79,11 +78,11 @@ class Secrets:
 
     def __call__(self, text: str) -> str:
         """Take the secrets out of a text."""
-        return _without(text, self._known.texts)
+        return _without(text, self._texts)
 
     def data(self, data: bytes) -> bytes:
         """Take the secrets out of bytes."""
-        return _without(data, self._known.data)
+        return _without(data, self._data)
 
     def within(self, value: _Value) -> _Value:
         """Take the secrets out of a value and its parts.
@@ -91,34 +90,29 @@ class Secrets:
         The parts of lists, tuples, sets, mappings (keys as well) and dataclasses are looked through. A value without
         secrets comes back itself; what is nested deeper than anybody reads becomes its `repr`.
         """
-        return cast(_Value, self._within(value, 0)) if self._known.texts else value
+        return cast(_Value, self._within(value, 0)) if self._texts else value
 
     def _within(self, value: object, depth: int) -> object:
         if isinstance(value, str):
             return self(value)
         if isinstance(value, bytes):
             return self.data(value)
-        if (parts := _parts(value)) is None:
+        if (apart := _apart(value)) is None:
             return value
         if depth > _DEEPEST:
-            shown = _shown(value)
-            return hidden if (hidden := self(shown)) != shown else value
+            with suppress(RecursionError):  # nobody can write it either
+                shown = repr(value)
+                return hidden if (hidden := self(shown)) != shown else value
+            return value
+        parts, together = apart
         fresh = [self._within(part, depth + 1) for part in parts]
-        return value if all(map(operator.is_, fresh, parts)) else _rebuilt(value, fresh)
+        return value if all(map(operator.is_, fresh, parts)) else together(fresh)
 
     def torn(self, text: str) -> str:
-        """Take the secrets out of a text that others have cut.
-
-        What is left of one beside a cut goes too.
-
-        >>> secrets = Secrets()
-        >>> secrets.add("ksk_0123456789", "key")
-        >>> secrets.torn("the key is ksk_012345...")
-        'the key is [key]...'
-        """
-        parts, known = _GAP.split(self(text)), self._known.texts
+        """Take secrets, and their halves beside a cut, out of a text."""
+        parts = _GAP.split(self(text))
         for at in range(0, len(parts) - 2, 2):
-            for form, word in known.items():
+            for form, word in self._texts.items():
                 if size := overlap(parts[at], form, _SHORTEST_PART):
                     parts[at] = parts[at][:-size] + word
                 if size := overlap(parts[at + 2][: len(form)][::-1], form[::-1], _SHORTEST_PART):
@@ -126,8 +120,8 @@ class Secrets:
         return "".join(parts)
 
     def stream(self) -> Stream:
-        """Return what takes them out of bytes that come in chunks."""
-        return Stream(lambda: self._known)
+        """Return what takes them out of chunks."""
+        return Stream(lambda: self._data)
 
 
 class Stream:
@@ -140,7 +134,7 @@ class Stream:
     [b'my key is ', b'[key], and ', b'ksk']
     """
 
-    def __init__(self, known: Callable[[], _Known]) -> None:
+    def __init__(self, known: Callable[[], Mapping[bytes, bytes]]) -> None:
         self._known = known
         self._held = b""
         #: How much of what is held a word stands for already, and how much has been given out at least.
@@ -154,12 +148,12 @@ class Stream:
     def feed(self, data: bytes, *, final: bool = False) -> bytes:
         """Return what is certain by now.
 
-        Held back is only an end that may be the beginning of a secret.
+        Held back is only an end that may begin a secret.
         """
         known = self._known()
-        data = self._held + data if self._held else data
-        until = len(data) if final else len(data) - known.unfinished(data)
-        shown, covered, done = _replaced(data, _spans(data, known.data), until, self._covered, self._done)
+        data = self._held + data
+        until = len(data) - (0 if final else max((_unfinished(data, form) for form in known), default=0))
+        shown, covered, done = _replaced(data, _spans(data, known), until, self._covered, self._done)
         self._held, self._covered, self._done = data[until:], max(0, covered - until), max(0, done - until)
         return shown
 
@@ -179,20 +173,9 @@ class Stream:
         return as_text(self.feed(text.encode("utf-8", "surrogatepass"), final=final))
 
 
-class _Known:
-    """The forms of all secrets, and the word for each."""
-
-    def __init__(self, texts: Mapping[str, str]) -> None:
-        self.texts = dict(texts)
-        self.data = {as_bytes(form): as_bytes(word) for form, word in texts.items()}
-        self._beginnings = {form[:size] for form in self.data for size in range(1, SHORTEST)}
-
-    def unfinished(self, data: bytes) -> int:
-        """Return the size of the longest end that may begin a secret."""
-        short = next(
-            (size for size in range(min(len(data), SHORTEST - 1), 0, -1) if data[-size:] in self._beginnings), 0
-        )
-        return max((short, *(overlap(data, form, SHORTEST) for form in self.data)))
+def _unfinished(data: bytes, form: bytes) -> int:
+    """Return the size of the longest end that begins a form."""
+    return overlap(data, form, SHORTEST) or overlap(data[1 - SHORTEST :], form)  # quicker than one look for any size
 
 
 def overlap(text: AnyStr, form: AnyStr, shortest: int = 1) -> int:
@@ -211,8 +194,8 @@ def overlap(text: AnyStr, form: AnyStr, shortest: int = 1) -> int:
 def _spans(text: AnyStr, words: Mapping[AnyStr, AnyStr]) -> list[tuple[int, int, int, AnyStr]]:
     """Return where forms stand, in order.
 
-    Each span is a start, minus a size (so that of two the longer comes first), the end of all that overlap, and the
-    word. Most texts have none, and `find` is the quickest way to see that.
+    Each is a start, minus a size (so that the longer comes first), the end of all that overlap, and the word. Most
+    texts have none, and `find` is the quickest way to see that.
     """
     spans = []
     for form, word in words.items():
@@ -232,8 +215,8 @@ def _replaced(
 ) -> tuple[AnyStr, int, int]:
     """Return a text with words in the place of spans.
 
-    It goes up to `until`, and has one word for each row of spans that overlap. Up to `covered` a word stands for it
-    already, up to `done` it has been given out; both are returned as they are afterwards.
+    Spans that overlap get one word. Up to `covered` a word stands for the text already, up to `done` it has been given
+    out; both are returned as they are afterwards.
     """
     parts: list[AnyStr] = []
     for start, _, end, word in spans:
@@ -256,33 +239,15 @@ def _without(text: AnyStr, words: Mapping[AnyStr, AnyStr]) -> AnyStr:
 # -- values
 
 
-def _parts(value: object) -> list[object] | None:
-    """Return the parts of a value, None of one that has none."""
+def _apart(value: Any) -> tuple[list[object], Callable[[list[object]], object]] | None:
+    """Return a value's parts and what puts others together; None without parts."""
     if isinstance(value, Mapping):
-        return [part for item in value.items() for part in item]
+        size = len(value)
+        return [*value, *value.values()], lambda parts: dict(zip(parts[:size], parts[size:], strict=True))
     if isinstance(value, list | tuple | set | frozenset):
-        return list(value)
+        return list(value), getattr(value, "_make", type(value))
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return [getattr(value, name) for name in _fields(value)]
+        names = [field.name for field in dataclasses.fields(value) if field.init]
+        parts = [getattr(value, name) for name in names]
+        return parts, lambda parts: dataclasses.replace(value, **dict(zip(names, parts, strict=True)))
     return None
-
-
-def _rebuilt(value: Any, parts: list[object]) -> object:
-    """Return what `value` is with other parts."""
-    if isinstance(value, Mapping):
-        return dict(zip(parts[::2], parts[1::2], strict=True))
-    if isinstance(value, list | tuple | set | frozenset):
-        kind = type(value)
-        return kind._make(parts) if hasattr(kind, "_make") else kind(parts)
-    return dataclasses.replace(value, **dict(zip(_fields(value), parts, strict=True)))
-
-
-def _fields(value: Any) -> list[str]:
-    return [field.name for field in dataclasses.fields(value) if field.init]
-
-
-def _shown(value: object) -> str:
-    try:
-        return repr(value)
-    except RecursionError:
-        return ""  # nobody can write it either

@@ -49,16 +49,12 @@ def forms(value: str) -> set[str]:
 
 
 def _base64(data: bytes) -> set[str]:
-    """Return what is surely in the Base64 of any text with it.
-
-    There are three cases, as three bytes become four characters.
-    """
-    pieces = set()
-    for shift, begin in enumerate((0, 2, 3)):
-        end = (shift + len(data)) * 8 // 6
-        whole = bytes(shift) + data
-        pieces |= {encode(whole)[begin:end].decode() for encode in (base64.b64encode, base64.urlsafe_b64encode)}
-    return pieces
+    """Return what is in the Base64 of any text with it: three cases, as three bytes become four characters."""
+    return {
+        encode(bytes(shift) + data)[begin : (shift + len(data)) * 8 // 6].decode()
+        for shift, begin in enumerate((0, 2, 3))
+        for encode in (base64.b64encode, base64.urlsafe_b64encode)
+    }
 
 
 def as_bytes(text: str) -> bytes:
