@@ -27,10 +27,9 @@ from pytest_kiro.turn.turn import Home, Turn
 class Owner:
     """One attempt of a test, or one instance of a wider fixture.
 
-    `name` is for people, `tables` are its names in a scenario file, best first; relative workspaces start at
-    `file`'s folder; `marker` has the keywords of `mark.kiro`, `run_args` the fixture's, asked for at the
-    first turn; `wide` is whether it is a fixture that several tests share; `answer` is what a scripted turn is answered
-    with, whatever was asked, where no scenario is meant.
+    Relative workspaces start at `file`'s folder; `tables` are its names in a scenario file, best first; `marker` (of
+    `mark.kiro`) and `run_args` are asked for at the first turn; `answer` is what a scripted turn gets where no
+    scenario is meant.
     """
 
     name: str
@@ -97,8 +96,7 @@ class Observer(Protocol):
 class Bench:
     """A sandbox with kiro-cli installed and logged in.
 
-    `path` is the PATH of Kiro's process, `work` the folder of its workspaces; `secrets` takes out what no turn may
-    tell, `budget` says what the run may spend, `admission` what turns have shown of the login.
+    `path` is the PATH of Kiro's process, `work` the folder of its workspaces.
     """
 
     sandbox: Sandbox

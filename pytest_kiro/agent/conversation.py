@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from functools import partial
 from typing import Any, Unpack
@@ -13,8 +12,7 @@ from pytest_kiro.agent import stop
 from pytest_kiro.agent.bench import Bench, Owner
 from pytest_kiro.agent.flight import Flight, Landed
 from pytest_kiro.agent.live import LiveTurn
-from pytest_kiro.agent.options import RunArguments, RunOptions
-from pytest_kiro.agent.request import Request, Resume
+from pytest_kiro.agent.request import Request, Resume, RunArguments, RunOptions
 from pytest_kiro.agent.stop import StopWhen
 from pytest_kiro.agent.workspace import Workspace
 from pytest_kiro.errors import HIDE_FRAMES, ConversationError
@@ -40,7 +38,6 @@ class Conversation:
         workspace: str | None = None,
         options: Mapping[str, Any] | None = None,
         kiro: object = None,
-        on_end: Callable[[Conversation], None] = lambda _: None,
     ) -> None:
         self.turns: list[Turn] = []
         #: Attempts at the first turn that failed by the world's fault, before Kiro did anything; see `--kiro-retries`.
@@ -56,7 +53,6 @@ class Conversation:
         self._broken = ""
         self._in_flight, self._making = threading.Lock(), threading.Lock()
         self._live: LiveTurn | None = None
-        self._on_end = on_end
 
     def __repr__(self) -> str:
         turns = len(self.turns)
@@ -115,7 +111,6 @@ class Conversation:
             self._break_off()
         if self._workspace is not None:
             self._workspace.remove()
-        self._on_end(self)
 
     # -- one turn
 
@@ -154,8 +149,6 @@ class Conversation:
             request = Request(
                 prompt=prompt,
                 options=merged,
-                silence=min((stop.silence for stop in stops if stop.silence is not None), default=math.inf),
-                number=len(self.turns) + 1,
                 resume=self._resume,
                 history=self._history(),
                 reply=self._reply() if self._bench.scripted else None,

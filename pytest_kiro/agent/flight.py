@@ -64,7 +64,7 @@ class Flight:
                 broken.pop_all()
             self._undo = undo.pop_all()
         stall = math.inf if settings.stall_timeout is None else settings.stall_timeout
-        self.running = Running(self._pty, timeout=timeout, stall=stall, silence=request.silence, waits=settings.waits)
+        self.running = Running(self._pty, timeout=timeout, stall=stall, waits=settings.waits)
 
     def land(self, late: Callable[[Iterable[ToolCall]], str]) -> Landed:
         """Collect what the ended turn left, and make it a value.
@@ -164,7 +164,7 @@ class Flight:
             changes = Changes()  # it never began; of what is lost nothing is known
         turn = Turn(
             prompt=bench.secrets(request.prompt),
-            number=request.number,
+            number=len(self.conversation.turns) + 1,
             output=printed.text,
             raw=printed.data,
             truncated=printed.truncated or pty.cut,

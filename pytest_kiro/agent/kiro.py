@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Unpack
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 from pytest_kiro.agent.bench import Bench, Owner
 from pytest_kiro.agent.conversation import Conversation
 from pytest_kiro.agent.live import LiveTurn
-from pytest_kiro.agent.options import RunArguments
+from pytest_kiro.agent.request import RunArguments
 from pytest_kiro.agent.stop import StopWhen
 from pytest_kiro.agent.workspace import Workspace
 from pytest_kiro.errors import HIDE_FRAMES
@@ -47,7 +47,7 @@ class Kiro:
     def __init__(self, bench: Bench, current_owner: Callable[[], Owner]) -> None:
         self.bench = bench
         self._current_owner = current_owner
-        self._open: set[Conversation] = set()
+        self._owners: WeakSet[Owner] = WeakSet()
         self._mains: WeakKeyDictionary[Owner, Conversation] = WeakKeyDictionary()
         self._first = threading.Lock()
 
@@ -157,16 +157,9 @@ class Kiro:
         ...     kiro.conversation().run("My name is Ada.")
         ...     assert "Ada" not in kiro.conversation().run("What is my name?").text
         """
-        made = Conversation(
-            self.bench,
-            self._current_owner(),
-            workspace=workspace,
-            options=options,
-            kiro=self,
-            on_end=self._open.discard,
-        )
-        self._open.add(made)
-        return made
+        owner = self._current_owner()
+        self._owners.add(owner)
+        return Conversation(self.bench, owner, workspace=workspace, options=options, kiro=self)
 
     def terminal(
         self,
@@ -201,8 +194,9 @@ class Kiro:
 
     def close(self) -> None:
         """End every conversation and hand on a renewed login; idempotent."""
-        for conversation in list(self._open):
-            conversation.end()
+        for owner in list(self._owners):
+            if not owner.ended:
+                owner.end()
         if renewal := self.identity.renewal:
             renewal.hand_on()
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from pytest_kiro.agent.flight import Flight, Landed
-from pytest_kiro.agent.options import is_number
+from pytest_kiro.agent.request import is_number
 from pytest_kiro.errors import HIDE_FRAMES, ConversationError, NotPrinted
 from pytest_kiro.kirocli.events import Event
 from pytest_kiro.kirocli.evidence import LOGIN_WITHIN, waits_for_login
@@ -79,7 +79,8 @@ class LiveTurn:
         self.recent = ""
         self._flight, self._stops, self._check, self._landed, self._over = flight, stops, check, landed, over
         self._printed, self._running = flight.printed, flight.running
-        self._running.on_silence = self._look
+        silences = [stop.silence for stop in stops if stop.silence is not None]
+        self._running.look_after(min(silences, default=math.inf), self._look)
         self._drained = self._aborted = False
         self._turn: Turn | None = None
         self._beginning = ""
@@ -123,7 +124,7 @@ class LiveTurn:
     @property
     def events(self) -> list[Event]:
         """What Kiro told so far, in order."""
-        return self._printed.events
+        return list(self._printed.events)
 
     @property
     def announced(self) -> list[ToolCall]:

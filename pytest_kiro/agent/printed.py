@@ -23,18 +23,16 @@ _GAP = "\n[… the middle of this output was not kept …]\n"
 class Printed:
     """What has been printed so far, up to the cap.
 
-    Of an event `stream` the text is what its events tell. `secrets` takes out what nobody shall read, from the bytes,
-    and from the text as well, since colours, or the borders of events, may stand in the middle of a secret. Of an event
-    stream the bytes are what they were then: a secret that is spread over several events is taken out of what they
-    tell, not of the lines that they came in.
+    Secrets are taken out of the bytes, and of the text as well, since colours, or the borders of events, may stand in
+    the middle of one. One that is spread over events is taken out of what they tell, not of the lines they came in.
     """
 
     def __init__(self, engine: str, secrets: Secrets, *, stream: bool = False) -> None:
         self.raw = Kept(b"", KEPT)
+        self.events = deque[Event](maxlen=_EVENTS_KEPT)
         self.announced = deque[ToolCall](maxlen=_EVENTS_KEPT)
         self._secrets, self._bytes, self._words = secrets, secrets.stream(), secrets.stream()
         self._text, self._plain = Kept("", KEPT), Plain()
-        self._events = deque[Event](maxlen=_EVENTS_KEPT)
         self._layout = Layout(engine)
         self._reader = EventReader() if stream else None
         self._kind: Kind | None = None
@@ -80,15 +78,10 @@ class Printed:
             yield Event(self._kind or "text", rest)
 
     def _told(self, text: str, events: list[Event]) -> str:
-        self._events += events
+        self.events += events
         self.announced += [event.call for event in events if event.kind == "tool_call" and event.call]
         self._text.add(text)
         return text
-
-    @property
-    def events(self) -> list[Event]:
-        """What Kiro told, in order."""
-        return list(self._events)
 
     @property
     def text(self) -> str:

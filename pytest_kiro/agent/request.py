@@ -1,4 +1,7 @@
-"""What one turn is asked, and how kiro-cli is launched for it."""
+"""What one turn is asked and how it is run; how kiro-cli is launched for it.
+
+Arguments, markers and the `kiro_run_args` fixture say it in one set of words.
+"""
 
 from __future__ import annotations
 
@@ -6,19 +9,72 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 from secrets import token_hex
+from typing import Any, TypedDict
 
 from pytest_kiro.agent.bench import Bench
-from pytest_kiro.agent.options import RunOptions
 from pytest_kiro.agent.workspace import Workspace
 from pytest_kiro.errors import HIDE_FRAMES, SandboxError, SettingsError
 from pytest_kiro.kirocli import commands
-from pytest_kiro.sandbox.protocol import Sandbox
+from pytest_kiro.sandbox.protocol import Sandbox, check_env
+from pytest_kiro.settings import parsing
+from pytest_kiro.settings.rows import EFFORTS
+from pytest_kiro.settings.table import Settings, did_you_mean
 from pytest_kiro.standin.scenario import Reply
 from pytest_kiro.terminal.launch import Launch
 
 __tracebackhide__ = HIDE_FRAMES
+
+
+class RunArguments(TypedDict, total=False):
+    """What one turn, or one conversation, may be told; None leaves what the marker and the settings say."""
+
+    timeout: float | None
+    agent: str | None
+    model: str | None
+    effort: str | None
+    trust: str | list[str] | None
+    env: Mapping[str, str] | None
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How one turn is run; `timeout` in seconds, None where Kiro decides."""
+
+    timeout: float
+    agent: str | None = None
+    model: str | None = None
+    effort: str | None = None
+    trust: str = "all"
+    env: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, settings: Settings) -> RunOptions:
+        """Return what the options, the environment and the ini files say."""
+        return cls(settings.timeout, settings.agent, settings.model, settings.effort, settings.trust)
+
+    def merged(self, over: Mapping[str, Any], where: str) -> RunOptions:
+        """Return these with `over` on top; an unknown word or a wrong value is a `SettingsError` naming `where`.
+
+        None leaves the value below as it is; `env` is merged variable by variable.
+        """
+        if not isinstance(over, Mapping):
+            raise SettingsError(f"{where} is {over!r}", advice="wanted: a dict")
+        known = [f.name for f in fields(self)]
+        values = {name: value for name, value in over.items() if value is not None}
+        for name, value in values.items():
+            if name not in known:
+                hint = did_you_mean(name, known)
+                raise SettingsError(f"{where} has no keyword {name!r}{hint}", advice=f"known: {', '.join(known)}")
+            try:
+                values[name] = _checked(name, value)
+            except ValueError as error:
+                shown = name if name == "env" else f"{name}={value!r}"  # which may have a secret in it
+                raise SettingsError(f"{where}: {shown} is not right", advice=f"wanted: {error}") from None
+        if "env" in values:
+            values["env"] = {**self.env, **values["env"]}
+        return replace(self, **values)
 
 
 @dataclass(frozen=True)
@@ -34,15 +90,12 @@ class Resume:
 class Request:
     """What one turn is asked: its prompt, how it is run, where it goes on.
 
-    `number` counts from 1 in the conversation; `silence` is after how many seconds a condition looks at a silent one;
     `history` warns of how it came about; `reply` is what a scripted kiro-cli answers.
     """
 
     prompt: str
     options: RunOptions
-    number: int
     resume: Resume
-    silence: float = math.inf
     history: tuple[str, ...] = ()
     reply: Reply | None = None
 
@@ -121,3 +174,34 @@ def _check_real(bench: Bench, reply: Reply) -> None:
         f"{reply.source} has {what}, but kiro-cli {bench.installation.version} is the real one",
         advice="leave it out, or use --kiro-cli=scripted",
     )
+
+
+def is_number(value: Any, kind: Any = int | float) -> bool:
+    """Whether it is a number; True and False are none."""
+    return isinstance(value, kind) and not isinstance(value, bool)
+
+
+def _checked(name: str, value: Any) -> Any:
+    """Return the value of a keyword; an error says what is wanted."""
+    match name:
+        case "timeout":
+            if not is_number(value) or not 0 < value < math.inf:
+                raise ValueError("a number of seconds above 0")
+            return float(value)
+        case "effort":
+            if value not in EFFORTS:
+                raise ValueError(f"one of {', '.join(EFFORTS)}")
+            return value
+        case "trust":
+            if not isinstance(value, str | Iterable) or not all(isinstance(tool, str) for tool in value):
+                raise ValueError("all, none, or tool names, as one str or a list of them")
+            return parsing.trust(value if isinstance(value, str) else ",".join(value))
+        case "env":
+            if not isinstance(value, Mapping) or not all(isinstance(x, str) for pair in value.items() for x in pair):
+                raise ValueError("a dict of str to str")
+            check_env(value)
+            return dict(value)
+        case _:
+            if not isinstance(value, str) or not value.strip() or "\0" in value:
+                raise ValueError("a str that is not blank")
+            return value

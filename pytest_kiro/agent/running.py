@@ -16,14 +16,14 @@ from pytest_kiro.turn.causes import Cause, Ending
 class Running:
     """A program that runs; `ending` is set when it was ended from outside.
 
-    It may take `timeout` seconds, and show no sign of life for `stall`; `on_silence` is called when it has printed
-    nothing for `silence`.
+    It may take `timeout` seconds, and be without a sign of life for `stall`.
     """
 
-    def __init__(self, pty: Attached, *, timeout: float, stall: float, silence: float, waits: Waits) -> None:
+    def __init__(self, pty: Attached, *, timeout: float, stall: float, waits: Waits) -> None:
         self._pty, self._waits = pty, waits
-        self._timeout, self._stall, self._silence = timeout, stall, silence
-        self.on_silence: Callable[[], None] = lambda: None
+        self._timeout, self._stall = timeout, stall
+        self._silence = math.inf
+        self._look: Callable[[], None] = lambda: None
         self.ending: Ending | None = None
         self.exit_code: int | None = None
         self.over = False
@@ -43,6 +43,10 @@ class Running:
     def silent_for(self) -> float:
         """Seconds since it printed something, or since it began."""
         return time.monotonic() - self._last_byte
+
+    def look_after(self, silence: float, look: Callable[[], None]) -> None:
+        """Call `look` whenever nothing was printed for so many seconds."""
+        self._silence, self._look = silence, look
 
     def read(self, until: float) -> bytes | None:
         """Return the next bytes; None for none until then, b"" at the end."""
@@ -126,7 +130,7 @@ class Running:
         if self.duration >= self._timeout:
             self.stop(self._out_of_time())
         elif now - self._last_sign < self._stall:
-            self.on_silence()
+            self._look()
         elif not self._stirs():
             detail = f"it printed nothing for {self._stall:g} s, and wrote nothing into its session store"
             self.stop(Ending("timed_out", Cause.STALLED, detail=detail))

@@ -1,20 +1,11 @@
-"""When to stop a turn: ready-made conditions for `kiro.run(..., stop_when=...)`.
-
-Any function of a `LiveTurn` is a condition as well; it is asked whenever Kiro has printed something, and what it
-returns is taken as true or false. Several may be given in a list; the first that holds stops the turn.
-
->>> from pytest_kiro import on_command
->>> def test_never_deletes(kiro):
-...     turn = kiro.run("Clean up.", stop_when=on_command(r"rm -rf"))
-...     assert turn.status == "completed", turn.detail
-"""
+"""Ready-made conditions that stop a turn, and what `stop_when` means."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
 from pytest_kiro.agent.live import Condition, LiveTurn
-from pytest_kiro.agent.options import is_number
+from pytest_kiro.agent.request import is_number
 from pytest_kiro.turn.calls import compiled, walk
 from pytest_kiro.turn.transcript import ToolCall
 
@@ -74,7 +65,7 @@ def conditions(stop_when: object) -> tuple[Condition, ...]:
     if stop_when is None:
         return ()
     many = stop_when if isinstance(stop_when, list | tuple) else [stop_when]
-    return tuple(_condition(one) for one in many)
+    return tuple(map(_condition, many))
 
 
 def _condition(one: object) -> Condition:

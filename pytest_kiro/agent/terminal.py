@@ -11,13 +11,12 @@ from typing import Any
 
 from pytest_kiro.agent.bench import Bench
 from pytest_kiro.agent.conversation import Conversation
-from pytest_kiro.agent.options import is_number
 from pytest_kiro.agent.request import clear, launch
 from pytest_kiro.errors import HIDE_FRAMES
 from pytest_kiro.kirocli import commands
 from pytest_kiro.standin import scenario
 from pytest_kiro.terminal.attach import attach
-from pytest_kiro.terminal.expect import Terminal, check_size
+from pytest_kiro.terminal.expect import Terminal, check_seconds, check_size
 
 __tracebackhide__ = HIDE_FRAMES
 
@@ -33,7 +32,9 @@ def open_terminal(
     """Start kiro-cli in the workspace of `conversation`; its end closes the terminal."""
     bench = conversation.bench
     _check_arguments(bench, argv)
-    _check_timeout(timeout)
+    check_seconds(timeout)
+    if timeout is not None and not 0 < timeout < math.inf:
+        raise ValueError(f"timeout={timeout!r} is not right; wanted: seconds above 0, None for no limit")
     size = bench.settings.terminal if size is None else check_size(size)
     options = conversation.options().merged({"env": env}, "kiro.terminal")
     talks = commands.is_chat(argv)
@@ -93,12 +94,3 @@ def _check_arguments(bench: Bench, argv: Sequence[Any]) -> None:
             raise ValueError(f"{where} has {odd[0]!r} at position {odd.start()}, which no program can be given")
         if bench.secrets(argument) != argument or any(value in argument for value in known):
             raise ValueError(f"{where} has a secret in it, which every process in the sandbox could read; use env=")
-
-
-def _check_timeout(timeout: Any) -> None:
-    if timeout is None:
-        return
-    if not is_number(timeout):
-        raise TypeError(f"timeout={timeout!r} is not right; wanted: seconds, None for no limit")
-    if not 0 < timeout < math.inf:
-        raise ValueError(f"timeout={timeout!r} is not right; wanted: seconds above 0, None for no limit")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import secrets
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -122,12 +124,7 @@ class Workspace:
         """
         changes = self.changes()
         before: dict[str, bytes | None] = {**self._seeded, **dict.fromkeys(changes.added)}
-        paths = {f"{self.path}/{path}": path for path in changes.added | changes.modified}
-        try:
-            contents = self.sandbox.read_files(paths)
-        except OSError:  # one of them is no file, or is gone by now
-            contents = {whole: data for whole in paths if (data := self._read_if_file(whole)) is not None}
-        return unified(changes.paths, before, {paths[whole]: data for whole, data in contents.items()})
+        return unified(changes.paths, before, self._read(changes.added | changes.modified))
 
     def contents(self) -> dict[str, bytes]:
         """Return every file's content by its relative path.
@@ -137,12 +134,16 @@ class Workspace:
         """
         entries = self.sandbox.list_files(self.path)
         names = [name for name in entries if not name.endswith("/") and _UNNOTICED.isdisjoint(name.split("/"))]
-        paths = [f"{self.path}/{name}" for name in names]
+        return self._read(names)
+
+    def _read(self, names: Iterable[str]) -> dict[str, bytes]:
+        """Return the files of these names; what is no file, or is gone by now, is left out."""
+        paths = {f"{self.path}/{name}": name for name in names}
         try:
-            files = self.sandbox.read_files(paths)
-        except OSError:  # one of them is no file: which, is found out one by one
-            files = {path: data for path in paths if (data := self._read_if_file(path)) is not None}
-        return {path.removeprefix(f"{self.path}/"): data for path, data in files.items()}
+            contents = self.sandbox.read_files(paths)
+        except OSError:  # which one it is, is found out one by one
+            contents = {path: data for path in paths if (data := self._read_if_file(path)) is not None}
+        return {paths[path]: data for path, data in contents.items()}
 
     def _read_if_file(self, path: str) -> bytes | None:
         try:
@@ -154,12 +155,11 @@ class Workspace:
 
     def remove(self) -> None:
         """Remove the folder; a sandbox that is gone has taken it along."""
-        try:
+        with suppress(SandboxError):
             self.sandbox.remove(self._path)
-        except SandboxError:
-            return
 
 
+@dataclass(frozen=True, repr=False)
 class SandboxPath:
     """A path in the sandbox, with the words of pathlib; each question is asked of the machine.
 
@@ -168,8 +168,8 @@ class SandboxPath:
     ...     assert "debug" in (kiro.workspace / "config.json").read_text()
     """
 
-    def __init__(self, sandbox: Sandbox, path: PurePosixPath) -> None:
-        self._sandbox, self._path = sandbox, path
+    _sandbox: Sandbox = field(hash=False)
+    _path: PurePosixPath
 
     def __str__(self) -> str:
         return str(self._path)
@@ -179,12 +179,6 @@ class SandboxPath:
 
     def __repr__(self) -> str:
         return f"SandboxPath({str(self._path)!r})"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, SandboxPath) and (self._sandbox, self._path) == (other._sandbox, other._path)
-
-    def __hash__(self) -> int:
-        return hash(self._path)
 
     def __truediv__(self, path: str) -> SandboxPath:
         return SandboxPath(self._sandbox, self._path / path)

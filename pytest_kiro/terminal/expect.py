@@ -117,7 +117,7 @@ class Terminal(SpawnBase):  # type: ignore[misc] # pexpect tells no types
     ) -> int:
         """Wait, and leave pexpect's own frames out of what is raised."""
         __tracebackhide__ = True
-        _check_seconds(timeout)
+        check_seconds(timeout)
         if any(more[1:]) or words.get("async_") or words.get("async"):
             raise TypeError("a terminal in a sandbox cannot be awaited; leave out async_")
         try:
@@ -244,7 +244,7 @@ class Terminal(SpawnBase):  # type: ignore[misc] # pexpect tells no types
 
         Raises `TIMEOUT` when it still runs after so many seconds (-1: the terminal's own `timeout`).
         """
-        _check_seconds(timeout)
+        check_seconds(timeout)
         end = self._end(timeout)
         while not (self._over or self.closed):
             rest = max(0.0, end - time.monotonic())
@@ -300,7 +300,7 @@ class Terminal(SpawnBase):  # type: ignore[misc] # pexpect tells no types
             raise PtyClosed(f"{self!r} is closed; open another one")
 
 
-def _check_seconds(timeout: object) -> None:
+def check_seconds(timeout: object) -> None:
     if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, int | float)):
         raise TypeError(f"timeout={timeout!r} is not right; wanted: seconds, None for no limit")
 

@@ -292,7 +292,7 @@ def test_threads_that_begin_at_once(evals: Evals) -> None:
                 except ConversationError:
                     return "refused"
             assert sorted(at_once(*[run] * 8)) == ["OK"] + ["refused"] * 7
-            assert len(kiro._owners.current().conversations) == 1
+            assert len(kiro._current_owner().conversations) == 1
         """,
         {"test_run": [turn(["OK"], misbehave={"silent": 1})]},
     )
