@@ -27,12 +27,12 @@ conversation that it really resumed.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Hashable, Sequence
+from itertools import chain, count
 from pathlib import Path
 
 from pytest_kiro.errors import HIDE_FRAMES, SettingsError
-from pytest_kiro.standin.reply import Reply as Reply
+from pytest_kiro.standin.scenario_file import Reply as Reply
 from pytest_kiro.standin.scenario_file import ScenarioTurn, example, header, load
 
 __tracebackhide__ = HIDE_FRAMES
@@ -54,9 +54,9 @@ def find(
         what = f"{file} has no table {wanted}. Tables there are: {there}."
         raise SettingsError(what, advice=f"Add:\n{example(tables[0])}")
     turns, own = _turns_of(scenario[name], conversation, trial)
-    again = [entry for entry in turns if entry.retry == retry] if retry and turn == 1 else []
-    if again:
-        return again[0].reply
+    for entry in turns:
+        if retry and turn == 1 and entry.retry == retry:
+            return entry.reply
     turns = [entry for entry in turns if entry.retry is None]
     if turn > len(turns):
         asked = f"turn {turn} of conversation {conversation}" + (f" in trial {trial}" if own else "")
@@ -72,14 +72,13 @@ def script(file: Path, tables: Sequence[str], *, conversation: int, trial: int |
     What misbehaves in one of them does so from the beginning.
     """
     scenario = load(file, tables[0]) if file.exists() else {}
-    name = next((table for table in tables if table in scenario), None)
-    turns, _ = _turns_of(scenario[name] if name else [], conversation, trial)
+    name = next((table for table in tables if table in scenario), "")
+    turns, _ = _turns_of(scenario.get(name, []), conversation, trial)
     replies = [entry.reply for entry in turns if entry.retry is None]
     if not replies:
         return None
     misbehave = {kind: argument for reply in replies for kind, argument in reply.misbehave.items()}
-    requests = tuple(request for reply in replies for request in reply.requests)
-    return Reply(requests, misbehave, f"{file} {header(name or '')}")
+    return Reply(tuple(chain.from_iterable(reply.requests for reply in replies)), misbehave, f"{file} {header(name)}")
 
 
 def _turns_of(turns: Sequence[ScenarioTurn], conversation: int, trial: int | None) -> tuple[list[ScenarioTurn], bool]:
@@ -101,7 +100,7 @@ class ConversationNumbers:
     """
 
     def __init__(self) -> None:
-        self._counter = itertools.count(1)
+        self._counter = count(1)
         self._numbers: dict[Hashable, int] = {}
         self._with_turns: set[Hashable] = set()
 

@@ -1,4 +1,4 @@
-"""Reads and checks scenario files; every mistake names file, table and turn."""
+"""Reads replies from scenario files; every mistake names file, table and turn."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ import hashlib
 import json
 import re
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pytest_kiro.errors import HIDE_FRAMES, SettingsError
-from pytest_kiro.standin import recall
-from pytest_kiro.standin.reply import Reply, ToolUse
 
 __tracebackhide__ = HIDE_FRAMES
 # The kinds of the stand-in's misbehave.py, which this process must not import; a test proves them equal.
@@ -44,9 +42,43 @@ INTERNAL_MISBEHAVIOURS = frozenset(
         "stray",
     }
 )
+#: How `{recall:REGEX|otherwise}` begins, which the stand-in fills in.
+RECALL = "{recall:"
 TURN_KEYS = ("requests", "conversation", "trial", "retry", "misbehave")
 CALL_KEYS = ("name", "args", "tool_use_id")
 _EXAMPLE = 'requests = [["a text", { name = "shell", args = { command = "ls" } }], ["the end"]]'
+
+
+@dataclass(frozen=True)
+class ToolUse:
+    """A scripted tool call, by the keys that kiro-cli wants."""
+
+    tool_use_id: str
+    name: str
+    args: Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What one turn is answered with: texts and tool calls, and how the stand-in misbehaves."""
+
+    requests: tuple[tuple[str | ToolUse, ...], ...]
+    misbehave: Mapping[str, object] = field(default_factory=dict)
+    #: Where it was written: `scenarios/test_x.toml [test_donut] turn 2`.
+    source: str = ""
+
+    def mock_json(self) -> bytes:
+        """Write exactly what `KIRO_MOCK_CHAT_RESPONSE` takes.
+
+        >>> Reply((("Hello.",),)).mock_json()
+        b'[["Hello."]]'
+        """
+        return json.dumps(self.requests, ensure_ascii=False, default=vars).encode()
+
+    @property
+    def recalls(self) -> bool:
+        """Whether a text has `{recall:…}`, which only the stand-in can answer."""
+        return any(isinstance(item, str) and RECALL in item for request in self.requests for item in request)
 
 
 @dataclass(frozen=True)
@@ -107,19 +139,20 @@ def _table(file: Path, name: str, value: object) -> list[ScenarioTurn]:
 
 
 def _turn(where: str, entry: dict[str, object]) -> ScenarioTurn:
-    unknown = sorted(set(entry) - set(TURN_KEYS))
-    if unknown:
-        what = f"{where} has the unknown key {unknown[0]!r}"
-        raise SettingsError(what, advice=f"known keys: {', '.join(TURN_KEYS)}")
-    conversation = _count(where, entry, "conversation")
+    _refuse_unknown(where, entry, TURN_KEYS)
     misbehave = _misbehave(where, entry["misbehave"]) if "misbehave" in entry else {}
-    if "requests" not in entry and misbehave:
-        requests: tuple[tuple[str | ToolUse, ...], ...] = ((),)
-    else:
-        requests = _requests(where, entry.get("requests"))
-    reply = Reply(requests, misbehave, where)
-    trial, retry = _count(where, entry, "trial"), _count(where, entry, "retry")
-    return ScenarioTurn(1 if conversation is None else conversation, trial, retry, reply)
+    only_misbehaves = misbehave and "requests" not in entry
+    return ScenarioTurn(
+        conversation=_count(where, entry, "conversation") or 1,
+        trial=_count(where, entry, "trial"),
+        retry=_count(where, entry, "retry"),
+        reply=Reply(((),) if only_misbehaves else _requests(where, entry.get("requests")), misbehave, where),
+    )
+
+
+def _refuse_unknown(where: str, keys: Iterable[str], known: tuple[str, ...]) -> None:
+    for unknown in sorted(set(keys) - set(known)):
+        raise SettingsError(f"{where} has the unknown key {unknown!r}", advice=f"known keys: {', '.join(known)}")
 
 
 def _count(where: str, entry: dict[str, object], key: str) -> int | None:
@@ -163,14 +196,11 @@ def _requests(where: str, value: object) -> tuple[tuple[str | ToolUse, ...], ...
 
 def _item(where: str, request: int, number: int, item: object) -> str | ToolUse:
     if isinstance(item, str):
-        recall.check(where, item)
+        _check_recalls(where, item)
         return item
     if not isinstance(item, dict):
         raise SettingsError(f"{where}: {item!r} is neither a text nor a tool call {{ name = …, args = … }}")
-    unknown = sorted(set(item) - set(CALL_KEYS))
-    if unknown:
-        what = f"{where}: a tool call has the unknown key {unknown[0]!r}"
-        raise SettingsError(what, advice=f"known keys: {', '.join(CALL_KEYS)}")
+    _refuse_unknown(f"{where}: a tool call", item, CALL_KEYS)
     name, args = item.get("name"), item.get("args")
     if not isinstance(name, str) or not name:
         raise SettingsError(f'{where}: a tool call needs its name, such as name = "shell", not {name!r}')
@@ -187,10 +217,33 @@ def _item(where: str, request: int, number: int, item: object) -> str | ToolUse:
 
 def _is_json(value: object) -> bool:
     """Tell whether JSON has this value: TOML has dates and infinities, too."""
-    if isinstance(value, dict):
-        return all(_is_json(entry) for entry in value.values())
-    if isinstance(value, list):
-        return all(_is_json(entry) for entry in value)
-    if isinstance(value, float):
-        return value == value and value not in (float("inf"), float("-inf"))
-    return isinstance(value, str | int)
+    try:
+        return bool(json.dumps(value, allow_nan=False))
+    except (TypeError, ValueError):
+        return False
+
+
+def _check_recalls(where: str, text: str) -> None:
+    """Refuse a recall that the stand-in could not read; the rules are those of its replies.py."""
+    at = text.find(RECALL)
+    while at >= 0:
+        end = _closing(text, at)
+        regex, separator, _ = text[at + len(RECALL) : max(end, 0)].rpartition("|")
+        if end < 0 or not separator:
+            what = f"{where}: {text[at : at + 60]!r} is no recall"
+            raise SettingsError(what, advice="the form is {recall:REGEX|otherwise}")
+        try:
+            re.compile(regex)
+        except re.error as error:
+            what = f"{where}: {regex!r} in a recall is no regular expression: {error}"
+            raise SettingsError(what, advice="escape what is meant literally") from None
+        at = text.find(RECALL, end)
+
+
+def _closing(text: str, at: int) -> int:
+    depth = 1
+    for match in re.compile(r"(?<!\\)[{}]").finditer(text, at + 1):
+        depth += 1 if match.group() == "{" else -1
+        if not depth:
+            return match.start()
+    return -1

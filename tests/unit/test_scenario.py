@@ -14,9 +14,8 @@ import pytest
 
 from pytest_kiro.errors import SettingsError
 from pytest_kiro.standin import STAND_IN
-from pytest_kiro.standin.reply import Reply, ToolUse
 from pytest_kiro.standin.scenario import ConversationNumbers, find
-from pytest_kiro.standin.scenario_file import INTERNAL_MISBEHAVIOURS, MISBEHAVIOURS
+from pytest_kiro.standin.scenario_file import INTERNAL_MISBEHAVIOURS, MISBEHAVIOURS, Reply, ToolUse
 
 
 def write(folder: Path, text: str) -> Path:
