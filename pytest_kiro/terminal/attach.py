@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 from pytest_kiro.errors import PtyClosed, SandboxError
 from pytest_kiro.sandbox.protocol import Pty, Sandbox
 from pytest_kiro.sandbox.script import program
 from pytest_kiro.settings.waits import Waits
-from pytest_kiro.terminal import follow
-from pytest_kiro.terminal.follow import Followed, Launched
+from pytest_kiro.terminal.follow import PROGRAM, Followed, Launched
 from pytest_kiro.terminal.launch import Filter, Launch, LaunchRecord, never_began
 from pytest_kiro.terminal.text import plain_text
 
@@ -31,14 +30,13 @@ def attach(
 ) -> Attached:
     """Start `launch` in a new terminal of `sandbox`.
 
-    `size` is (columns, rows); the program must begin within `waits.launch` seconds; `pause` waits between two
-    questions when the link is lost. Returns at once; the first `read` waits for the program and raises `LaunchError`
-    with what the shell said when it never comes.
+    Returns at once: the first `read` waits for the program, and raises `LaunchError` when it does not come within
+    `waits.launch` seconds. `pause` waits between two questions when the link is lost.
     """
     folder = f"{sandbox.home}/{launch.folder}"
     files = launch.contents()
     if launch.durable:
-        files["link"] = program(follow.PROGRAM).encode()
+        files["link"] = program(PROGRAM).encode()
     # The usual mode, since another one is a request of its own over a network. There is no secret in them, and whoever
     # may enter this HOME is its owner.
     # Over a network two requests, in a thread, then take the time of one.
@@ -172,7 +170,17 @@ class Attached:
             self._followed = Followed(self._launched, read=count, said=self._filter.said, deadline=self._deadline)
         return by_sandbox(self._followed)
 
-    # -- by the link: `_LinkLost` where the program can be followed
+    # -- by the link
+
+    @contextmanager
+    def _link(self, is_lost: Callable[[], bool] = lambda: True) -> Iterator[None]:
+        """Turn an error into `_LinkLost`, if the program can be followed."""
+        try:
+            yield
+        except SandboxError as error:
+            if not (self._durable and is_lost()):
+                raise
+            raise _LinkLost from error
 
     def _read_link(self, timeout: float) -> bytes:
         if self.launch_record is not None:
@@ -204,12 +212,8 @@ class Attached:
         return self._from_link(max(0.0, end - time.monotonic()))
 
     def _from_link(self, timeout: float) -> bytes:
-        try:
+        with self._link():
             data = self._pty.read(timeout)
-        except SandboxError as error:
-            if not self._durable:
-                raise
-            raise _LinkLost from error
         if not data and self._durable and not self._is_complete():
             raise _LinkLost
         return data
@@ -239,22 +243,14 @@ class Attached:
             return True
 
     def _write_link(self, data: bytes) -> None:
-        try:
+        with self._link(lambda: self._is_lost(0)):
             self._pty.write(data)
-        except SandboxError as error:
-            if not (self._durable and self._is_lost(0)):
-                raise
-            raise _LinkLost from error
 
     def _wait_link(self, timeout: float) -> int | None:
         if self.launch_record is not None:
             return self.launch_record.status
-        try:
+        with self._link():
             status = self._pty.wait(timeout)
-        except SandboxError as error:
-            if not self._durable:
-                raise
-            raise _LinkLost from error
         if status is None and self._durable:
             raise _LinkLost
         return status

@@ -50,7 +50,7 @@ class Tty:
         return (columns, rows) if columns and rows else _USUAL_SIZE  # a fresh pty says 0x0
 
     def take(self, *, drain: bool = False) -> bool:
-        """Make it raw, if it is not; return whether it had to be."""
+        """Make it raw, if it is not; return whether it had to be. `drain` drops keys that were pressed before."""
         with _still_there():
             now = termios.tcgetattr(self._fd)
             if not self._former:

@@ -59,11 +59,9 @@ def lend(
 ) -> int | None:
     """Connect keyboard and screen with the program in `pty` until it ends.
 
-    Returns its exit status, None for a lost link. Keys that were pressed before do not reach it. `show` gets what the
-    program prints and returns what the screen is given; so does `tick`, which is called 4 times a second
-    (`waits.keyboard_tick`). Ctrl-C goes to the program, which then has `waits.grace` seconds to end; after that, or at
-    a second one, `KeyboardInterrupt` is raised, as when it has ended. Raises `TimeoutError` after `timeout` seconds,
-    `NoTerminal` where there is none or when it goes away. The caller closes the pty.
+    Returns its exit status, None for a lost link. What `show` and (each `waits.keyboard_tick`) `tick` return is given
+    to the screen. Ctrl-C goes to the program; `KeyboardInterrupt` comes when it has ended of it, after `waits.grace`
+    seconds or at a second one. `TimeoutError` after `timeout` seconds; `NoTerminal` also when it goes away.
     """
     waits = waits or Waits()
     with closing(Tty()) as terminal:

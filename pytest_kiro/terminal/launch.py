@@ -26,14 +26,10 @@ _PROGRAM = Path(__file__).with_name("launch.sh")
 
 @dataclass(frozen=True)
 class Launch:
-    """Describes one program to start.
+    """Describes one program to start; `launch.sh` says what each value does.
 
-    `env` is exported by the launch program, which is a file; `hidden_env` is given to the terminal instead, so that it
-    is on no disk. `folder` is where our files for it live, relative to HOME and never inside the workspace;
-    `stores` are files (relative to HOME, or absolute) that are brought back, and folders whose files are when the
-    program touched them. `stdin` is what the program reads, None what is typed in
-    its terminal. `make` has the workspace made first; `durable` has the output kept in a log there, for a link that
-    may be lost; `apart` keeps stderr out of the terminal, and brings its end back.
+    `folder` is relative to HOME and never inside the workspace, `stores` are relative to HOME or absolute. `stdin` is
+    None for what is typed. `hidden_env` is given to the terminal, so that it is on no disk, as `env` is.
     """
 
     argv: tuple[str, ...]
@@ -123,9 +119,8 @@ def never_began(what: str, said: bytes) -> LaunchError:
 class LaunchRecord:
     """Tells how a launched program ended, and what it changed.
 
-    `status` is the program's exit status, None when it was killed before it could end; `before` and `after`
-    map relative paths to a digest of their content; `stores` maps absolute paths to contents; `diagnostics` is the
-    end of a stderr that was kept apart.
+    `status` is None when it was killed before it could end; `before` and `after` map relative paths to a digest,
+    `stores` absolute paths to contents; `diagnostics` is the end of a stderr that was kept apart.
     """
 
     status: int | None
