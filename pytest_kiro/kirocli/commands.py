@@ -87,17 +87,10 @@ def chat(
     """
     words = ["chat", "--no-interactive", "--agent-engine", engine.name]
     words += ["--output-format", "stream-json"] if stream else ["--wrap", "never"]
-    if trust == "all":
-        words.append("--trust-all-tools")
-    else:
-        words.append(f"--trust-tools={'' if trust == 'none' else trust}")
+    words.append("--trust-all-tools" if trust == "all" else f"--trust-tools={'' if trust == 'none' else trust}")
     if resume is not None:
         words += ["--resume-id", resume] if engine.by_id else ["--resume"]  # the latest of this directory
-    for flag, value in (
-        ("--agent", agent),
-        ("--model", model),
-        ("--effort", effort),
-    ):
+    for flag, value in {"--agent": agent, "--model": model, "--effort": effort}.items():
         if value is not None:
             words += [flag, value]
     return words

@@ -7,19 +7,19 @@ them. Unknown ones are passed on.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pytest_kiro.kirocli.events_turn import StreamedTurn
-from pytest_kiro.kirocli.sessions.values import dig, load, words
+from pytest_kiro.kirocli.sessions.values import dig, load
 from pytest_kiro.turn.transcript import ToolCall, Transcript
 
 Kind = Literal["text", "thought", "tool_call", "tool_result", "finished", "error", "stray", "other"]
 #: A longer line is none of Kiro's; tool output of that size is cut by the engines themselves.
 LINE_LIMIT = 16 * 1024 * 1024
-#: Of a line that is not JSON, and of all of them, so much is kept.
-_STRAY, _STRAYS = 64 * 1024, 1024
+#: Of a line that is not JSON so much is kept.
+_STRAY = 64 * 1024
 #: What the terminal shows of a Ctrl-C, wherever the line is then.
 _ECHO = re.compile(rb"\A(?:\^C)+")
 _TYPES = ("runStarted", "metadata", "sessionUpdate", "runFinished", "runError")
@@ -60,31 +60,16 @@ class EventReader:
         self._line = bytearray()
         self._skipping = False
         self._turn = StreamedTurn()
-        self._stray: list[str] = []
         self._known = False
-
-    @property
-    def stray(self) -> tuple[str, ...]:
-        """The first lines that are no events of Kiro's: diagnostics, a device login."""
-        return tuple(self._stray)
-
-    @property
-    def engine(self) -> str | None:
-        """The engine that says it runs."""
-        return self._turn.engine
 
     def events(self, data: bytes, *, final: bool = False) -> list[Event]:
         """Return what the lines that are complete by now say; `final` takes the last one as complete."""
+        *ended, rest = data.split(b"\n")
         events: list[Event] = []
-        start = 0
-        while (end := data.find(b"\n", start)) >= 0:
-            self._add(data[start:end], events)
-            self._end(events)
-            start = end + 1
-        self._add(data[start:], events)
-        if final:
-            self._end(events)
-        return events
+        for part in ended:
+            events += [*self._add(part), *self._end()]
+        events += self._add(rest)
+        return [*events, *self._end()] if final else events
 
     def transcript(self) -> Transcript | None:
         """Return the turn so far; None when not one event of Kiro's has come."""
@@ -92,28 +77,22 @@ class EventReader:
 
     # -- lines
 
-    def _add(self, part: bytes, events: list[Event]) -> None:
+    def _add(self, part: bytes) -> Iterator[Event]:
         if self._skipping:
             return
         room = self._limit - len(self._line)
         self._line += part[:room]
         if len(part) > room:  # told at once, so that no memory waits for its end
             self._skipping = True
-            events.append(self._strayed(bytes(self._line)))
+            yield _stray(bytes(self._line))
             self._line.clear()
 
-    def _end(self, events: list[Event]) -> None:
+    def _end(self) -> Iterator[Event]:
         line = bytes(self._line).rstrip(b"\r")
-        if line.strip():
-            events += self._read(line)
         self._line.clear()
         self._skipping = False
-
-    def _strayed(self, line: bytes) -> Event:
-        text = line[:_STRAY].decode("utf-8", "replace")
-        if len(self._stray) < _STRAYS:
-            self._stray.append(text)
-        return Event("stray", text)
+        if line.strip():
+            yield from self._read(line)
 
     # -- objects
 
@@ -121,16 +100,15 @@ class EventReader:
         record = load(_ECHO.sub(b"", line))
         kind, data = dig(record, "type"), dig(record, "data")
         if not isinstance(kind, str) or not isinstance(data, dict):
-            return [self._strayed(line)]
-        if kind not in _TYPES:
-            return [Event("other", data=record)]
-        self._known = True
-        if kind == "sessionUpdate":
-            return [Event(*told, data=record) for told in self._turn.update(data)] or [Event("other", data=record)]
-        self._turn.told(kind, data)
-        if kind == "runError":
-            return [Event("error", words(data.get("message")) or "", data=record)]
-        return [Event("finished" if kind == "runFinished" else "other", data=record)]
+            return [_stray(line)]
+        known = kind in _TYPES
+        self._known = self._known or known
+        news = self._turn.take(kind, data) if known else ()
+        return [Event(*told, data=record) for told in news] or [Event("other", data=record)]
+
+
+def _stray(line: bytes) -> Event:
+    return Event("stray", line[:_STRAY].decode("utf-8", "replace"))
 
 
 def shown(event: Event) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import itertools
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
@@ -11,7 +13,7 @@ from pytest_kiro.kirocli.sessions import tools
 from pytest_kiro.kirocli.sessions.values import dig, listed, number, total, words
 from pytest_kiro.turn.transcript import ToolCall, Transcript
 
-Told = tuple[Literal["text", "thought", "tool_call", "tool_result"], str, ToolCall | None]
+News = tuple[Literal["text", "thought", "tool_call", "tool_result", "finished", "error"], str, ToolCall | None]
 _CHUNKS = ("agent_message_chunk", "agent_thought_chunk")
 
 
@@ -28,14 +30,11 @@ class StreamedTurn:
     """The events of one run; they may come twice, and a result may come without its call."""
 
     def __init__(self) -> None:
-        self.engine: str | None = None
         self._steps: list[_Step] = []
         self._calls: dict[str, ToolCall] = {}
         self._live: dict[str, list[tuple[str, Any]]] = {}
         self._agents: dict[str, str] = {}  # V3's name of a sub-agent: the call that started it
-        self._first: dict[str, int] = {}  # when each session was first told of, and when last
-        self._last: dict[str, int] = {}
-        self._count = 0
+        self._last: dict[str, int] = {}  # when each session was last told of, in the order in which they began
         self._metered: dict[str, list[Any]] = {}
         self._took: float | None = None
         self._finished: Mapping[str, Any] | None = None
@@ -43,53 +42,47 @@ class StreamedTurn:
 
     # -- what comes
 
-    def told(self, kind: str, data: Mapping[str, Any]) -> None:
-        """Take in an event that is no update of the session."""
-        session = self._session(data)
-        if kind == "runStarted":
-            self.engine = words(data.get("engine")) or self.engine
+    def take(self, kind: str, data: Mapping[str, Any]) -> Iterator[News]:
+        """Take in an event, and return its news."""
+        session = words(data.get("sessionId"))
+        if session is None:
+            session = next(reversed(self._last), "")
+        else:
+            self._last[session] = max(self._last.values(), default=0) + 1
+        if kind == "sessionUpdate":
+            update = data.get("update")
+            yield from self._update(update if isinstance(update, dict) else {}, session)
         elif kind == "metadata":
-            if isinstance(data.get("meteringUsage"), list):
-                self._metered[session] = data["meteringUsage"]  # all of the turn so far: the last frame has it whole
-            took = number(data.get("turnDurationMs"))
-            self._took = self._took if took is None else took / 1000
+            self._meter(session, data.get("meteringUsage"), "value", data.get("turnDurationMs"))
         elif kind == "runFinished":
             self._finished = data
+            yield "finished", "", None
         elif kind == "runError":
             self._failed = self._failed or data
+            yield "error", words(data.get("message")) or "", None
 
-    def update(self, data: Mapping[str, Any]) -> Iterator[Told]:
-        """Take in an update of the session, and return its news."""
-        given = data.get("update")
-        update: dict[str, Any] = given if isinstance(given, dict) else {}
-        session = self._session(data)
-        kind, kiro = dig(update, "sessionUpdate"), dig(update, "_meta", "kiro")
+    def _update(self, update: Mapping[str, Any], session: str) -> Iterator[News]:
+        kind, kiro = update.get("sessionUpdate"), dig(update, "_meta", "kiro")
         within = words(dig(kiro, "subExecutionId"))
         if kind in _CHUNKS:
-            text = "".join(tools.texts(dig(update, "content")))
+            text = "".join(tools.texts(update.get("content")))
             if kind == "agent_message_chunk" and text:
                 self._steps.append(_Step(session, text, within=within))
             if text:
                 yield ("text" if kind == "agent_message_chunk" else "thought"), text, None
-        elif kind in ("tool_call", "tool_call_update") and (key := words(dig(update, "toolCallId"))):
+        elif kind in ("tool_call", "tool_call_update") and (key := words(update.get("toolCallId"))):
             yield from self._tool(key, update, session, within)
-        elif kind == "session_info_update" and isinstance(dig(kiro, "promptTurnSummaries"), list):
-            self._metered[session] = [
-                {"value": dig(entry, "usage"), "unit": dig(entry, "unit")} for entry in kiro["promptTurnSummaries"]
-            ]
-            took = number(dig(kiro, "elapsedTime"))
-            self._took = self._took if took is None else took / 1000
+        elif kind == "session_info_update" and isinstance(entries := dig(kiro, "promptTurnSummaries"), list):
+            self._meter(session, entries, "usage", kiro.get("elapsedTime"))
 
-    def _session(self, data: Mapping[str, Any]) -> str:
-        session = words(data.get("sessionId"))
-        if session is None:
-            return next(reversed(self._first), "")
-        self._count += 1
-        self._first.setdefault(session, self._count)
-        self._last[session] = self._count
-        return session
+    def _meter(self, session: str, entries: Any, key: str, milliseconds: Any) -> None:
+        """Take in what the turn has cost so far: the last frame has it whole."""
+        if isinstance(entries, list):
+            self._metered[session] = [{"value": dig(entry, key), "unit": dig(entry, "unit")} for entry in entries]
+        if (took := number(milliseconds)) is not None:
+            self._took = took / 1000
 
-    def _tool(self, key: str, update: Mapping[str, Any], session: str, within: str | None) -> Iterator[Told]:
+    def _tool(self, key: str, update: Mapping[str, Any], session: str, within: str | None) -> Iterator[News]:
         known = self._calls.get(key)
         kiro = dig(update, "_meta", "kiro")
         call = self._begun(known, update, kiro)
@@ -133,23 +126,15 @@ class StreamedTurn:
         main = self._main()
         ours = [step for step in self._steps if step.within is None and step.session in (*main, "")]
         calls = {step.call: self._calls[step.call] for step in ours if step.call is not None}
-        inner: dict[str, list[ToolCall]] = {}
-        warnings = []
-        for step in self._steps:
-            if step.call is not None and step.call not in calls:
-                parent = self._parent(step, calls)
-                if parent is None:
-                    warnings.append(f"{self._calls[step.call]}: no tool call of this turn has started its sub-agent")
-                else:
-                    inner.setdefault(parent, []).append(self._calls[step.call])
+        inner, unclear = self._inner(calls)
         messages = tuple(_messages(ours))
         transcript = Transcript(
             session_id=main[-1] if main else "",
             messages=messages,
-            tool_calls=tools.with_calls(calls, {key: tuple(found) for key, found in inner.items()}),
+            tool_calls=tools.with_calls(calls, inner),
             credits=total([entry for entries in self._metered.values() for entry in entries], "value"),
             duration=self._took,
-            warnings=(*warnings, *self._doubts(messages)),
+            warnings=(*unclear, *self._doubts(messages)),
             proof="runFinished",
         )
         return self._with_end(transcript)
@@ -159,17 +144,28 @@ class StreamedTurn:
 
         One from which an older takes over again was a sub-agent's. The last record names the one that is to be resumed.
         """
-        first, last = self._first, self._last
-        ours = [one for one in first if not any(first[old] < first[one] and last[old] > last[one] for old in first)]
+        latest = itertools.accumulate(self._last.values(), max)
+        ours = [one for one, last in zip(self._last, latest, strict=True) if self._last[one] == last]
         named = words(dig(self._finished, "sessionId"))
         return ours if named is None else [*(one for one in ours if one != named), named]
 
-    def _parent(self, step: _Step, calls: Mapping[str, ToolCall]) -> str | None:
-        """Return the call that started the sub-agent of this step: V3 names it, else it is the one before."""
-        named = self._agents.get(step.within or "")
-        before = [s.call for s in self._steps[: self._steps.index(step)] if s.call in calls]
-        starters = [key for key in before if key is not None and tools.is_agent(calls[key])]
-        return named if named in calls else starters[-1] if starters else None
+    def _inner(self, calls: Mapping[str, ToolCall]) -> tuple[Mapping[str, Sequence[ToolCall]], list[str]]:
+        """Return the sub-agents' calls by the call that started them: V3 names it, else it is the one before."""
+        inner: dict[str, list[ToolCall]] = defaultdict(list)
+        warnings = []
+        starter = None
+        for step in self._steps:
+            if step.call is None:
+                continue
+            if step.call in calls:
+                starter = step.call if tools.is_agent(calls[step.call]) else starter
+            else:
+                named = self._agents.get(step.within or "")
+                if parent := named if named in calls else starter:
+                    inner[parent].append(self._calls[step.call])
+                else:
+                    warnings.append(f"{self._calls[step.call]}: no tool call of this turn has started its sub-agent")
+        return inner, warnings
 
     def _doubts(self, messages: tuple[str, ...]) -> Iterator[str]:
         final = dig(self._finished, "finalText")
@@ -192,13 +188,9 @@ class StreamedTurn:
 
 def _messages(steps: Iterable[_Step]) -> Iterator[str]:
     """Chunks between tool calls are one message."""
-    chunks: list[str] = []
-    for step in [*steps, None]:
-        if step is not None and step.call is None:
-            chunks.append(step.text)
-        elif chunks:
-            yield "".join(chunks)
-            chunks = []
+    for is_text, chunks in itertools.groupby(steps, key=lambda step: step.call is None):
+        if is_text:
+            yield "".join(step.text for step in chunks)
 
 
 def _came(update: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

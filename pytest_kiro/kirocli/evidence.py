@@ -14,25 +14,16 @@ from pytest_kiro.turn.causes import Cause, Ending, exit_name
 from pytest_kiro.turn.transcript import Transcript
 
 #: What kiro-cli prints, on versions 2.0 to 2.29 and its ancestor, when the world was at fault.
-_SAYINGS = (
-    (
-        Cause.THROTTLED,
-        r"request was throttled by the service|Too many requests, please wait|Request quota exceeded",
-    ),
-    (Cause.USAGE_LIMIT, r"monthly (?:usage|request) limit (?:has been )?reached"),
-    (
-        Cause.AUTH,
-        r"Authentication failed\. Your API key|You are not logged in|Not logged in\. Set the KIRO_API_KEY"
-        r"|bearer token included in the request is invalid|Failed to open browser for authentication",
-    ),
-    (
-        Cause.REFUSED,
-        r"Model '[^']*' does not exist|agent \"?[^\n\"]*\"? not found|Session not found"
-        r"|--output-format stream-json is not supported",
-    ),
-    (Cause.CONTEXT, r"context window (?:has |is |would )?overflow\w*|ContextWindowOverflow|Input is too long"),
-    (Cause.CRASH, r"Kiro is having trouble responding|model you've selected is temporarily unavailable"),
-)
+_SAYINGS = {
+    Cause.THROTTLED: r"request was throttled by the service|Too many requests, please wait|Request quota exceeded",
+    Cause.USAGE_LIMIT: r"monthly (?:usage|request) limit (?:has been )?reached",
+    Cause.AUTH: r"Authentication failed\. Your API key|You are not logged in|Not logged in\. Set the KIRO_API_KEY"
+    r"|bearer token included in the request is invalid|Failed to open browser for authentication",
+    Cause.REFUSED: r"Model '[^']*' does not exist|agent \"?[^\n\"]*\"? not found|Session not found"
+    r"|--output-format stream-json is not supported",
+    Cause.CONTEXT: r"context window (?:has |is |would )?overflow\w*|ContextWindowOverflow|Input is too long",
+    Cause.CRASH: r"Kiro is having trouble responding|model you've selected is temporarily unavailable",
+}
 #: How a turn's record ends when it ended well, in V2's word.
 WELL = "UserTurnEnd"
 #: A prompt that begins with one of these is a command of V1's own (ancestor; V2 and V3 were not checked).
@@ -123,7 +114,7 @@ def judge(exit_code: int | None, transcript: Transcript | None, output: str, pro
     if waits_for_login(output):
         return Ending("failed", Cause.AUTH, detail="kiro-cli is not logged in and waited for a device login")
     failure = (transcript.failure if transcript else None) or ""
-    for cause, saying in _SAYINGS:
+    for cause, saying in _SAYINGS.items():
         if match := re.search(saying, f"{failure}\n{output[-4096:]}", re.IGNORECASE):
             return Ending("failed", cause, detail=f"kiro-cli said: {match[0]}")
     if exit_code != 0:

@@ -46,13 +46,11 @@ _V1_TITLES = (
     (re.compile(r"Batch fs_read operation.*"), ""),
 )
 _HEAD = re.compile(r"\s*(?:> )?(?:I will run the|I'll \w+(?: to)? the|Reading |Batch |Searching |Running )")
-_USING = re.compile(r"[ \t]?\(using tool: (?P<tool>[^(),\n]{1,256})(?P<more>,[^()\n]*)?\)")
+_USING = re.compile(r"[ \t]?\(using tool: (?P<tool>[^(),\n]{1,256})(?:,[^()\n]*)?\)")
 _COMMAND = re.compile(r"I will run the following (?:shell )?command:")
 _OLDER = re.compile(r"\s*🛠️?\s*Using tool: (?P<tool>\S+)(?: \(trusted\))?(?: from mcp server (?P<server>\S+))?")
 _ENDED = re.compile(r"(?:^|.*?\s)(?:-|●) (?:(?P<done>Completed in)|Execution failed after) \d+(?:\.\d+)?s:?\s*")
-_DENIED = re.compile(
-    r"Command (?P<tool>\S+) is rejected because it matches one or more rules on the denied list:|\[denied\] .*"
-)
+_DENIED = re.compile(r"Command \S+ is rejected because it matches one or more rules on the denied list:|\[denied\] .*")
 _FAILED = "Tool validation failed:"
 #: Without one of these in it, no line is an announcement.
 _V1_WORDS = (
@@ -74,7 +72,7 @@ def credits(text: str) -> float | None:
     >>> credits("> done\\n\\n ▸ Credits: 0.06 • Time: 1m 11s\\n"), credits("▸ Credits: 0.06 • Time: 3s\\nand more")
     (0.06, None)
     """
-    line = _CREDITS.search(text[-4096:]) if len(text) <= 4096 else _CREDITS.search("\0" + text[-4096:])
+    line = _CREDITS.search(text if len(text) <= 4096 else "\0" + text[-4096:])
     return float(line["credits"]) if line else None
 
 
@@ -93,7 +91,6 @@ class Layout:
         self._v1 = engine == "v1"
         self._words = _V1_WORDS if self._v1 else _V2_WORDS
         self._line = ""  # of which no end has come
-        self._cut = False
         self._open: list[str] = []  # the lines of a V1 command that goes on
         self._size = 0  # of those lines
         self._tail = ""
@@ -107,25 +104,18 @@ class Layout:
         seen = self._line + head
         if newline and not self._open and not any(word in seen for word in self._words):
             # Agents print much and announce little; line by line, reading took seven times as long as decoding.
-            self._line, self._cut, text = "", False, rest
+            self._line, text = "", rest
         *ended, rest = text.split("\n")
         for part in ended:
-            self._add(part)
-            events += self._read(self._line)
-            self._line, self._cut = "", False
-        self._add(rest)
+            events += self._read((self._line + part[:_LINE])[:_LINE])
+            self._line = ""
+        self._line = (self._line + rest[:_LINE])[:_LINE]
         if final:
             events += self._read(self._line)
             self._line, self._open = "", []
             if self._v1 and (cost := credits(self._tail)) is not None:
                 events.append(Event("finished", self._tail.strip().rpartition("\n")[2], credits=cost))
         return events
-
-    def _add(self, part: str) -> None:
-        if not self._cut:
-            self._line += part[: _LINE - len(self._line) + 1]
-            self._cut = len(self._line) > _LINE
-            self._line = self._line[:_LINE]
 
     def _read(self, line: str) -> Iterator[Event]:
         line = line.rstrip("\r").rpartition("\r")[2]

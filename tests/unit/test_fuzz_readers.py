@@ -396,7 +396,6 @@ def test_events(data: st.DataObject, told: tuple[bytes, bool], limit: int) -> No
     pieces = [event for part in cut(data.draw, stream) for event in parts.events(part)] + parts.events(b"", final=True)
     assert repr(pieces) == repr(events), "wherever it is cut"
     assert repr(parts.transcript()) == repr(whole.transcript())
-    assert parts.stray == whole.stray
     assert all(isinstance(shown(event), str) for event in events)
     told_error = any(event.kind == "error" for event in events)
     assert not proven(whole.transcript()) or (good and not told_error)

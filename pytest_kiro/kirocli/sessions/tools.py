@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -143,6 +143,6 @@ def is_agent(call: ToolCall) -> bool:
     return call.name == "subagent" or bool(re.search(r"agent|crew|delegate|spawn_session", call.raw_name))
 
 
-def with_calls(calls: Mapping[str, ToolCall], inner: Mapping[str, tuple[ToolCall, ...]]) -> tuple[ToolCall, ...]:
+def with_calls(calls: Mapping[str, ToolCall], inner: Mapping[str, Sequence[ToolCall]]) -> tuple[ToolCall, ...]:
     """Return the calls in order, each with those of its sub-agents."""
-    return tuple(replace(call, calls=inner[key]) if key in inner else call for key, call in calls.items())
+    return tuple(replace(call, calls=tuple(inner[key])) if key in inner else call for key, call in calls.items())

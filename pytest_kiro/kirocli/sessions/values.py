@@ -52,13 +52,13 @@ def number(value: Any) -> float | None:
         return None
 
 
-def total(values: list[Any], key: str, *, unit: str = "credit") -> float | None:
-    """Return the sum that was metered in this unit, None without any.
+def total(values: list[Any], key: str) -> float | None:
+    """Return the credits that were metered, None without any.
 
     >>> total([{"value": 0.25, "unit": "credit"}, {"value": 0.5}, {"value": 9, "unit": "token"}], "value")
     0.75
     """
-    metered = [number(dig(entry, key)) for entry in values if dig(entry, "unit") in (unit, None)]
+    metered = [number(dig(entry, key)) for entry in values if dig(entry, "unit") in ("credit", None)]
     numbers = [value for value in metered if value is not None]
     return number(sum(numbers)) if numbers else None
 
@@ -97,10 +97,3 @@ def strings(value: Any) -> Iterator[str]:
             rest += reversed(entry.values())
         elif isinstance(entry, list):
             rest += reversed(entry)
-
-
-def lines(data: bytes) -> Iterator[tuple[int, bytes, Any]]:
-    """Yield the lines of a JSONL file that are not blank: number, bytes and value."""
-    for count, line in enumerate(data.splitlines(), 1):
-        if line.strip():
-            yield count, line, load(line)
