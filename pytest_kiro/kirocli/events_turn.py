@@ -85,7 +85,7 @@ class StreamedTurn:
     def _tool(self, key: str, update: Mapping[str, Any], session: str, within: str | None) -> Iterator[News]:
         known = self._calls.get(key)
         kiro = dig(update, "_meta", "kiro")
-        call = self._begun(known, update, kiro)
+        call = self._begun(known, update)
         self._calls[key] = call
         if started := words(dig(kiro, "agentSubtaskId")):
             self._agents[started] = key
@@ -101,19 +101,13 @@ class StreamedTurn:
             self._calls[key] = ended
             yield "tool_result", ended.output, ended
 
-    def _begun(self, known: ToolCall | None, update: Mapping[str, Any], kiro: Any) -> ToolCall:
+    def _begun(self, known: ToolCall | None, update: Mapping[str, Any]) -> ToolCall:
         """Return the call as it is known now; later updates may add its input, its name, its place."""
         given = update.get("rawInput")
         place = dig((listed(update.get("locations")) or [None])[0], "path")
         if not isinstance(given, dict) and isinstance(place, str):
             given = {"path": place}
-        call = tools.begun(
-            words(dig(kiro, "toolName")),
-            given,
-            kind=update.get("kind"),
-            title=update.get("title"),
-            server=dig(kiro, "mcpServerName"),
-        )
+        call = tools.begun_by_acp(dig(update, "_meta", "kiro", "toolName"), given, update)
         if known is None:
             return call
         named = call if call.name != "unknown" and known.name == "unknown" else known

@@ -30,14 +30,9 @@ WELL = "UserTurnEnd"
 COMMANDS = ("/", "!", "@")
 #: ACP's stop reasons, and the words that V3 has beside them, in V2's words.
 _REASONS = {
-    "cancelled": "Cancelled",
-    "canceled": "Cancelled",
-    "aborted": "Cancelled",
-    "interrupted": "Cancelled",
-    "rejected": "ToolUseRejected",
-    "tool_use_rejected": "ToolUseRejected",
-    "denied": "ToolUseRejected",
-    "rewind": "Rewind",
+    "Cancelled": ("cancelled", "canceled", "aborted", "interrupted"),
+    "ToolUseRejected": ("rejected", "tool_use_rejected", "denied"),
+    "Rewind": ("rewind",),
 }
 _FINE = ("success", "succeeded", "completed")
 _BY_EXIT_CODE = {2: Cause.REFUSED, 3: Cause.MCP, 4: Cause.REFUSED}
@@ -64,7 +59,7 @@ def with_end(transcript: Transcript, stop: str | None, status: str | None) -> Tr
     said = ", ".join(words)
     if said and stop in ("end_turn", None) and status in (*_FINE, None):
         return replace(transcript, finished=True, end_reason=WELL)
-    reason = next((_REASONS[word] for word in words if word in _REASONS), "Error")
+    reason = next((reason for word in words for reason, names in _REASONS.items() if word in names), "Error")
     return replace(transcript, end_reason=reason, failure=said or "it ended without saying how")
 
 
@@ -74,16 +69,12 @@ def combine(store: Transcript | None, stream: Transcript | None, credits: float 
     The store tells the most, so its words are taken where there are any. A turn has ended well when one of them says
     so and none says otherwise.
     """
-    if store is None and stream is None:
-        if credits is None:
-            return None
-        return Transcript("", finished=True, end_reason=WELL, proof="credits", credits=credits)
-    transcript = store if store is not None else replace(stream or Transcript(""), proof="runFinished")
-    if store and not store.finished and credits is not None and store.end_reason is None:
-        transcript = replace(transcript, finished=True, end_reason=WELL, proof="credits")
-    if store and stream:
-        transcript = _with_stream(transcript, stream)
-    return transcript if transcript.credits is not None else replace(transcript, credits=credits)
+    if store is None and stream is None and credits is not None:
+        store = Transcript("")
+    if store and not store.finished and store.end_reason is None and credits is not None:
+        store = replace(store, finished=True, end_reason=WELL, proof="credits")
+    transcript = _with_stream(store, stream) if store and stream else store or stream
+    return replace(transcript, credits=credits) if transcript and transcript.credits is None else transcript
 
 
 def _with_stream(transcript: Transcript, stream: Transcript) -> Transcript:

@@ -53,15 +53,7 @@ _ENDED = re.compile(r"(?:^|.*?\s)(?:-|●) (?:(?P<done>Completed in)|Execution f
 _DENIED = re.compile(r"Command \S+ is rejected because it matches one or more rules on the denied list:|\[denied\] .*")
 _FAILED = "Tool validation failed:"
 #: Without one of these in it, no line is an announcement.
-_V1_WORDS = (
-    "I will run",
-    "sing tool: ",
-    "Completed in ",
-    "Execution failed",
-    "is rejected because",
-    "[denied]",
-    _FAILED,
-)
+_V1_WORDS = ("I will run", "sing tool: ", "Completed in ", "Execution failed", "is rejected", "[denied]", _FAILED)
 _V2_WORDS = ("[tool]", "[denied]")
 _IN = re.compile(r"(?P<command>.*) \(in (?P<where>[^()\n]*)\)", re.DOTALL)
 

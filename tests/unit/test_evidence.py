@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_kiro.kirocli.evidence import LOGIN_WITHIN, combine, contradict, judge, waits_for_login
+from pytest_kiro.kirocli.evidence import LOGIN_WITHIN, WELL, combine, contradict, judge, waits_for_login
 from pytest_kiro.turn.causes import Cause, Ending
 from pytest_kiro.turn.transcript import Transcript
 
@@ -94,8 +94,8 @@ def test_a_device_login_stands_at_the_start() -> None:
 
 # -- several witnesses
 
-STREAM = Transcript("id", messages=("one",), finished=True, end_reason="UserTurnEnd", credits=0.5)
-SILENT = Transcript("id", messages=("one",))  # its stream ended without a word
+STREAM = Transcript("id", messages=("one",), finished=True, end_reason=WELL, credits=0.5, proof="runFinished")
+SILENT = Transcript("id", messages=("one",), proof="runFinished")  # its stream ended without a word
 
 
 @pytest.mark.parametrize(

@@ -11,25 +11,18 @@ from pytest_kiro.kirocli.sessions.values import dig, dump, listed, load, words
 from pytest_kiro.turn.transcript import ToolCall, ToolStatus
 
 #: V2's words for the tools of V1, of older sessions, of trust lists, and of V3 (read from its files, 1.0.411).
-NAMES = {
-    "fs_read": "read",
-    "read_file": "read",
-    "read_files": "read",
-    "read_multiple_files": "read",
-    "list_directory": "read",
-    "fs_write": "write",
-    "fs_append": "write",
-    "str_replace": "write",
-    "execute_bash": "shell",
-    "execute_cmd": "shell",
-    "execute_pwsh": "shell",
-    "grep_search": "grep",
-    "file_search": "glob",
-    "remote_web_search": "web_search",
-    "use_subagent": "subagent",
-    "invoke_sub_agent": "subagent",
-    "orchestrate_subagent": "subagent",
-    "agent_crew": "subagent",
+_NAMES = {
+    other: name
+    for name, others in {
+        "read": ("fs_read", "read_file", "read_files", "read_multiple_files", "list_directory"),
+        "write": ("fs_write", "fs_append", "str_replace"),
+        "shell": ("execute_bash", "execute_cmd", "execute_pwsh"),
+        "grep": ("grep_search",),
+        "glob": ("file_search",),
+        "web_search": ("remote_web_search",),
+        "subagent": ("use_subagent", "invoke_sub_agent", "orchestrate_subagent", "agent_crew"),
+    }.items()
+    for other in others
 }
 #: V3's stream names no tool: what it is called on the screen decides, then its kind (measured on 2.27.0).
 _TITLES = {
@@ -63,7 +56,7 @@ def named(raw: str | None, *, kind: Any = None, title: Any = None, server: Any =
         if words(server) and not raw.startswith("@"):
             return f"@{server}/{raw.removeprefix(f'{server}___')}"
         origin, parted, tool = raw.partition("___")  # V1's way to say which server
-        return f"@{origin}/{tool}" if parted and origin and tool else NAMES.get(raw, raw)
+        return f"@{origin}/{tool}" if parted and origin and tool else _NAMES.get(raw, raw)
     if isinstance(title, str):
         if title in _TITLES:
             return _TITLES[title]
@@ -78,6 +71,12 @@ def begun(raw: str | None, given: Any, **known: Any) -> ToolCall:
     arguments = {k: v for k, v in given.items() if k != "__tool_use_purpose"} if isinstance(given, dict) else {}
     name = named(raw, **known)
     return ToolCall(name, raw or words(known.get("title")) or name, arguments, "", "unfinished")
+
+
+def begun_by_acp(raw: Any, given: Any, record: Mapping[str, Any]) -> ToolCall:
+    """Return a call that has begun, from a record in ACP's words."""
+    server = dig(record, "_meta", "kiro", "mcpServerName")
+    return begun(words(raw), given, kind=record.get("kind"), title=record.get("title"), server=server)
 
 
 def ended(call: ToolCall, parts: Iterable[tuple[str, Any]], *, ok: bool, cancelled: bool = False) -> ToolCall:

@@ -177,10 +177,7 @@ class _Session(log.Session):
 
 def _called(known: ToolCall | None, data: Mapping[str, Any], *, rejected: bool) -> ToolCall:
     """Return a call from its record. Records are rewritten as the call proceeds; a result may have come first."""
-    server = dig(data, "_meta", "kiro", "mcpServerName")
-    call = tools.begun(
-        words(data.get("toolName")), data.get("args"), kind=data.get("kind"), title=data.get("title"), server=server
-    )
+    call = tools.begun_by_acp(data.get("toolName"), data.get("args"), data)
     if known is not None and known.status != "unfinished":
         call = replace(known, name=call.name, raw_name=call.raw_name, input=call.input)
     status = data.get("status")
