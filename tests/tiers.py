@@ -34,6 +34,7 @@ _START_UP = "l2_path_and|l3_|l4_|l5_a_start|l5_a_shell|l2_a_log"
 #: Full products, by a pattern of node ids. Where nothing else is said, the same mechanism on another provider, shell,
 #: engine or way to start fails in its stead.
 MATRIX = {
+    r"unit/test_fuzz_readers.py::test_many_examples": "the others there, with fewer examples",
     # The Pty contract holds the providers to the same terminal, and tests/plugin tells every story on the local one.
     r"daytona/test_daytona_device.py::test_device\[(?!(arrow_keys|a_resized|four_workers|ctrl_c_while|a_saved_login))": (
         "plugin/test_device.py::test_device, contract/test_pty_contract.py"
@@ -62,6 +63,10 @@ MATRIX = {
     r"plugin/test_owner.py::test_every_scope_keeps_its_own\[--randomly-seed=3 -n2": "the same [-n2], [--randomly-seed=*]",
     r"plugin/test_report.py::test_header_and_summary_stand_there_once\[-n2 --dist": "the same [-n2]",
     r"plugin/test_secrets.py::test_a_hook_that_tells_nothing_of_use\[-n1-(?!7-)": "the same [-n1-7-*], [-*]",
+    # Every style of pytest's is of the one report that is hidden; by default each has a run, if not all together.
+    r"plugin/test_secrets.py::test_nothing_is_left_of_a_secret\[(-rA -vv|-n1|--capture=tee-sys)": (
+        "the same [-n2 -rA *], [--tb=native -rA], [--showlocals * -vv *], [-s *]"
+    ),
     r"plugin/test_device.py::test_any_capture\[--capture=(no|tee-sys|fd)": "the same [-s], [--capture=sys]",
     r"evals/test_evals_pass.py::test_on_every_engine_and_in_every_form_of_output": (
         "evals/test_evals_pass.py::test_on_v1_in_random_order_without_node_on_path, test_on_v3_in_the_background_of_a_script, "

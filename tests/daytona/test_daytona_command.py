@@ -34,32 +34,22 @@ class Command:
     def __init__(self, env: dict[str, str], folder: Path) -> None:
         self.env, self._folder = env, folder
 
-    def start(self, *words: str, **env: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-W", "error", "-m", "pytest_kiro", *words],
-            env={**self.env, **env},
-            cwd=self._folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def end(self, process: subprocess.Popen[str]) -> Said:
-        out, err = process.communicate(timeout=2 * DEADLINE)
-        return self._said(process.returncode, out, err)
-
-    def __call__(self, *words: str, **env: str) -> Said:
-        done = zygote.run(
+    def start(self, *words: str, **env: str) -> zygote.Program:
+        return zygote.Program(
             "pytest_kiro",
             words,
             cwd=self._folder,
             env={**self.env, **env},
-            timeout=2 * DEADLINE,
             warnings=["error"],
             preloaded=[AsyncDaytona.__module__],
         )
+
+    def end(self, program: zygote.Program) -> Said:
+        done = program.ends(2 * DEADLINE)
         return self._said(done.returncode, done.stdout, done.stderr)
+
+    def __call__(self, *words: str, **env: str) -> Said:
+        return self.end(self.start(*words, **env))
 
     def _said(self, code: int, out: str, err: str) -> Said:
         assert "Traceback" not in out + err
@@ -208,18 +198,20 @@ def test_ctrl_c_ends_it(emulator: Emulator, provider: Make, command: Command, wo
     provider(environ=ADA).create(SandboxSpec())
     emulator.reset_log()
     emulator.fault(route, delay=60)
-    process = command.start(*words)
+    program = command.start(*words)
     wait_until(lambda: emulator.log(route))
-    process.send_signal(signal.SIGINT)
-    assert command.end(process) == (130, "", "")
+    program.process.send_signal(signal.SIGINT)
+    assert command.end(program) == (130, "", "")
 
 
 def test_who_reads_only_the_beginning_is_no_error(emulator: Emulator, provider: Make, command: Command) -> None:
     provider(environ=ADA).create(SandboxSpec())
-    process = command.start("sandboxes")
-    assert process.stdout is not None
-    assert process.stderr is not None
-    process.stdout.close()
-    with process:
+    program = [sys.executable, "-W", "error", "-m", "pytest_kiro", "sandboxes"]
+    with subprocess.Popen(
+        program, env=command.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
         assert process.stderr.read() == ""
     assert process.returncode == 1

@@ -59,6 +59,11 @@ class Import(NamedTuple):
 
 
 @cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
 def imports(path: Path) -> list[Import]:
     found: list[Import] = []
 
@@ -84,7 +89,7 @@ def imports(path: Path) -> list[Import]:
             for child in ast.iter_child_nodes(node):
                 visit(child, typing)
 
-    visit(ast.parse(path.read_text(encoding="utf-8")), False)
+    visit(parsed(path), False)
     return found
 
 
@@ -175,14 +180,14 @@ def test_no_file_is_too_long_to_be_read_at_once(path: Path) -> None:
 
 @pytest.mark.parametrize("path", [*FILES, *STAND_IN], ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_file_says_what_it_is_for(path: Path) -> None:
-    assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+    assert ast.get_docstring(parsed(path))
 
 
 @pytest.mark.parametrize("path", [*FILES, *STAND_IN], ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_docstring_begins_with_a_short_sentence(path: Path) -> None:
     """At most twelve words, up to the first stop: what a reader who skims takes along."""
     documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, documented) and (text := ast.get_docstring(node)):
             first = re.split(r"(?<=[.;:])\s|\n\n", text)[0]
             assert len(first.split()) <= 12, f"{path}:{getattr(node, 'lineno', 1)}: {first}"
@@ -264,7 +269,7 @@ def test_every_public_class_has_an_example(name: str) -> None:
 def raised(path: Path) -> Iterator[tuple[int, str, str]]:
     """Every `raise OurError(...)`: its line, the error, and the text of its arguments' constants."""
     ours = {name for name in pytest_kiro.__all__ if name.endswith(("Error", "Failed", "Timeout", "Closed", "Miss"))}
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
             name = getattr(node.exc.func, "id", "")
             if name in ours:

@@ -1,6 +1,6 @@
 """Every reader of what Kiro leaves and prints, given anything: no exception, and no proof that is not in the input.
 
-A hundred examples each; KIRO_FUZZ=10000 in the environment makes it ten thousand.
+Thirty examples each, and five hundred in the matrix; KIRO_FUZZ=10000 in the environment makes it ten thousand.
 """
 
 from __future__ import annotations
@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from functools import cache
@@ -24,7 +26,7 @@ from pytest_kiro.kirocli.layout import Layout, credits
 from pytest_kiro.kirocli.sessions import sqlite
 from pytest_kiro.turn.transcript import Transcript
 
-EXAMPLES = int(os.environ.get("KIRO_FUZZ", "100"))
+EXAMPLES = int(os.environ.get("KIRO_FUZZ", "30"))
 fuzz = settings(
     max_examples=EXAMPLES,
     deadline=None,
@@ -465,3 +467,10 @@ def test_any_text(engine: str, one: str, two: str) -> None:
     layout.events(one)
     layout.events(two, final=True)
     credits(one)
+
+
+def test_many_examples() -> None:
+    """All of the above, at length."""
+    command = [sys.executable, "-m", "pytest", __file__, "-q", "-p", "no:cacheprovider", "-k", "not many_examples"]
+    done = subprocess.run(command, env={**os.environ, "KIRO_FUZZ": "500"}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
