@@ -35,10 +35,6 @@ class Kiro:
     a test together with its function-scoped fixtures, or to one instance of a wider fixture. Its turns
     remember each other; another owner gets a fresh workspace and a fresh conversation.
 
-    `sandbox` is where it works, `installation` which kiro-cli answers, `identity` who is logged in, `settings` what
-    was asked for, `path` the PATH of its process, `work` the folder of its workspaces, `admission` what turns have
-    shown of the login, `secrets` what turns must not tell.
-
     >>> def test_remembers(kiro):
     ...     kiro.run("My name is Ada. Answer OK.")
     ...     assert "Ada" in kiro.run("What is my name?").text

@@ -19,7 +19,7 @@ __tracebackhide__ = HIDE_FRAMES
 #: What programs rewrite while they only read; the launch script leaves it out as well.
 _UNNOTICED = frozenset({".git", "__pycache__"})
 #: Left behind by the machine on which a seed was edited, and never meant.
-_NOT_SEEDED = ("__pycache__", ".DS_Store")
+_NOT_SEEDED = frozenset({"__pycache__", ".DS_Store"})
 
 
 class Workspace:
@@ -91,7 +91,9 @@ class Workspace:
         """
         if isinstance(source, Mapping):
             for path in source:
-                _check_inside(path)
+                parts = PurePosixPath(path)
+                if not path or parts.is_absolute() or ".." in parts.parts or "\0" in path:
+                    raise ValueError(f"seed path {path!r}: a relative path inside the workspace is wanted")
             files = {p: (c.encode() if isinstance(c, str) else c, 0o644) for p, c in source.items()}
             self._write(files)
             return
@@ -142,16 +144,15 @@ class Workspace:
         try:
             contents = self.sandbox.read_files(paths)
         except OSError:  # which one it is, is found out one by one
-            contents = {path: data for path in paths if (data := self._read_if_file(path)) is not None}
+            contents = {}
+            for path in paths:
+                try:
+                    contents[path] = self.sandbox.read_file(path)
+                except PermissionError:
+                    raise
+                except OSError:
+                    continue
         return {paths[path]: data for path, data in contents.items()}
-
-    def _read_if_file(self, path: str) -> bytes | None:
-        try:
-            return self.sandbox.read_file(path)
-        except PermissionError:
-            raise
-        except OSError:
-            return None
 
     def remove(self) -> None:
         """Remove the folder; a sandbox that is gone has taken it along."""
@@ -246,44 +247,32 @@ class SandboxPath:
         self._sandbox.remove(str(self))
 
 
-def _check_inside(path: str) -> None:
-    parts = PurePosixPath(path)
-    if not path or parts.is_absolute() or ".." in parts.parts or "\0" in path:
-        raise ValueError(f"seed path {path!r}: a relative path inside the workspace is wanted")
-
-
 def _read_seed(folder: Path) -> tuple[dict[str, tuple[bytes, int]], list[str]]:
     """Return a folder's files; and commands for its links and empty folders."""
     files: dict[str, tuple[bytes, int]] = {}
     extras: list[str] = []
-    inside = folder.resolve()
-    for path, name in _walk(folder):
+    for path in sorted(folder.rglob("*")):
+        relative = path.relative_to(folder)
+        name = relative.as_posix()
+        if not _NOT_SEEDED.isdisjoint(relative.parts):
+            continue
         if path.is_symlink():
             # Not resolve(): before Python 3.13 it raises at a link that leads to itself.
             target = Path(os.path.realpath(path))
-            if not target.is_relative_to(inside) or path.readlink().is_absolute():
+            if not target.is_relative_to(folder.resolve()) or path.readlink().is_absolute():
                 raise SettingsError(
                     f"seed {folder}: the link {name} leads to {path.readlink()}, which is not in it",
                     advice="copy that into the seed",
                 )
             above, leads_to = shlex.quote(str(PurePosixPath(name).parent)), shlex.quote(str(path.readlink()))
             extras.append(f"mkdir -p -- {above} && ln -sfn -- {leads_to} {shlex.quote(name)}")
-        elif path.is_dir():
-            extras.append(f"mkdir -p -- {shlex.quote(name)}")
         elif path.is_file():
             files[name] = (path.read_bytes(), path.stat().st_mode & 0o777)
-        else:
+        elif not path.is_dir():
             raise SettingsError(
                 f"seed {folder}: {name} is neither a file nor a folder (a pipe, socket or device)",
                 advice="leave it out",
             )
+        elif not any(path.iterdir()):  # others are made with what is in them
+            extras.append(f"mkdir -p -- {shlex.quote(name)}")
     return files, extras
-
-
-def _walk(folder: Path) -> Iterator[tuple[Path, str]]:
-    for path in sorted(folder.rglob("*")):
-        relative = path.relative_to(folder)
-        if not any(part in _NOT_SEEDED for part in relative.parts):
-            if path.is_dir() and not path.is_symlink() and any(path.iterdir()):
-                continue  # made with what is in it
-            yield path, relative.as_posix()
