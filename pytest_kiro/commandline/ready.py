@@ -15,7 +15,7 @@ from pytest_kiro.commandline import complain
 from pytest_kiro.errors import SettingsError
 from pytest_kiro.kirocli import official
 from pytest_kiro.kirocli.install import Installation, install
-from pytest_kiro.login.box import LoginTerminal, open_browser
+from pytest_kiro.login.device import LoginTerminal, open_browser
 from pytest_kiro.login.login import LoginMeans
 from pytest_kiro.login.saved import SavedLogin
 from pytest_kiro.run.keeper import Keeper, built_in

@@ -5,24 +5,17 @@ whoami asks no server, so it cannot tell.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pytest_kiro.errors import HIDE_FRAMES, LoginError
 from pytest_kiro.kirocli import commands
 from pytest_kiro.login.login import Identity
 from pytest_kiro.turn.causes import Cause
-
-if TYPE_CHECKING:
-    from pytest_kiro.turn.turn import Turn
+from pytest_kiro.turn.turn import Turn
 
 __tracebackhide__ = HIDE_FRAMES
 
 
 class Admission:
-    """Remembers what the turns of one `Kiro` have shown of its login.
-
-    Once the login was refused no further turn is begun.
-    """
+    """Remembers what the turns of one `Kiro` have shown of its login."""
 
     def __init__(self, identity: Identity) -> None:
         self._identity = identity
@@ -37,22 +30,17 @@ class Admission:
 
     def keep_in_step(self) -> None:
         """Hand on a token that kiro-cli may have renewed."""
-        renewal = self._identity.renewal
-        if renewal is not None and renewal.due:
+        if (renewal := self._identity.renewal) and renewal.due:
             renewal.hand_on()
 
     def heard(self, turn: Turn) -> bool:
-        """Learn from how a turn ended.
-
-        Returns whether it was refused and a newer login was put into the sandbox since.
-        """
+        """Learn from a turn; return whether it was refused, and a newer login is put in."""
         if turn.cause is not Cause.AUTH:
             self._proven |= turn.ok
             return False
         if self._identity.how == "scripted":  # a scenario says so, of this turn
             return False
-        renewal = self._identity.renewal
-        if renewal is not None and renewal.copy_in():
+        if (renewal := self._identity.renewal) and renewal.copy_in():
             return True
         self._refused = turn.detail
         return False

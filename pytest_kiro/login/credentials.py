@@ -41,9 +41,6 @@ class Credentials:
 
     `data` is kiro-cli's database without conversations; it never shows in a repr. `version` is the kiro-cli that wrote
     it, `scripted` whether that was the stand-in; `who` is whom whoami named.
-
-    >>> Credentials(b"", "2.29.0", scripted=True)
-    Credentials(version='2.29.0', scripted=True, who=None)
     """
 
     data: bytes = field(repr=False)
@@ -75,10 +72,7 @@ class Credentials:
         return other is not None and set(self.tokens) == set(other.tokens)
 
     def renews(self, kept: Credentials | None) -> bool:
-        """Whether it may replace a kept login.
-
-        It never replaces another account's, the other CLI's (a real one by the stand-in's), or one that ends later.
-        """
+        """Whether it may replace a kept login: none of another account, of the other CLI, or that ends later."""
         return kept is None or ((kept.who, kept.scripted) == (self.who, self.scripted) and not self.older_than(kept))
 
     def hide(self, secrets: Secrets) -> None:
@@ -88,10 +82,7 @@ class Credentials:
 
 
 def take(sandbox: Sandbox, *, version: str, scripted: bool, who: str | None = None) -> Credentials | None:
-    """Take the login out of a sandbox, None when there is none.
-
-    Raises `LoginError` for a database that cannot be read, and what the sandbox raises.
-    """
+    """Return the login in a sandbox, None without one; `LoginError` when it cannot be read."""
     try:
         data = _stored(sandbox)
     except OSError as error:
@@ -102,10 +93,7 @@ def take(sandbox: Sandbox, *, version: str, scripted: bool, who: str | None = No
 def read(
     data: bytes, *, version: str, scripted: bool, who: str | None = None, name: str = "kiro-cli's data file"
 ) -> Credentials | None:
-    """Return the login in a database of kiro-cli's, None without one.
-
-    Raises `LoginError` for a database that cannot be read; `name` is what the error calls it.
-    """
+    """Return the login in a database, None without one; errors call it `name`."""
     if not data:
         return None
     try:
@@ -126,10 +114,9 @@ def put(sandbox: Sandbox, credentials: Credentials) -> None:
     with suppress(OSError, sqlite.Unreadable):  # what cannot be read goes
         if there := _stored(sandbox):
             data = _merged(there, data)
-    path, log = _paths(sandbox)
-    for file in (path, log, f"{path}-shm"):  # who still has it open keeps the old one, and does not write into ours
-        sandbox.remove(file)
-    sandbox.write_file(path, data, mode=0o600)
+    for suffix in ("", "-wal", "-shm"):  # who still has it open keeps the old one, and does not write into ours
+        sandbox.remove(commands.DATABASE + suffix)
+    sandbox.write_file(commands.DATABASE, data, mode=0o600)
 
 
 def _unusable(error: Exception, name: str = "kiro-cli's data file") -> LoginError:
@@ -137,34 +124,26 @@ def _unusable(error: Exception, name: str = "kiro-cli's data file") -> LoginErro
     return LoginError(what, advice="log in anew: python -m pytest_kiro login, or --kiro-login=device")
 
 
-def _paths(sandbox: Sandbox) -> tuple[str, str]:
-    return f"{sandbox.home}/{commands.DATABASE}", f"{sandbox.home}/{commands.DATABASE}-wal"
-
-
 def _stored(sandbox: Sandbox) -> bytes:
     """Return the database as it is now, empty when there is none."""
-    path, log = _paths(sandbox)
     wal = b""
+    with suppress(FileNotFoundError):  # first: what moves from it into the database meanwhile is then in both
+        wal = sandbox.read_file(f"{commands.DATABASE}-wal")
     with suppress(FileNotFoundError):
-        wal = sandbox.read_file(log)  # first: what moves from it into the database meanwhile is then in both
-    try:
-        return sqlite.with_wal(sandbox.read_file(path), wal)
-    except FileNotFoundError:
-        return b""
+        return sqlite.with_wal(sandbox.read_file(commands.DATABASE), wal)
+    return b""
 
 
 def _merged(there: bytes, login: bytes) -> bytes:
     """Return a database with the login of another."""
-    rows = sqlite.opened(login, _rows)
-    profile = {
-        key: value for key, value in sqlite.opened(login, partial(_rows, table=_STATE)).items() if key == _PROFILE
-    }
+    places = ((_TABLE, "%"), (_STATE, _PROFILE))
+    fresh = [sqlite.opened(login, partial(_rows, table=table, keys=keys)) for table, keys in places]
 
     def replace(connection: sqlite3.Connection) -> bytes:
-        for table, fresh, gone in ((_TABLE, rows, "%"), (_STATE, profile, _PROFILE)):
+        for (table, keys), rows in zip(places, fresh, strict=True):
             connection.execute(f"CREATE TABLE IF NOT EXISTS {table} (key TEXT PRIMARY KEY, value TEXT)")
-            connection.execute(f"DELETE FROM {table} WHERE key LIKE ?", (gone,))
-            connection.executemany(f"INSERT INTO {table} (key, value) VALUES (?, ?)", fresh.items())
+            connection.execute(f"DELETE FROM {table} WHERE key LIKE ?", (keys,))
+            connection.executemany(f"INSERT INTO {table} (key, value) VALUES (?, ?)", rows.items())
         connection.commit()
         return connection.serialize()
 
@@ -184,17 +163,15 @@ def _tables(connection: sqlite3.Connection) -> list[str]:
     return [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
 
 
-def _rows(connection: sqlite3.Connection, table: str = _TABLE) -> dict[str, Any]:
+def _rows(connection: sqlite3.Connection, table: str = _TABLE, keys: str = "%") -> dict[str, Any]:
     if table not in _tables(connection):
         return {}
-    return {key: value for key, value in connection.execute(f"SELECT key, value FROM {table}") if isinstance(key, str)}
+    rows = connection.execute(f"SELECT key, value FROM {table} WHERE key LIKE ?", (keys,))
+    return {key: value for key, value in rows if isinstance(key, str)}
 
 
 def _values(data: bytes) -> Iterator[tuple[str, str, str]]:
-    """Yield the texts in the stored JSON values.
-
-    Each comes as the row's key, its name in small letters, and itself.
-    """
+    """Yield the texts in stored JSON, by row and name."""
     for key, value in sqlite.opened(data, _rows).items():
         with suppress(ValueError, TypeError, RecursionError):
             yield from ((key, name, text) for name, text in _texts("", json.loads(value)))

@@ -1,18 +1,22 @@
-"""Logs kiro-cli in by device: a person approves its code."""
+"""Logs kiro-cli in by device: a person approves the code in a box."""
 
 from __future__ import annotations
 
+import locale
 import re
+import subprocess
+import sys
 import threading
 import time
-from contextlib import closing, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, closing, nullcontext, suppress
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import uuid4
 
 from pytest_kiro.errors import HIDE_FRAMES, LoginError, SandboxError
 from pytest_kiro.kirocli import commands
 from pytest_kiro.kirocli.install import Installation
-from pytest_kiro.login.box import LoginTerminal, box
 from pytest_kiro.sandbox.protocol import Sandbox
 from pytest_kiro.secrecy.redaction import Secrets, overlap
 from pytest_kiro.settings.table import Settings
@@ -30,6 +34,19 @@ _BEGIN = b"Confirm the following code"
 _CODE = re.compile(r"Code:\s*(\S+)\s+Open this URL:\s*(https?://\S+)")
 _ENDED = re.compile(rb"Open this URL:[^\r\n]*https?://[^\r\n]*[\r\n]+")
 _AGAIN = "run it again and approve the code in your browser in time; --kiro-login-timeout gives more of it"
+_TITLE = "Log Kiro in: open this page and approve it, if the code is the same"
+_IN_ASCII = str.maketrans("╭╮╰╯─│", "++++-|")
+
+
+@dataclass(frozen=True)
+class LoginTerminal:
+    """What is done beside a login at the terminal of this process.
+
+    `tell` is called with the page's URL and the code; `lent` keeps others from printing meanwhile.
+    """
+
+    tell: Callable[[str, str], object]
+    lent: Callable[[], AbstractContextManager[None]] = nullcontext
 
 
 def check() -> None:
@@ -107,7 +124,7 @@ class _Screen:
         if end is None and 0 < len(rest) < _LONGEST:
             self._held, self._since = rest, time.monotonic()
             return before
-        if end is not None and (shown := self._box(rest[: end.end()])):
+        if end is not None and (shown := self._boxed(rest[: end.end()])):
             return before + shown + rest[end.end() :]
         return data
 
@@ -118,9 +135,9 @@ class _Screen:
         if not self._held or time.monotonic() - self._since <= self._held_for:
             return b""
         held, self._held = self._held, b""
-        return self._box(held) or held  # its line may not have ended
+        return self._boxed(held) or held  # its line may not have ended
 
-    def _box(self, data: bytes) -> bytes:
+    def _boxed(self, data: bytes) -> bytes:
         """Hand the code on, and return its box, empty without one."""
         match = _CODE.search(plain_text(data))
         if match is None:
@@ -129,10 +146,33 @@ class _Screen:
         self._secrets.add(code, "device code")
         # In a thread: while a hook takes its time, the code is to be seen, and Ctrl-C to be heard.
         threading.Thread(target=self._tell, args=(url, code), name="kiro-device-code", daemon=True).start()
-        return box(url, code, self._until, keyboard.size()[0])
+        return _box(url, code, self._until, keyboard.size()[0])
 
     def _tell(self, url: str, code: str) -> None:
         try:
             self.terminal.tell(url, code)
         except BaseException as error:
             self._failed = error
+
+
+def _box(url: str, code: str, until: datetime, columns: int) -> bytes:
+    """Draw the box; a narrow terminal has it without a frame, since a URL must stay in one piece."""
+    lines, encoding = [_TITLE, url, f"Code: {code}", f"until {until:%H:%M}"], locale.getpreferredencoding(False)
+    width = max(map(len, lines))
+    if width + 4 <= columns:
+        edge = "─" * (width + 2)
+        lines = [f"╭{edge}╮", *(f"│ {line.ljust(width)} │" for line in lines), f"╰{edge}╯"]
+        if encoding.lower().replace("-", "") != "utf8":
+            lines = [line.translate(_IN_ASCII) for line in lines]
+    return "".join(f"{line}\r\n" for line in lines).encode(encoding, "replace")
+
+
+def open_browser(url: str) -> None:
+    """Open a page in the user's browser.
+
+    Its process is apart from this one and its terminal, since some browsers would draw on that.
+    """
+    quiet = subprocess.DEVNULL
+    argv = [sys.executable, "-m", "webbrowser", url]
+    process = subprocess.Popen(argv, stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True)
+    threading.Thread(target=process.wait, name="kiro-browser", daemon=True).start()  # some end with the browser only

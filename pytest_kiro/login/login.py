@@ -11,8 +11,8 @@ from pytest_kiro.errors import HIDE_FRAMES, LoginError, SandboxError
 from pytest_kiro.kirocli import commands
 from pytest_kiro.kirocli.install import Installation
 from pytest_kiro.login import credentials, device
-from pytest_kiro.login.box import LoginTerminal
 from pytest_kiro.login.credentials import Credentials
+from pytest_kiro.login.device import LoginTerminal
 from pytest_kiro.login.peer import PeerLogin
 from pytest_kiro.login.saved import SavedLogin
 from pytest_kiro.login.store import LoginStore, Renewal
@@ -85,7 +85,7 @@ class LoginMeans:
         """Whether this is a CI's machine, which others may use as well."""
         return self.environ.get("CI", "").lower() not in ("", "0", "false")
 
-    def whoami(self, sandbox: Sandbox, cli: Installation, env: Mapping[str, str] | None = None) -> KiroAccount | None:
+    def whoami(self, sandbox: Sandbox, cli: Installation, env: Mapping[str, str] = {}) -> KiroAccount | None:
         """Return the account that is logged in, None without one."""
         timeout = min(self.settings.setup_timeout, self.settings.waits.whoami)
         return whoami(sandbox, cli, timeout=timeout, env=env)
@@ -112,15 +112,11 @@ def login(sandbox: Sandbox, cli: Installation, how: str, means: LoginMeans, *, s
 def expect_login(means: LoginMeans, spec: SandboxSpec, *, installed: bool) -> None:
     """Raise `LoginError` when no login would work in a fresh sandbox.
 
-    It is called before the sandbox is paid for. `installed` says that the official CLI is what we put into an isolated
-    one.
+    It is called before one is paid for; `installed` says that the official CLI is what we put into an isolated one.
     """
     settings = means.settings
-    if settings.login == "auto":
-        # An image may have a login in it; and what is not installed by us may be the stand-in.
-        fresh = not (spec.image or spec.snapshot) and settings.snapshot in ("none", "auto")
-        if not (fresh and installed and settings.replies != "scenario" and settings.sandbox in BUILT_IN):
-            return
+    # An image may have a login in it; and what is not installed by us may be the stand-in.
+    fresh = not (spec.image or spec.snapshot) and settings.snapshot in ("none", "auto")
     match settings.login:
         case "api-key":
             _key(means)
@@ -128,7 +124,7 @@ def expect_login(means: LoginMeans, spec: SandboxSpec, *, installed: bool) -> No
             _saved(means)
         case "device":
             device.check()
-        case "auto":
+        case "auto" if fresh and installed and settings.replies != "scenario" and settings.sandbox in BUILT_IN:
             _choose(means)
 
 

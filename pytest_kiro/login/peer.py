@@ -49,8 +49,7 @@ class PeerLogin(LoginStore):
     ) -> Credentials:
         """Return the login that another process has got, else `ask` for it.
 
-        Waits for at most `timeout` seconds while another one asks, and calls `waiting` every minute. A failure counts
-        for all processes, so that nobody is asked twice. Raises what `ask` raises, and `LoginError`.
+        While another one asks, `waiting` is called every minute. A failure is all processes', so nobody is asked twice.
         """
         from filelock import FileLock, Timeout
 

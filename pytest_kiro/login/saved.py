@@ -31,22 +31,18 @@ class SavedLogin(LoginStore):
     """Stores a login in a file, between runs.
 
     `path` is the file, which need not be there; by default it is in the user's data directory.
-
-    >>> SavedLogin(Path("/nowhere/login.json")).newest() is None
-    True
     """
 
     def __init__(self, path: Path | None = None, waits: Waits | None = None) -> None:
         super().__init__()
         self.path = path or platformdirs.user_data_path("pytest-kiro") / "login.json"
+        #: The file that is being written; a killed writer leaves it.
+        self._part = self.path.with_suffix(".part")
         self._lock_timeout = (waits or Waits()).lock
         self._was_there = False
 
     def newest(self) -> Credentials | None:
-        """Return the saved login, None when there is none.
-
-        Raises `LoginError` when it cannot be used.
-        """
+        """Return the saved login, None without one; `LoginError` when it cannot be used."""
         try:
             status, text = self.path.stat(), self.path.read_text("utf-8")
         except FileNotFoundError:
@@ -121,20 +117,15 @@ class SavedLogin(LoginStore):
 
     def _write(self, login: Credentials) -> None:
         kept = {"format": _FORMAT, **vars(login), "data": base64.b64encode(login.data).decode()}
-        part = self._part
-        part.unlink(missing_ok=True)
+        self._part.unlink(missing_ok=True)
         try:
             # Never, not even for a moment, readable by others.
-            with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+            created = os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(created, "w", encoding="utf-8") as file:
                 json.dump(kept, file)
-            part.replace(self.path)
+            self._part.replace(self.path)
         finally:
-            part.unlink(missing_ok=True)
-
-    @property
-    def _part(self) -> Path:
-        """The file that is being written; a killed writer leaves it."""
-        return self.path.with_suffix(".part")
+            self._part.unlink(missing_ok=True)
 
     def _unusable(self, why: str) -> LoginError:
         return LoginError(f"the saved login {self.path} {why}", advice="log in anew: python -m pytest_kiro login")

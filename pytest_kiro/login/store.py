@@ -11,13 +11,11 @@ import threading
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
-from pytest_kiro.errors import HIDE_FRAMES, LoginError, SandboxError
+from pytest_kiro.errors import LoginError, SandboxError
 from pytest_kiro.login import credentials
 from pytest_kiro.login.credentials import Credentials
 from pytest_kiro.sandbox.protocol import Sandbox
 from pytest_kiro.secrecy.redaction import Secrets
-
-__tracebackhide__ = HIDE_FRAMES
 
 #: kiro-cli may renew a token before its end.
 _EARLY = timedelta(minutes=10)
@@ -33,10 +31,7 @@ class LoginStore:
         self._login, self._lock = login, threading.Lock()
 
     def newest(self) -> Credentials | None:
-        """Return the stored login, None when there is none.
-
-        Raises `LoginError` when it cannot be used.
-        """
+        """Return the stored login, None without one; `LoginError` when it cannot be used."""
         return self._login
 
     def offer(self, login: Credentials) -> None:
@@ -63,10 +58,7 @@ class Renewal:
         return expires is not None and datetime.now(UTC) + _EARLY > expires
 
     def hand_on(self) -> None:
-        """Store the sandbox's login if it was renewed.
-
-        One that cannot be read counts as not renewed.
-        """
+        """Store the sandbox's login if it was renewed; one that cannot be read was not."""
         with suppress(LoginError, SandboxError, OSError):
             taken = self._take()
             if taken is None or taken.same_login(self._held):
@@ -79,10 +71,7 @@ class Renewal:
                 logger.warning("kiro-cli has renewed its login, and the new one is lost: %s", error)
 
     def copy_in(self) -> bool:
-        """Put the stored login into the sandbox, once.
-
-        Returns whether it is another one than was refused there.
-        """
+        """Put the stored login into the sandbox, once; return whether it is another one."""
         if self._copied:
             return False
         try:

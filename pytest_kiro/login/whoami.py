@@ -41,29 +41,24 @@ REMEDIES = (
 class KiroAccount:
     """The account that whoami names.
 
-    `who` is an e-mail address or a kind of account; `plan` is None where whoami does not know it.
+    `who` is an e-mail address or a kind of account; `stored` says that a stored login names it, and no key.
     """
 
     who: str | None
     plan: str | None
-    #: Whether a stored login names it, and no key.
     stored: bool
 
 
-def whoami(
-    sandbox: Sandbox, cli: Installation, *, timeout: float, env: Mapping[str, str] | None = None
-) -> KiroAccount | None:
+def whoami(sandbox: Sandbox, cli: Installation, *, timeout: float, env: Mapping[str, str] = {}) -> KiroAccount | None:
     """Return the account that is logged in, None without one.
 
     Its first line of JSON counts, since text may follow. A CLI that shows the code of a device login says thereby that
     no account is logged in, and is ended, not waited for; one that does not answer within `timeout` seconds is a
     `LoginError`.
     """
-    command, hide = shlex.join([cli.path, *commands.whoami()]), Secrets.of(env or {})
+    command, hide = shlex.join([cli.path, *commands.whoami()]), Secrets.of(env)
     try:
-        result = sandbox.exec(
-            program(_PROGRAM, command=command), env={**commands.QUIET, **(env or {})}, timeout=timeout
-        )
+        result = sandbox.exec(program(_PROGRAM, command=command), env={**commands.QUIET, **env}, timeout=timeout)
     except SandboxTimeout as error:
         what = f"{command} did not answer within {timeout:g} s; it seems to wait for a login"
         raise LoginError(what, output=hide(error.output), advice=REMEDIES) from None

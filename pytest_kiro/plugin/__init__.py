@@ -84,7 +84,7 @@ def pytest_kiro_register_providers(register: Callable[..., None]) -> None:
 
 def pytest_kiro_device_code(config: pytest.Config, url: str) -> None:
     if config.stash[STATE].settings.open_browser:
-        from pytest_kiro.login.box import open_browser
+        from pytest_kiro.login.device import open_browser
 
         open_browser(url)
 

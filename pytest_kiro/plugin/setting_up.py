@@ -10,7 +10,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from pytest_kiro.errors import HIDE_FRAMES, KiroError, SettingsError, SetupError
-from pytest_kiro.login.box import LoginTerminal
+from pytest_kiro.login.device import LoginTerminal
 from pytest_kiro.login.login import LoginMeans, expect_login
 from pytest_kiro.login.saved import SavedLogin
 from pytest_kiro.sandbox.protocol import Sandbox, SandboxSpec

@@ -10,7 +10,7 @@ from cli_scripts import cli
 
 from pytest_kiro.errors import LoginError
 from pytest_kiro.kirocli.install import Installation
-from pytest_kiro.login.box import LoginTerminal
+from pytest_kiro.login.device import LoginTerminal
 from pytest_kiro.login.login import Identity, LoginMeans, login
 from pytest_kiro.login.saved import SavedLogin
 from pytest_kiro.login.whoami import KiroAccount, whoami
