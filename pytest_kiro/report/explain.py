@@ -17,9 +17,7 @@ _ALL = 10**9
 
 
 def explain(op: str, left: object, right: object, *, full: bool = False) -> list[str] | None:
-    """Return the lines on a failed comparison; None where it compares nothing of ours.
-
-    `full` cuts nothing.
+    """Return the lines on a failed comparison; None where it compares nothing of ours. `full` cuts nothing.
 
     >>> print(*explain("in", "node x.js", Commands(["ls"])), sep="\\n")
     'node x.js' in 1 command
@@ -43,11 +41,16 @@ def explain(op: str, left: object, right: object, *, full: bool = False) -> list
 
 
 def _in_commands(op: str, wanted: str, commands: Commands, full: bool) -> list[str]:
-    summary = f"{_cut(wanted, full)} {op} {_count(commands)}"
+    count = f"{len(commands)} command{'s' * (len(commands) != 1)}" if commands else "no commands"
+    summary = f"{_cut(wanted, full)} {op} {count}"
     if op == "not in":
         places = [number for number, command in enumerate(commands, 1) if command == wanted]
         numbers = ", ".join(map(str, places[: _ALL if full else 9]))
-        return [summary, f"Kiro executed it, as number {numbers}; in order:", *_around(commands, places[0], full)]
+        first = 0 if full else max(0, min(places[0] - 2, len(commands) - _LINES))
+        lines = _entries(commands[first:], full, more=first)
+        marked = places[0] - 1 - first
+        lines[marked] = "> " + lines[marked][2:]
+        return [summary, f"Kiro executed it, as number {numbers}; in order:", *lines]
     lines = [summary, f"Kiro did not execute {_cut(wanted, full)}; it executed{':' if commands else ' nothing'}"]
     lines += _entries(_nearest_first(wanted, commands, full), full)
     if wanted in commands.denied:
@@ -58,7 +61,7 @@ def _in_commands(op: str, wanted: str, commands: Commands, full: bool) -> list[s
 
 
 def _nearest_first(wanted: str, commands: Sequence[str], full: bool) -> Sequence[str]:
-    """Put the nearest first where not all are shown. So it is not cut off."""
+    """Put the nearest first where not all are shown, so that it is not cut off."""
     if full or len(commands) <= _LINES:
         return commands
     near = [command for command in commands if wanted in command]
@@ -66,26 +69,16 @@ def _nearest_first(wanted: str, commands: Sequence[str], full: bool) -> Sequence
     return [*dict.fromkeys(near), *(command for command in commands if command not in near)]
 
 
-def _around(commands: Sequence[str], number: int, full: bool) -> list[str]:
-    first = 0 if full else max(0, min(number - 2, len(commands) - _LINES))
-    lines = _entries(commands[first:], full, more=first)
-    lines[number - 1 - first] = "> " + lines[number - 1 - first][2:]
-    return lines
-
-
 def _commands(op: str, left: object, right: object, full: bool) -> list[str] | None:
     """Explain an equality; the side that is no `Commands` is what was wanted."""
     actual, wanted = (left, right) if isinstance(left, Commands) else (right, left)
     if op != "==" or not isinstance(actual, Commands) or not isinstance(wanted, list | tuple):
         return None
-    missing, surplus = Counter(map(repr, wanted)), Counter(map(repr, actual))
-    missing.subtract(map(repr, actual))
-    surplus.subtract(map(repr, wanted))
+    asked, executed = Counter(map(repr, wanted)), Counter(map(repr, actual))
     lines = [f"{_cut(left, full)} == {_cut(right, full)}"]
-    for name, counts in (("missing", missing), ("too many", surplus)):
-        if words := [word for word in counts for _ in range(counts[word])]:
-            lines.append(f"{name}: {_listed(words, full)}")
-    if len(lines) == 1:
+    for name, words in (("missing", asked - executed), ("too many", executed - asked)):
+        lines += [f"{name}: {_listed(list(words.elements()), full)}"] if words else []
+    if asked == executed:
         lines.append("the same commands, in another order" if isinstance(wanted, list) else "a list is no tuple")
     return [*lines, f"Kiro executed{':' if actual else ' nothing'}", *_entries(actual, full)]
 
@@ -124,10 +117,6 @@ def _difference(name: str, actual: Iterable[object], wanted: Iterable[object], f
 
 
 # -- words
-
-
-def _count(commands: Sequence[str]) -> str:
-    return f"{len(commands)} command{'s' * (len(commands) != 1)}" if commands else "no commands"
 
 
 def _cut(value: object, full: bool) -> str:

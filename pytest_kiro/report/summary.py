@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING
 
 from pytest_kiro.records.turns import TurnRecord, credits_of
 from pytest_kiro.turn.calls import label, walk
+from pytest_kiro.turn.changes import KINDS
+from pytest_kiro.turn.shown import short
 
 if TYPE_CHECKING:
     from pytest_kiro.run.keeper import Tally
     from pytest_kiro.turn.turn import Turn
 
+#: Characters that are shown of a prompt.
+_PROMPT = 100
 _TRANSCRIPT_LINES = 40
 _DIFF_LINES = 60
 _RETRIED_LINES = 10
@@ -24,15 +28,14 @@ def turns_line(turns: Sequence[TurnRecord]) -> str:
     >>> turns_line([TurnRecord(status="completed"), TurnRecord(status="failed", cause="gave up")])
     'kiro: 2 turns, 1 completed, 1 failed (gave up)'
     """
-    counts = Counter(
-        turn.status if turn.kind in ("", turn.status) else f"{turn.status} ({turn.kind})" for turn in turns
-    )
-    order = sorted(counts, key=lambda ending: (ending != "completed", ending))
-    retried = sum(turn.retried for turn in turns)
-    parts = [f"kiro: {len(turns)} turn{'s' * (len(turns) != 1)}", *(f"{counts[ending]} {ending}" for ending in order)]
-    parts += [f"run again {retried}"] if retried else []
-    spent = credits_of(turns)
-    return ", ".join([*parts, *([] if spent is None else [f"credits {spent:.2f}"])])
+    endings = (turn.status if turn.kind in ("", turn.status) else f"{turn.status} ({turn.kind})" for turn in turns)
+    counts = sorted(Counter(endings).items(), key=lambda counted: (counted[0] != "completed", counted[0]))
+    parts = [f"kiro: {len(turns)} turn{'s' * (len(turns) != 1)}", *(f"{count} {ending}" for ending, count in counts)]
+    if retried := sum(turn.retried for turn in turns):
+        parts.append(f"run again {retried}")
+    if (spent := credits_of(turns)) is not None:
+        parts.append(f"credits {spent:.2f}")
+    return ", ".join(parts)
 
 
 def budget_line(cap: float | None, spent: float, refused: int) -> str:
@@ -95,25 +98,19 @@ def scripted_line(turns: Sequence[TurnRecord]) -> str:
     'scripted: the stand-in answered; nothing above was said by Kiro'
     """
     scripted = [turn for turn in turns if turn.scripted]
-    if not scripted:
-        return ""
-    if any(turn.stand_in for turn in scripted):
-        return "scripted: the stand-in answered; nothing above was said by Kiro"
-    return "scripted: the answers came from scenarios; nothing above was said by Kiro"
+    stand_in = any(turn.stand_in for turn in scripted)
+    who = "the stand-in answered" if stand_in else "the answers came from scenarios"
+    return f"scripted: {who}; nothing above was said by Kiro" if scripted else ""
 
 
 # -- a failing test
 
 
 def turns_lines(turns: Sequence[Turn], *, full: bool) -> str:
-    """Return turns' status lines, and the end of the last transcript.
-
-    `full` has tool calls and changes too.
-    """
+    """Return turns' status lines, and the end of the last transcript; `full` has tool calls and changes too."""
     lines: list[str] = []
     for turn in turns:
-        prompt = " ".join(turn.prompt.split())
-        lines.append(f"{turn.summary}: {prompt if len(prompt) <= 100 else prompt[:99] + '…'}")
+        lines.append(f"{turn.summary}: {short(' '.join(turn.prompt.split()), _PROMPT)}")
         lines += _details(turn) if full else []
     return "\n".join([*lines, *(line for turn in turns[-1:] for line in _transcript(turn))])
 
@@ -126,14 +123,15 @@ def diff_lines(diff: str, *, full: bool) -> str:
     """
     lines = diff.splitlines()
     kept = lines if full else lines[:_DIFF_LINES]
-    more = len(lines) - len(kept)
-    return "\n".join([*kept, *([f"({more} more lines; -vv shows all)"] if more else [])])
+    if more := len(lines) - len(kept):
+        kept.append(f"({more} more lines; -vv shows all)")
+    return "\n".join(kept)
 
 
 def _details(turn: Turn) -> Iterator[str]:
     yield from (f"  {label(call, turn.tool_calls.folder)}" for call in walk(turn.tool_calls))
     if turn.known_changes is not None:
-        for kind in ("added", "modified", "deleted"):
+        for kind in KINDS:
             yield from (f"  {kind} {path}" for path in sorted(getattr(turn.known_changes, kind)))
 
 
