@@ -6,6 +6,7 @@ The story that `pytest --setup-show` tells: kiro_settings → kiro_sandbox → k
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -105,7 +106,5 @@ def kiro(request: pytest.FixtureRequest) -> Iterator[Kiro]:
             observers=state.observers,
         )
         kiro = Kiro(bench, state.ownership.current)
-    try:
+    with closing(kiro):
         yield kiro
-    finally:
-        kiro.close()

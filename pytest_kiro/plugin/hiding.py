@@ -12,36 +12,48 @@ and what Kiro has in its sandbox, where it may need the key.
 
 from __future__ import annotations
 
+import dataclasses
+import linecache
+import logging
+import operator
 import warnings
 from collections.abc import Generator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from pytest_kiro.errors import SettingsError
-from pytest_kiro.plugin.hidden_values import HidingFormatter, hidden, hide_in_report, hide_in_warning
-from pytest_kiro.plugin.xdist import tell_controller
+from pytest_kiro.plugin.state import State
 from pytest_kiro.secrecy.redaction import SHORTEST, Secrets
 
 _Report = pytest.TestReport | pytest.CollectReport
+#: What a report is found by, or is about; a changed one would be another test's.
+_KEPT = frozenset({"nodeid", "_id", "location", "keywords", "node", "result", "when", "outcome"})
+_DEEPEST = 50
 
 
 class Hiding:
-    """Takes secrets out of what pytest writes.
+    """Takes secrets out of what pytest writes."""
 
-    It is registered as the last plugin, so that its `tryfirst` hooks come before all others.
-    """
-
-    def __init__(self, config: pytest.Config, secrets: Secrets) -> None:
-        self._config, self._secrets = config, secrets
+    def __init__(self, state: State) -> None:
+        self._state, self._config, self._secrets = state, state.config, state.secrets
 
     def begin(self) -> None:
         """Hide them on screen and in the log file from now on; reports are cleaned by the hooks below."""
-        if self._config.pluginmanager.hasplugin("terminalreporter"):
-            self._hide_on_screen()
-        handler = getattr(self._config.pluginmanager.getplugin("logging-plugin"), "log_file_handler", None)
+        plugins = self._config.pluginmanager
+        plugins.register(self, "kiro-hiding")
+        if plugins.hasplugin("terminalreporter"):
+            writer, secrets = self._config.get_terminal_writer(), self._secrets
+            write = writer.write
+
+            def write_hidden(msg: str, **how: bool) -> None:
+                write(secrets.torn(msg), **how)
+
+            writer.write = write_hidden  # type: ignore[method-assign] # no hook sees what it writes
+        handler = getattr(plugins.getplugin("logging-plugin"), "log_file_handler", None)
         if handler is not None and handler.formatter is not None:
-            handler.setFormatter(HidingFormatter(handler.formatter, self._secrets))
+            handler.setFormatter(_HidingFormatter(handler.formatter, self._secrets))
 
     def take(self, answer: object) -> None:
         """Hide what a `pytest_kiro_secrets` has returned; `UsageError` where that is no list of texts."""
@@ -49,29 +61,19 @@ class Hiding:
             for value in _checked(answer):
                 self._secrets.add(value, "secret")
         except SettingsError as error:
-            tell_controller(self._config, "kiro_usage_error", str(error))
-            raise pytest.UsageError(str(error)) from None
-
-    def _hide_on_screen(self) -> None:
-        writer, secrets = self._config.get_terminal_writer(), self._secrets
-        write = writer.write
-
-        def write_hidden(msg: str, **how: bool) -> None:
-            write(secrets.torn(msg), **how)
-
-        writer.write = write_hidden  # type: ignore[method-assign] # no hook sees what it writes
+            raise self._state.usage_error(str(error)) from None
 
     # -- reports
 
     @pytest.hookimpl(wrapper=True, trylast=True)  # before a conftest's own wrapper has a look
     def pytest_runtest_makereport(self) -> Generator[None, _Report, _Report]:
         report = yield
-        hide_in_report(report, self._secrets)
+        _hide_in_report(report, self._secrets)
         return report
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_logreport(self, report: _Report) -> Generator[None, None, None]:
-        hide_in_report(report, self._secrets)
+        _hide_in_report(report, self._secrets)
         return (yield)
 
     #: pluggy finds hooks by the names of attributes: what holds for tests holds for collectors.
@@ -79,11 +81,17 @@ class Hiding:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_warning_recorded(self, warning_message: warnings.WarningMessage) -> None:
-        hide_in_warning(warning_message, self._secrets)
+        """Clean the warning and its source line."""
+        warning, secrets = warning_message, self._secrets
+        text, line = str(warning.message), warning.line or linecache.getline(warning.filename, warning.lineno)
+        if (fresh := secrets(text)) != text:
+            warning.message = Warning(fresh)  # its category is told apart
+        if (fresh := secrets(line)) != line:
+            warning.line = fresh
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_internalerror(self, excrepr: object) -> None:
-        hidden(excrepr, self._secrets)
+        _hidden(excrepr, self._secrets)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)  # after all others, whatever they raise
     def pytest_sessionfinish(self) -> Generator[None, None, None]:
@@ -92,11 +100,9 @@ class Hiding:
         finally:
             for plugin in self._config.pluginmanager.get_plugins():
                 if hasattr(plugin, "add_global_property") and hasattr(plugin, "logfile"):
-                    self._hide_in_file(Path(plugin.logfile))  # pytest's own JUnit plugin, which has no name
-
-    def _hide_in_file(self, file: Path) -> None:
-        if file.is_file() and (fresh := self._secrets.data(data := file.read_bytes())) != data:
-            file.write_bytes(fresh)
+                    file = Path(plugin.logfile)  # of pytest's own JUnit plugin, which has no name
+                    if file.is_file() and (fresh := self._secrets.data(data := file.read_bytes())) != data:
+                        file.write_bytes(fresh)
 
 
 def _checked(answer: object) -> list[str]:
@@ -114,3 +120,60 @@ def _checked(answer: object) -> list[str]:
                 advice=f"use secrets of {SHORTEST} or more characters, or leave it out",
             )
     return list(answer)
+
+
+class _HidingFormatter(logging.Formatter):
+    def __init__(self, formatter: logging.Formatter, secrets: Secrets) -> None:
+        super().__init__()
+        self._formatter, self._secrets = formatter, secrets
+
+    def format(self, record: logging.LogRecord) -> str:
+        return self._secrets(self._formatter.format(record))
+
+
+def _hide_in_report(report: _Report, secrets: Secrets) -> None:
+    """Take secrets out of a report: message, traceback, captured output, properties, …"""
+    if not secrets.any:
+        return
+    for name, value in list(vars(report).items()):
+        if name not in _KEPT and (fresh := _hidden(value, secrets)) is not value:
+            setattr(report, name, fresh)
+    traceback = report.longrepr
+    if hasattr(traceback, "toterminal") and not _is_pytests(traceback):
+        # Somebody's own, in which a text may be anywhere: as a text it is what people would have seen of it.
+        shown = report.longreprtext
+        if (text := secrets.torn(shown)) != shown:
+            report.longrepr = text
+
+
+def _hidden(value: object, secrets: Secrets, depth: int = 0) -> object:
+    """Return a value without secrets, itself if it has none; what pytest made of an exception is changed itself."""
+    if isinstance(value, str):
+        return secrets.torn(value)
+    if isinstance(value, bytes):
+        return secrets.data(value)
+    if depth > _DEEPEST:
+        return value
+    if type(value) is list or type(value) is tuple:
+        parts = [_hidden(part, secrets, depth + 1) for part in value]
+        return value if all(map(operator.is_, parts, value)) else type(value)(parts)
+    if type(value) is dict:
+        pairs = {_hidden(key, secrets): _hidden(inner, secrets, depth + 1) for key, inner in value.items()}
+        same = all(map(operator.is_, [*pairs, *pairs.values()], [*value, *value.values()]))
+        return value if same else pairs
+    if _is_pytests(value):
+        fields = dataclasses.fields(value) if dataclasses.is_dataclass(value) else ()
+        for name in dict.fromkeys([*(field.name for field in fields), *getattr(value, "__dict__", {})]):
+            inner = getattr(value, name, None)
+            if (fresh := _hidden(inner, secrets, depth + 1)) is not inner:
+                with suppress(AttributeError, TypeError):
+                    object.__setattr__(value, name, fresh)  # some are frozen
+    return value
+
+
+def _is_pytests(value: object) -> bool:
+    """Whether pytest made it of an exception, or of a subtest."""
+    kind = type(value)
+    if not kind.__module__.startswith("_pytest."):
+        return False
+    return hasattr(kind, "toterminal") or (dataclasses.is_dataclass(kind) and "Context" in kind.__name__)

@@ -13,19 +13,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_kiro.errors import SettingsError
-from pytest_kiro.plugin.xdist import tell_controller
 from pytest_kiro.settings.table import did_you_mean
 
 if TYPE_CHECKING:
     from pytest_kiro.agent.bench import Owner
 
-#: The keywords of `mark.kiro`.
-MARKER_WORDS = ("workspace", "agent", "model", "effort", "timeout", "trust", "env")
+_MARKER_WORDS = ["workspace", "agent", "model", "effort", "timeout", "trust", "env"]
 #: Found from the session's one sandbox, so a second one for some tests only would be made and not used.
 _ROOT_ONLY = ("kiro_sandbox", "kiro_sandbox_args")
 
 
-def marker_words(item: pytest.Item | pytest.Collector) -> Mapping[str, Any]:
+def _marker_words(item: pytest.Item | pytest.Collector) -> Mapping[str, Any]:
     """Return the keywords of `mark.kiro`, the closest mark winning word by word."""
     merged: dict[str, Any] = {}
     for mark in item.iter_markers("kiro"):
@@ -43,7 +41,7 @@ def owner_of_test(item: pytest.Item) -> Owner:
         name=item.nodeid,
         tables=tuple(".".join([*classes, name]) for name in names),
         file=item.path,
-        marker=lambda: marker_words(item),
+        marker=lambda: _marker_words(item),
         run_args=cache(lambda: request.getfixturevalue("kiro_run_args") if request else {}),
     )
 
@@ -58,21 +56,17 @@ def owner_of_fixture(fixturedef: pytest.FixtureDef[Any], request: pytest.Fixture
         name=named,
         tables=tuple(dict.fromkeys([named, name])),
         file=_file_of(fixturedef.func) or node.path,
-        marker=lambda: marker_words(node),
+        marker=lambda: _marker_words(node),
         run_args=cache(lambda: request.getfixturevalue("kiro_run_args")),
         wide=True,
     )
 
 
 def _file_of(function: Any) -> Path | None:
-    """Return the file that defines a fixture.
-
-    None for what Python cannot tell, such as a compiled function.
-    """
-    with suppress(TypeError):
-        return Path(inspect.getfile(inspect.unwrap(function)))
-    with suppress(TypeError):
-        return Path(inspect.getfile(type(function)))  # a callable object
+    """Return the file that defines a fixture; None where Python cannot tell, as of a compiled function."""
+    for definition in (inspect.unwrap(function), type(function)):  # it may be a callable object
+        with suppress(TypeError):
+            return Path(inspect.getfile(definition))
     return None
 
 
@@ -92,24 +86,10 @@ def _parameter_id(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureReq
 
 
 def definitions_of(item: pytest.Item) -> set[pytest.FixtureDef[Any]]:
-    """Return the fixtures that a test asked for, early or late.
-
-    pytest has no public way to ask.
-    """
+    """Return the fixtures that a test asked for, early or late; pytest has no public way to ask."""
     info = getattr(item, "_fixtureinfo", None)
     definitions = {one for known in info.name2fixturedefs.values() for one in known} if info else set()
     return definitions | set(getattr(getattr(item, "_request", None), "_fixture_defs", {}).values())
-
-
-def _check_marker(item: pytest.Item, mark: pytest.Mark) -> None:
-    """Raise `UsageError` for a `mark.kiro` with unknown words."""
-    known = ", ".join(MARKER_WORDS)
-    if mark.args:
-        raise pytest.UsageError(f"{item.nodeid}: mark.kiro takes keywords only; known: {known}")
-    for word in mark.kwargs:
-        if word not in MARKER_WORDS:
-            hint = did_you_mean(word, list(MARKER_WORDS))
-            raise pytest.UsageError(f"{item.nodeid}: mark.kiro has no keyword {word!r}{hint}; known: {known}")
 
 
 def refuse_second_sandbox(item: pytest.Item) -> None:
@@ -131,12 +111,15 @@ def refuse_second_sandbox(item: pytest.Item) -> None:
                 )
 
 
-def check_markers(config: pytest.Config, items: Sequence[pytest.Item]) -> None:
-    """Raise `UsageError` for a test whose `mark.kiro` has unknown words."""
-    try:
-        for item in items:
-            for mark in item.iter_markers("kiro"):
-                _check_marker(item, mark)
-    except pytest.UsageError as error:
-        tell_controller(config, "kiro_usage_error", str(error))
-        raise
+def wrong_mark(items: Sequence[pytest.Item]) -> str | None:
+    """Say what is wrong with the first wrong `mark.kiro`; None without one."""
+    known = ", ".join(_MARKER_WORDS)
+    for item in items:
+        for mark in item.iter_markers("kiro"):
+            unknown = next((word for word in mark.kwargs if word not in _MARKER_WORDS), None)
+            if mark.args:
+                return f"{item.nodeid}: mark.kiro takes keywords only; known: {known}"
+            if unknown is not None:
+                hint = did_you_mean(unknown, _MARKER_WORDS)
+                return f"{item.nodeid}: mark.kiro has no keyword {unknown!r}{hint}; known: {known}"
+    return None

@@ -5,8 +5,8 @@ Plain tests pass through here too, so an `Owner` is made of one only when an eva
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -38,16 +38,9 @@ class PossibleOwner:
         return self.made
 
     def ask_early(self) -> None:
-        """Ask for `kiro_run_args` now, since pytest gives out no fixtures in teardowns.
-
-        The first turn reports what is wrong with it, if there is a turn.
-        """
+        """Ask for `kiro_run_args` before teardowns, which get no fixtures; a turn says what is wrong with it."""
         with suppress(Exception, pytest.fail.Exception, pytest.skip.Exception):
             self.owner.run_args()
-
-    def end(self) -> None:
-        if self.made is not None:
-            self.made.end()
 
 
 _TEST = pytest.StashKey[PossibleOwner]()
@@ -70,7 +63,8 @@ class Ownership:
             )
         return self._running[-1].owner
 
-    def begin_test(self, item: pytest.Item) -> None:
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """Begin one attempt of a test; a plugin that reruns it sets it up again."""
 
         def make() -> Owner:
@@ -81,25 +75,32 @@ class Ownership:
         item.stash[_TEST] = possible = PossibleOwner(make)
         self._running.append(possible)
 
-    def call_test(self, item: pytest.Item) -> None:
-        """Note that a test's own code begins."""
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> None:
         if "kiro" in getattr(item, "fixturenames", ()):
             item.stash[_TEST].ask_early()
 
-    def end_test(self, item: pytest.Item) -> None:
-        """End an attempt of a test, whose set-up may have been skipped."""
-        if possible := item.stash.get(_TEST, None):
-            self._pop(possible)
-            possible.end()
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, None, None]:
+        """End the attempt, whose set-up may have been skipped."""
+        try:
+            return (yield)
+        finally:
+            if possible := item.stash.get(_TEST, None):
+                self._end(possible)
 
     def forget_test(self, item: pytest.Item) -> None:
         """Forget a test's turns, which may be large; items live until the session ends."""
         if _TEST in item.stash:
             del item.stash[_TEST]
 
-    @contextmanager
-    def fixture(self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) -> Iterator[None]:
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(
+        self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
+    ) -> Generator[None, Any, Any]:
         """Give a wider fixture the turns of its set-up and its teardown."""
+        if fixturedef.scope == "function":
+            return (yield)  # the test's own
 
         def make() -> Owner:
             from pytest_kiro.plugin.naming import owner_of_fixture
@@ -109,33 +110,35 @@ class Ownership:
         possible = PossibleOwner(make)
 
         def over() -> None:
-            self._pop(possible)
             self._alive.pop(fixturedef, None)
-            possible.end()
+            self._end(possible)
 
         # Finalisers run last in, first out: these two bracket the fixture's own teardown code.
         fixturedef.addfinalizer(over)
         self._running.append(possible)
         self._alive[fixturedef] = possible
         try:
-            yield
+            value = yield
             if "kiro" in fixturedef.argnames:
                 possible.ask_early()
+            return value
         finally:
             self._pop(possible)
             fixturedef.addfinalizer(lambda: self._running.append(possible))
 
     def owners_of(self, item: pytest.Item) -> list[Owner]:
-        """Return the owners of the turns that a test looked at.
-
-        They are its wider fixtures, asked for early or late, and the test itself.
-        """
+        """Return the owners of the turns that a test looked at: its wider fixtures, asked for early or late, and it."""
         from pytest_kiro.plugin.naming import definitions_of
 
         definitions = definitions_of(item)
         seen = [possible for definition, possible in self._alive.items() if definition in definitions]
         seen += filter(None, [item.stash.get(_TEST, None)])
         return [possible.made for possible in seen if possible.made is not None]
+
+    def _end(self, possible: PossibleOwner) -> None:
+        self._pop(possible)
+        if possible.made is not None:
+            possible.made.end()
 
     def _pop(self, possible: PossibleOwner) -> None:
         """Remove one, wherever it is; set-ups and teardowns may overlap after an interrupt."""

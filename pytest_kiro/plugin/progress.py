@@ -1,21 +1,22 @@
-"""Says on the terminal what takes long, while it does."""
+"""Says on the terminal what takes long, and what Kiro prints."""
 
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
-
-from pytest_kiro.plugin.stream import past_capture, uncaptured
 
 if TYPE_CHECKING:
     import pytest
 
+    from pytest_kiro.agent.bench import Conversing
     from pytest_kiro.secrecy.redaction import Secrets
+    from pytest_kiro.settings.table import Settings
+    from pytest_kiro.turn.turn import Turn
 
 _LOGGER = logging.getLogger("pytest_kiro")
-Location = tuple[str, int | None, str]
 
 
 class Progress(logging.Handler):
@@ -29,35 +30,31 @@ class Progress(logging.Handler):
     def __init__(self, config: pytest.Config, worker: str, secrets: Secrets) -> None:
         super().__init__(logging.INFO)
         self._config, self._worker, self._secrets = config, worker, secrets
-        #: The test that runs, as pytest's terminal announces it.
-        self.at: tuple[str, Location] | None = None
-        self._depth = 0
-        self._before = (logging.NOTSET, True)
+        #: The test that runs in this process, as pytest's terminal announces it.
+        self.at: tuple[str, tuple[str, int | None, str]] | None = None
         self._logged_from = logging.NOTSET
         self._interrupted = False
 
     @contextmanager
     def shown(self) -> Iterator[None]:
         """Show what is logged meanwhile; it may be nested."""
-        self._depth += 1
-        if self._depth == 1:
-            self._begin()
         try:
-            yield
+            with nullcontext() if self in _LOGGER.handlers else self._listening():
+                yield
         finally:
-            self._depth -= 1
-            if self._depth == 0:
-                _LOGGER.removeHandler(self)
-                level, _LOGGER.propagate = self._before
-                _LOGGER.setLevel(level)
             self._go_on()
 
     @contextmanager
     def lent(self) -> Iterator[None]:
         """Leave the terminal to a device login, at a line's beginning."""
-        with uncaptured(self._config):
+        with _uncaptured(self._config):
             self._begin_line()
             yield
+
+    def between(self, line: str) -> None:
+        """Write a line between two tests."""
+        self._say(line)
+        self._go_on()
 
     def emit(self, record: logging.LogRecord) -> None:
         if self._logged_from and record.levelno >= self._logged_from:
@@ -67,27 +64,33 @@ class Progress(logging.Handler):
         except Exception:
             self.handleError(record)
 
-    def _begin(self) -> None:
-        self._before, self._logged_from = (_LOGGER.level, _LOGGER.propagate), logging.NOTSET
+    @contextmanager
+    def _listening(self) -> Iterator[None]:
+        level, propagate, self._logged_from = _LOGGER.level, _LOGGER.propagate, logging.NOTSET
         if not _LOGGER.isEnabledFor(logging.INFO):
             self._logged_from = _LOGGER.getEffectiveLevel()
             _LOGGER.propagate = False
             _LOGGER.setLevel(logging.INFO)
         _LOGGER.addHandler(self)
+        try:
+            yield
+        finally:
+            _LOGGER.removeHandler(self)
+            _LOGGER.propagate = propagate
+            _LOGGER.setLevel(level)
 
     def _say(self, text: str) -> None:
         if self._worker != "main":
-            past_capture(self._config, f"[{self._worker}] {text}\n", stderr=True)
+            _past_capture(self._config, f"[{self._worker}] {text}\n", stderr=True)
             return
-        with uncaptured(self._config):
+        with _uncaptured(self._config):
             if terminal := self._begin_line():
                 terminal.write_line(text)
                 terminal.flush()
 
     def _begin_line(self) -> pytest.TerminalReporter | None:
-        """Return this process's terminal, at the beginning of a line; None without one."""
-        terminal = self._terminal if self._worker == "main" else None
-        if terminal is not None:
+        """Return the terminal, at the beginning of a line; None without one, as on a worker."""
+        if terminal := self._terminal:
             terminal.ensure_newline()
             if self._config.get_terminal_writer().width_of_current_line:  # the dots of -q
                 terminal.write("\n", flush=True)
@@ -97,7 +100,7 @@ class Progress(logging.Handler):
     def _go_on(self) -> None:
         """Let the dots go on behind their file's name."""
         if self._interrupted and self.at is not None and (terminal := self._terminal):
-            with uncaptured(self._config):
+            with _uncaptured(self._config):
                 terminal.pytest_runtest_logstart(*self.at)
         self._interrupted = False
 
@@ -105,3 +108,62 @@ class Progress(logging.Handler):
     def _terminal(self) -> pytest.TerminalReporter | None:
         terminal: pytest.TerminalReporter | None = self._config.pluginmanager.getplugin("terminalreporter")
         return terminal
+
+
+class Stream:
+    """Writes what Kiro prints past pytest's capture to the terminal.
+
+    Under xdist it writes line by line to stderr, each with its test.
+    """
+
+    def __init__(self, config: pytest.Config, secrets: Secrets, *, prefixed: bool) -> None:
+        self._config, self._secrets, self._prefixed = config, secrets, prefixed
+        self._pending: dict[str, str] = {}
+
+    @classmethod
+    def wanted(cls, config: pytest.Config, settings: Settings, secrets: Secrets) -> list[Stream]:
+        """Return the one stream of this process, or none."""
+        on = settings.stream == "on" or (settings.stream == "auto" and config.getoption("capture", "no") == "no")
+        return [cls(config, secrets, prefixed=settings.worker != "main")] if on else []
+
+    def started(self, conversation: Conversing, prompt: str) -> None:
+        name = _test_name(conversation)
+        first, *more = prompt.strip().splitlines()
+        self._write(name, f"\n{name} asks: {first}{' …' if more else ''}\n")
+
+    def printed(self, conversation: Conversing, text: str) -> None:
+        self._write(_test_name(conversation), text)
+
+    def finished(self, conversation: Conversing, turn: Turn) -> None:
+        name = _test_name(conversation)
+        ended = "" if turn.output.endswith("\n") or not turn.output else "\n"
+        self._write(name, f"{ended}{name}: {turn.summary}\n")
+
+    def _write(self, name: str, text: str) -> None:
+        if self._prefixed:
+            lines = (self._pending.pop(name, "") + text).split("\n")
+            self._pending[name] = lines.pop()
+            text = "".join(f"[{name}] {line}\n" for line in lines if line)
+        _past_capture(self._config, self._secrets(text), stderr=self._prefixed)
+
+
+def _test_name(conversation: Conversing) -> str:
+    return conversation.owner.name.rpartition("::")[2]
+
+
+def _past_capture(config: pytest.Config, text: str, *, stderr: bool) -> None:
+    """Write to the terminal although pytest captures."""
+    with _uncaptured(config):
+        file = sys.__stderr__ if stderr else sys.__stdout__
+        if file is not None and text:
+            encoding = file.encoding or "utf-8"
+            file.write(text.encode(encoding, "replace").decode(encoding))
+            file.flush()
+
+
+@contextmanager
+def _uncaptured(config: pytest.Config) -> Iterator[None]:
+    """Hold pytest's capture off meanwhile."""
+    capture = config.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled() if capture else nullcontext():
+        yield

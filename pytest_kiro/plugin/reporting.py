@@ -7,18 +7,15 @@ import shutil
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_kiro.errors import HIDE_FRAMES, SandboxError, SettingsError
-from pytest_kiro.plugin import junit
-from pytest_kiro.plugin.listener import CARRIED, TestListener, carried_by
-from pytest_kiro.plugin.observer import TurnObserver
+from pytest_kiro.errors import HIDE_FRAMES, SandboxError
+from pytest_kiro.plugin.carrying import CARRIED, TestListener, TurnObserver, carried_by, note, note_run
+from pytest_kiro.plugin.naming import refuse_second_sandbox
 from pytest_kiro.plugin.owners import EVAL_FIXTURES, is_eval
-from pytest_kiro.plugin.stream import Stream
-from pytest_kiro.plugin.xdist import is_controller, tell_controller, worker_output
+from pytest_kiro.plugin.progress import Stream
 from pytest_kiro.report.summary import (
     budget_line,
     diff_lines,
@@ -32,52 +29,41 @@ from pytest_kiro.report.summary import (
 from pytest_kiro.run.keeper import Tally
 
 if TYPE_CHECKING:
-    from pytest_kiro.plugin.state import State
-    from pytest_kiro.plugin.xdist import Node
-    from pytest_kiro.records.run import ResultsFile
+    from pytest_kiro.plugin.state import Node, State
     from pytest_kiro.records.turns import TurnRecord
 
 __tracebackhide__ = HIDE_FRAMES
+
+_LEFT_AT_ONCE = (
+    "told to stop twice, so sandboxes were not waited for: a remote one ends by itself when its time to live is over, "
+    "a local one is removed by the next run"
+)
 
 
 class Report:
     """Gathers turns' outcomes on every process, and reports them on the terminal."""
 
     def __init__(self, state: State) -> None:
-        config = self._config = state.config
-        self._state, self._settings, self._keeper = state, state.settings, state.keeper
-        self._worker = state.is_worker
-        self._announced: str | None = None
+        self._state, self._config, self._worker = state, state.config, state.is_worker
+        self._settings, self._keeper, self._progress = state.settings, state.keeper, state.progress
+        #: Whether scripts were said to answer; None before the header.
+        self._scripted: bool | None = None
         #: Who was said to be logged in; workers may be so in different ways.
         self._logins = {""}
         self._said = False
-        self._died = 0
         #: What the budget says was spent.
         self._spent = 0.0
         #: By the name of an xdist worker, what it said last; a dead one's last word came with a test's report.
         self._workers: dict[str, Tally] = {}
-        self.progress, self._secrets = state.progress, state.secrets
-        self.observer = TurnObserver(config.hook, self._secrets)
-        state.at_end.append(self.gather)
-        state.observers += [self.observer, *Stream.wanted(config, self._settings, self._secrets)]
-        self.listener = TestListener(every_test=self._settings.results is not None)
-        self._results: ResultsFile | None = None
+        self._observer, self._listener = TurnObserver(state), TestListener(state)
+        state.observers += [self._observer, *Stream.wanted(self._config, self._settings, state.secrets)]
 
     # -- before
 
     def begin(self) -> None:
-        """Listen to the tests, and check that results can be written."""
-        if self._worker:
-            return
-        self._config.pluginmanager.register(self.listener, "kiro-listener")
-        if file := self._settings.results:
-            from pytest_kiro.records.run import ResultsFile
-
-            self._results = ResultsFile(self._config.invocation_params.dir / Path(file).expanduser())
-            try:
-                self._results.check()
-            except SettingsError as error:
-                raise pytest.UsageError(str(error)) from None
+        self._config.pluginmanager.register(self, "kiro-report")
+        if not self._worker:
+            self._listener.begin()
 
     def pytest_report_collectionfinish(self, items: Sequence[pytest.Item]) -> list[str]:
         if self._config.option.collectonly:
@@ -88,55 +74,50 @@ class Report:
     def _header(self) -> str:
         settings, isolated = self._settings, self._keeper.provider.isolated
         cli = self._keeper.cli(isolated=isolated)
+        self._scripted = cli == "scripted" or settings.replies == "scenario"
         parts = [f"kiro: sandbox {settings.sandbox}"]
-        self._announced = cli
         if cli == "scripted":
             parts.append("kiro-cli scripted: the stand-in answers, Kiro is not asked")
         else:
             where = f" ({shutil.which('kiro-cli')})" if cli == "official" and not isolated else ""
             parts.append(f"kiro-cli {cli}{where}")
             if settings.replies == "scenario":
-                self._announced = "scripted"
                 parts.append("replies scripted: no model is asked")
             if not isolated:
                 parts.append("not isolated: Kiro works on this machine")
-        usual = settings.engine == "v2" and settings.output == "text"
-        return ", ".join([*parts, *([] if usual else [f"engine {settings.engine}, {settings.output}"])])
+        if (settings.engine, settings.output) != ("v2", "text"):
+            parts.append(f"engine {settings.engine}, {settings.output}")
+        return ", ".join(parts)
 
     def _correct(self, turns: Sequence[TurnRecord]) -> None:
         """Say what the header could not know: the login, and which CLI answers."""
         for turn in turns:
             if turn.login not in self._logins:
                 self._logins.add(turn.login)
-                self._write_line(f"kiro: logged in as {turn.login}")
-            answers = "scripted" if turn.scripted else "official"
-            if (self._announced == "scripted") is not turn.scripted and self._announced != answers:
-                self._announced = answers
+                self._progress.between(f"kiro: logged in as {turn.login}")
+            if self._scripted is not turn.scripted:
+                self._scripted = turn.scripted
                 who = "the stand-in answers, Kiro is not asked" if turn.scripted else "Kiro answers, no stand-in"
-                self._write_line(f"kiro: kiro-cli {turn.version}: {who}")
-
-    def _write_line(self, line: str) -> None:
-        if terminal := self._config.pluginmanager.getplugin("terminalreporter"):
-            terminal.ensure_newline()
-            terminal.write_line(line)
-            if self.progress.at is not None and not is_controller(self._config):
-                terminal.pytest_runtest_logstart(*self.progress.at)  # the dots go on behind their file
+                self._progress.between(f"kiro: kiro-cli {turn.version}: {who}")
 
     def pytest_runtest_logstart(self, nodeid: str, location: tuple[str, int | None, str]) -> None:
-        self.progress.at = (nodeid, location)
+        if not self._state.is_controller:
+            self._progress.at = (nodeid, location)
 
     @pytest.hookimpl(wrapper=True, trylast=True)  # gone before --setup-show says what was set up
     def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> Generator[None, Any, Any]:
         if fixturedef.argname not in EVAL_FIXTURES:
             return (yield)
-        with self.progress.shown():
+        with self._progress.shown():
             return (yield)
 
     # -- each test
 
     @pytest.hookimpl(tryfirst=True)  # before anything of it can run a turn
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
-        self.observer.attempts[item.nodeid] += 1
+        self._observer.attempts[item.nodeid] += 1
+        if "kiro" in getattr(item, "fixturenames", ()):
+            refuse_second_sandbox(item)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
@@ -153,13 +134,13 @@ class Report:
 
     def _carry(self, item: pytest.Item, report: pytest.TestReport, error: BaseException | None) -> None:
         """Put records on a report as texts. These reach the controller under xdist."""
-        evaluated = self.observer.unsent or is_eval(item)
+        evaluated = self._observer.unsent or is_eval(item)
         if evaluated:
             vars(report)["kiro_tally"] = self._word()
         if evaluated or self._settings.results is not None:
-            carried = self.observer.carried(item.nodeid, error)
+            carried = self._observer.carried(item.nodeid, error)
             vars(report)[CARRIED] = json.dumps(carried.to_json())
-            junit.note((item.user_properties, report.user_properties), carried.turns)
+            note((item.user_properties, report.user_properties), carried.turns)
 
     def _explain(self, item: pytest.Item, report: pytest.TestReport, *, full: bool) -> None:
         """Show a failed test's turns, and changes if the failure says "changes"."""
@@ -175,61 +156,72 @@ class Report:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if self._worker:
             return
-        carried, tally = self.listener.hear(report), vars(report).get("kiro_tally")
+        carried, tally = self._listener.hear(report), vars(report).get("kiro_tally")
         if carried is None or tally is None:
             return
-        if is_controller(self._config):
+        if self._state.is_controller:
             self._keeper.used = True
             self._hear(tally)
-        if not self._announced:  # an xdist controller collects nothing, so the first eval's report is its first chance
-            self._write_line(self._header())
+        if self._scripted is None:  # an xdist controller collects nothing: the first eval's report is its first chance
+            self._progress.between(self._header())
         self._correct(carried.turns)
 
     # -- after
 
-    @pytest.hookimpl(tryfirst=True)  # before the JUnit file is written
-    def pytest_sessionfinish(self) -> None:
-        """Add the cost of the whole run to the JUnit file.
+    @pytest.hookimpl(wrapper=True, trylast=True)  # inside of the terminal's, whose summary counts the sandboxes
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, None, None]:
+        """Run the last teardowns, gather what is known, and close all sandboxes."""
+        stops = self._state.stops
+        if not self._worker:  # before the JUnit file is written
+            note_run(self._config.pluginmanager.get_plugins(), self._listener.gathered.turns)
+        try:
+            if self._state.is_controller or not stops.leaving:  # it has to end its workers all the same
+                yield
+        except KeyboardInterrupt:
+            session.exitstatus = pytest.ExitCode.INTERRUPTED
+        self._gather()
+        try:
+            self._state.close()
+        except KeyboardInterrupt:
+            session.exitstatus = pytest.ExitCode.INTERRUPTED
+            self._state.close()  # unless it was the second one
+        if stops.leaving:
+            pytest.exit(_LEFT_AT_ONCE, returncode=pytest.ExitCode.INTERRUPTED)
 
-        Tests have their own turns only, and no wide fixture's.
-        """
-        if not self._worker:
-            junit.note_run(self._config.pluginmanager.get_plugins(), self.listener.gathered.turns)
-
-    def gather(self) -> None:
+    def _gather(self) -> None:
         """Put together what this process knows when its tests are over."""
         if self._worker:
-            tell_controller(self._config, "kiro_tally", self._word())
+            self._state.tell_controller("kiro_tally", self._word())
             # Of a test that was broken off nothing else tells.
-            tell_controller(self._config, CARRIED, json.dumps(self.observer.carried().to_json()))
+            self._state.tell_controller(CARRIED, json.dumps(self._observer.carried().to_json()))
             return
         self._spent = self._state.budget.spent
-        if self.observer.unsent:  # Ctrl-C leaves no report that could have brought them
-            self.listener.gathered.add_turns(self.observer.carried().turns)
+        if self._observer.unsent:  # Ctrl-C leaves no report that could have brought them
+            self._listener.gathered.add_turns(self._observer.carried().turns)
         for node in self._state.nodes:
-            output = worker_output(node)
+            output = _last_words(node)
             if carried := carried_by(output.get(CARRIED)):
-                self.listener.gathered.add_turns(carried.turns)
+                self._listener.gathered.add_turns(carried.turns)
             if word := output.get("kiro_tally"):
                 self._hear(word)
             elif word is None:  # it died, and may have had a sandbox of which nothing is known yet
                 self._keeper.used = True
 
     def _word(self) -> dict[str, Any]:
-        tally: dict[str, Any] = self._secrets.within(asdict(self._keeper.tally))
-        return {"worker": self._settings.worker, **tally}
+        tally = self._state.secrets.within(asdict(self._keeper.tally))
+        return {"worker": self._settings.worker, "tally": tally}
 
     def _hear(self, word: Mapping[str, Any]) -> None:
-        self._workers[word["worker"]] = Tally(**{name: value for name, value in word.items() if name != "worker"})
+        self._workers[word["worker"]] = Tally(**word["tally"])
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Node, error: object) -> None:
-        output = worker_output(node)
+        output = _last_words(node)
         if wrong := output.get("kiro_usage_error"):
             raise pytest.UsageError(wrong)
         if error:  # it died, perhaps with a sandbox
             self._keeper.used = True
-            self._died += 1
+            self._listener.died += 1
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         lines = [] if self._said else list(self._summary())
@@ -241,8 +233,9 @@ class Report:
 
     def _summary(self) -> Iterator[tuple[str, bool]]:
         """Yield the lines of the summary, and whether each is a warning; none where there was no eval."""
-        tally, gathered, keeper = sum(self._workers.values(), self._keeper.tally), self.listener.gathered, self._keeper
-        if not (gathered.turns or tally.created or tally.leaked or (self._died and self._announced)):
+        tally, keeper = sum(self._workers.values(), self._keeper.tally), self._keeper
+        gathered, died = self._listener.gathered, self._listener.died
+        if not (gathered.turns or tally.created or tally.leaked or (died and self._scripted is not None)):
             return
         yield turns_line(gathered.turns), False
         if line := budget_line(self._settings.budget, self._spent, gathered.refused):
@@ -250,9 +243,9 @@ class Report:
         yield sandboxes_line(tally, certain=keeper.certain), False
         kept = [f"kept {name}; {line}" for name, lines in tally.kept.items() for line in lines]
         yield from ((line, True) for line in [*tally.leaked, keeper.trouble, *kept] if line)
-        if self._died:
+        if died:
             cleared = "; what they left is cleared away" if keeper.certain and not tally.leaked else ""
-            yield f"workers that died: {self._died}{cleared}", False
+            yield f"workers that died: {died}{cleared}", False
         yield from ((line, False) for line in [*retried_lines(gathered.turns), *shared_lines(gathered.turns)])
         if line := scripted_line(gathered.turns):
             yield line, True
@@ -261,6 +254,9 @@ class Report:
         """Write the summary if pytest wrote none, as after SIGTERM: a sandbox may be kept."""
         if terminal := self._config.pluginmanager.getplugin("terminalreporter"):
             self.pytest_terminal_summary(terminal)
-        if self._results is not None:
-            workers = len(self._state.nodes)
-            self.listener.write(self._results, self._settings, self._secrets, workers=workers, died=self._died)
+        self._listener.write()
+
+
+def _last_words(node: Node) -> dict[str, Any]:
+    """Return what a worker said at its end; nothing if it died."""
+    return getattr(node, "workeroutput", None) or {}

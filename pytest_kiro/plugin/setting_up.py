@@ -33,7 +33,12 @@ def sandbox_for(request: pytest.FixtureRequest, state: State, args: object) -> I
     if not {"kiro", "kiro_login"}.isdisjoint(request.fixturenames):
         expect_login(login_means(state), spec, installed=keeper.installs)
     with keeper.sandbox(spec, failed=lambda: bool(request.session.testsfailed)) as sandbox:
-        _check_isolation(state.settings.sandbox, keeper.provider.isolated, sandbox.isolated)
+        if (registered := keeper.provider.isolated) is not sandbox.isolated:  # by it the header said which CLI answers
+            raise SettingsError(
+                f"the sandbox provider {state.settings.sandbox} is registered with isolated={registered}, but its "
+                f"sandbox says {sandbox.isolated}",
+                advice="say the same in pytest_kiro_register_providers and in the sandbox",
+            )
         request.config.hook.pytest_kiro_sandbox_ready(sandbox=sandbox, settings=state.settings)
         yield sandbox
 
@@ -51,10 +56,7 @@ def login_means(state: State) -> LoginMeans:
 
 
 class InFewWords:
-    """Shows an error of ours without the provider's frames and causes.
-
-    --full-trace shows them.
-    """
+    """Shows an error of ours without frames and causes; --full-trace shows them."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._whole = bool(config.getoption("fulltrace", False))  # an option of the terminal's
@@ -65,18 +67,6 @@ class InFewWords:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, KiroError) and not self._whole:
             error.__cause__ = error.__traceback__ = None
-
-
-def _check_isolation(name: str, registered: bool, actual: bool) -> None:
-    """Refuse a provider that contradicts itself about isolation.
-
-    Which CLI answers depends on it, and the header has said so.
-    """
-    if registered is not actual:
-        raise SettingsError(
-            f"the sandbox provider {name} is registered with isolated={registered}, but its sandbox says {actual}",
-            advice="say the same in pytest_kiro_register_providers and in the sandbox",
-        )
 
 
 def _specification(args: object) -> SandboxSpec:

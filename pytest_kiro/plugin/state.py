@@ -6,23 +6,19 @@ import os
 import signal
 import uuid
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
 from pytest_kiro.errors import SettingsError
 from pytest_kiro.plugin.owners import Ownership
-from pytest_kiro.plugin.xdist import worker_input
 from pytest_kiro.secrecy import VARIABLES
 from pytest_kiro.settings.rows import TABLE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pytest_kiro.agent.bench import Observer
     from pytest_kiro.login.peer import PeerLogin
     from pytest_kiro.plugin.progress import Progress
-    from pytest_kiro.plugin.xdist import Node
     from pytest_kiro.run.budget import Budget
     from pytest_kiro.run.keeper import Keeper
     from pytest_kiro.run.stops import Stops
@@ -31,15 +27,22 @@ if TYPE_CHECKING:
     from pytest_kiro.settings.waits import Waits
 
 
+class Node(Protocol):
+    """A worker of pytest-xdist, as the controller sees it; xdist need not be installed."""
+
+    config: pytest.Config
+    workerinput: dict[str, Any]
+
+
 class State:
     """What one pytest process knows of its run; each part is made when first used."""
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
-        self.is_worker = (worker := worker_input(config)) is not None
-        worker = worker or {}
-        self.worker: str = worker.get("workerid", "main")
-        self.run_id: str = worker.get("kiro_run_id") or uuid.uuid4().hex
+        self.is_worker = hasattr(config, "workerinput")  # what xdist tells a worker at its start
+        worker: dict[str, str] = getattr(config, "workerinput", {})
+        self.worker = worker.get("workerid", "main")
+        self.run_id = worker.get("kiro_run_id") or uuid.uuid4().hex
         self.ownership = Ownership()
         #: Who is told of turns.
         self.observers: list[Observer] = []
@@ -47,19 +50,38 @@ class State:
         self.nodes: list[Node] = []
         #: Whether an eval was collected, or what only evals need was asked for.
         self.awake = False
-        #: What is called when the tests are over, before what is left of the run is removed.
-        self.at_end: list[Callable[[], None]] = []
+
+    @property
+    def is_controller(self) -> bool:
+        """Whether this process runs no tests itself, but has workers that do."""
+        return self.config.pluginmanager.hasplugin("dsession")
+
+    def tell_controller(self, name: str, value: object) -> None:
+        """Tell the controller something at this worker's end; elsewhere do nothing."""
+        output: dict[str, Any] = getattr(self.config, "workeroutput", {})
+        output[name] = value
+
+    def usage_error(self, text: str) -> pytest.UsageError:
+        """Return what to raise; what a worker prints is not shown, so it tells the controller too."""
+        self.tell_controller("kiro_usage_error", text)
+        return pytest.UsageError(text)
 
     @cached_property
     def configured(self) -> bool:
         """Whether an option, variable, ini key or plugin says anything of Kiro."""
         config = self.config
-        names = [*os.environ, *getattr(config, "_get_unknown_ini_keys", list)()]
+        names = [*os.environ, *self._unknown_ini]
         return (
             any(name.startswith(("PYTEST_KIRO_", "kiro_")) for name in names)
             or any(config.getoption(row.ini) is not None or config.getini(row.ini) is not None for row in TABLE)
             or len(config.hook.pytest_kiro_register_providers.get_hookimpls()) > 1
         )
+
+    @property
+    def _unknown_ini(self) -> list[str]:
+        """The unknown ini keys; pytest only warns of them, and has no public way to ask."""
+        keys: list[str] = getattr(self.config, "_get_unknown_ini_keys", list)()
+        return keys
 
     @cached_property
     def knows_secrets(self) -> bool:
@@ -77,16 +99,25 @@ class State:
 
     @cached_property
     def settings(self) -> Settings:
-        """What was asked for; `SettingsError` when that is wrong."""
-        from pytest_kiro.plugin.configuration import read_settings
+        """What was asked for; `SettingsError` when that is wrong, unknown, or contradicts itself."""
+        from pytest_kiro.settings import table
 
-        environ = os.environ if self.configured else {}
-        return read_settings(self.config, environ, self.run_id, self.worker, self.config.stash.get(WAITS, None))
+        table.refuse_unknown_ini(self._unknown_ini)
+        settings = table.read(
+            option=lambda name: self.config.getoption(f"kiro_{name}"),
+            environ=os.environ if self.configured else {},
+            ini=self.config.getini,
+            run_id=self.run_id,
+            worker=self.worker,
+            waits=self.config.stash.get(WAITS, None),
+        )
+        table.check(settings)
+        return settings
 
     @cached_property
     def keeper(self) -> Keeper:
         """What keeps the sandboxes; `SettingsError` when there is no such provider."""
-        from pytest_kiro.plugin.configuration import chosen_provider
+        from pytest_kiro.plugin.providers import chosen_provider
         from pytest_kiro.run.keeper import Keeper
 
         return Keeper(self.settings, chosen_provider(self.config, self.settings.sandbox), self.stops)
@@ -146,9 +177,10 @@ class State:
         self.keeper.close()
 
     def leave(self) -> None:
-        """End what this process serves to the others of its run; idempotent."""
+        """Close all, with what this process serves to others of its run; idempotent."""
         if "peer_login" in vars(self):  # else there is none
             self.peer_login.close()
+        self.close()
 
 
 STATE = pytest.StashKey[State]()

@@ -61,7 +61,7 @@ def _in_commands(op: str, wanted: str, commands: Commands, full: bool) -> list[s
 
 
 def _nearest_first(wanted: str, commands: Sequence[str], full: bool) -> Sequence[str]:
-    """Put the nearest first where not all are shown, so that it is not cut off."""
+    """Put the nearest first where not all are shown: so it is not cut off."""
     if full or len(commands) <= _LINES:
         return commands
     near = [command for command in commands if wanted in command]

@@ -305,7 +305,6 @@ LEAN = {
     "pytest_kiro.plugin.hookspecs",
     "pytest_kiro.plugin.owners",
     "pytest_kiro.plugin.state",
-    "pytest_kiro.plugin.xdist",
     "pytest_kiro.secrecy",
     "pytest_kiro.settings",
     "pytest_kiro.settings.rows",

@@ -1,45 +1,23 @@
-"""Reads a run's settings from pytest, and chooses its sandboxes' provider."""
+"""Chooses the provider of a run's sandboxes among the registered ones."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from pytest_kiro.errors import SettingsError
 from pytest_kiro.run.keeper import Registered, built_in
-from pytest_kiro.settings import table
+from pytest_kiro.settings.table import did_you_mean
 
 if TYPE_CHECKING:
     import pytest
 
     from pytest_kiro.sandbox.protocol import Provider
     from pytest_kiro.settings.table import Settings
-    from pytest_kiro.settings.waits import Waits
-
-
-def read_settings(
-    config: pytest.Config, environ: Mapping[str, str], run_id: str, worker: str, waits: Waits | None
-) -> Settings:
-    """Read all settings; `SettingsError` when one is wrong, unknown, or contradicts another."""
-    # pytest only warns of an unknown key, and has no public way to ask for them.
-    table.refuse_unknown_ini(getattr(config, "_get_unknown_ini_keys", list)())
-    settings = table.read(
-        option=lambda name: config.getoption(f"kiro_{name}"),
-        environ=environ,
-        ini=config.getini,
-        run_id=run_id,
-        worker=worker,
-        waits=waits,
-    )
-    table.check(settings)
-    return settings
 
 
 def chosen_provider(config: pytest.Config, name: str) -> Registered:
-    """Return the provider of that name.
-
-    Raises `SettingsError` when none is registered, or two are.
-    """
+    """Return the provider of that name; `SettingsError` when none is registered, or two are."""
     known: dict[str, Registered] = {}
 
     def register(name: str, make: Callable[[Settings], Provider], *, isolated: bool = True) -> None:
@@ -51,7 +29,7 @@ def chosen_provider(config: pytest.Config, name: str) -> Registered:
     if name not in known:
         names = f"known: {', '.join(sorted(known))}"
         raise SettingsError(
-            f"--kiro-sandbox={name}: no such provider{table.did_you_mean(name, list(known))}",
+            f"--kiro-sandbox={name}: no such provider{did_you_mean(name, list(known))}",
             advice=f"{names}; others come from plugins and the rootdir's conftest.py",
         )
     return known[name]
