@@ -84,16 +84,13 @@ class StreamedTurn:
 
     def _tool(self, key: str, update: Mapping[str, Any], session: str, within: str | None) -> Iterator[News]:
         known = self._calls.get(key)
-        kiro = dig(update, "_meta", "kiro")
-        call = self._begun(known, update)
-        self._calls[key] = call
-        if started := words(dig(kiro, "agentSubtaskId")):
+        call = self._calls[key] = self._begun(known, update)
+        if started := words(dig(update, "_meta", "kiro", "agentSubtaskId")):
             self._agents[started] = key
         if known is None:
             self._steps.append(_Step(session, call=key, within=within))
             yield "tool_call", words(update.get("title")) or call.raw_name, replace(call, status="unfinished")
-        came = list(_came(update))
-        if came:
+        if came := list(_came(update)):
             self._live[key] = came  # of a command that still runs, all that it has printed
         status = update.get("status")
         if status in ("completed", "failed") and call.status == "unfinished":
@@ -104,7 +101,7 @@ class StreamedTurn:
     def _begun(self, known: ToolCall | None, update: Mapping[str, Any]) -> ToolCall:
         """Return the call as it is known now; later updates may add its input, its name, its place."""
         given = update.get("rawInput")
-        place = dig((listed(update.get("locations")) or [None])[0], "path")
+        place = dig(next(iter(listed(update.get("locations"))), None), "path")
         if not isinstance(given, dict) and isinstance(place, str):
             given = {"path": place}
         call = tools.begun_by_acp(dig(update, "_meta", "kiro", "toolName"), given, update)

@@ -50,8 +50,7 @@ def install(sandbox: Sandbox, what: str, *, timeout: float, version: str | None 
     only one that will do, if given. Raises `InstallError` with what was tried and what the version check printed.
     """
     if what == "official" and sandbox.isolated:
-        path, read = official.provide(sandbox, version, timeout=timeout)
-        installed = Installation(path, *read)
+        installed = Installation(*official.provide(sandbox, version, timeout=timeout))
     elif what == "official":
         installed = prove(sandbox, _on_path(), timeout=timeout)
     elif what == "scripted":

@@ -68,7 +68,7 @@ def snapshot_lines(settings: Settings) -> Sequence[str]:
     return build_lines(settings.cli_version) if settings.cli in (None, "official") else ()
 
 
-def provide(sandbox: Sandbox, version: str | None, *, timeout: float) -> tuple[str, tuple[str, bool]]:
+def provide(sandbox: Sandbox, version: str | None, *, timeout: float) -> tuple[str, str, bool]:
     """Return kiro-cli's path and what `commands.read_version` read; it is installed where it is missing.
 
     A kiro-cli that is there already, and is of this `version` if one is given, stays. `timeout` (seconds) bounds
@@ -93,7 +93,7 @@ def _recipe(version: str | None, token: str = "") -> str:
     return f"sh -c \"$(printf '%s\\n' {shlex.join(lines)})\" </dev/null"
 
 
-def _there(sandbox: Sandbox, version: str | None, timeout: float) -> tuple[str, tuple[str, bool]] | None:
+def _there(sandbox: Sandbox, version: str | None, timeout: float) -> tuple[str, str, bool] | None:
     """Look for a kiro-cli that fits: a snapshot has one, and so has a sandbox that another worker came to first."""
     try:
         result = sandbox.exec(program(_FIND), env=commands.QUIET, timeout=timeout)
@@ -106,10 +106,10 @@ def _there(sandbox: Sandbox, version: str | None, timeout: float) -> tuple[str, 
     if read is None or read[1] or not path.startswith("/") or version not in (None, read[0]):
         return None
     _log.info("kiro-cli %s is already there", read[0])
-    return path, read
+    return path, *read
 
 
-def _install(sandbox: Sandbox, version: str | None, timeout: float) -> tuple[str, tuple[str, bool]]:
+def _install(sandbox: Sandbox, version: str | None, timeout: float) -> tuple[str, str, bool]:
     _log.info("installing kiro-cli %s …", version or "(latest)")
     token = token_hex(8)
     command = f"{_recipe(version, token)} && {_PROOF} </dev/null"
@@ -124,7 +124,7 @@ def _install(sandbox: Sandbox, version: str | None, timeout: float) -> tuple[str
     if read is None:
         raise _failed(sandbox, version, _reason(result.output, result.exit_code), result.output)
     _log.info("installed kiro-cli %s", read[0])
-    return f"{sandbox.home}/.local/bin/{commands.NAME}", read
+    return f"{sandbox.home}/.local/bin/{commands.NAME}", *read
 
 
 def _reason(output: str, code: int) -> str:

@@ -74,9 +74,7 @@ def _says(call: ToolCall, prompt: str) -> bool:
 
 def _then(starters: Sequence[Parent], child: Child, taken: Mapping[str, Sequence[Child]]) -> Parent | None:
     ours = [parent for parent in starters if parent.ours]
-    if child.began is not None:
-        for parent in ours:
-            if parent.until is not None and parent.until >= child.began:
-                return parent
+    began = child.began
+    later = [parent for parent in ours if began is not None and parent.until is not None and parent.until >= began]
     free = [parent for parent in ours if not taken[parent.key]]
-    return free[0] if free else ours[0] if len(ours) == 1 else None
+    return next(iter(later or free), ours[0] if len(ours) == 1 else None)

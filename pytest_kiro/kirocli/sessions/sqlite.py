@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+from pytest_kiro.kirocli.sessions.values import words
+
 if TYPE_CHECKING:
     import sqlite3
 
@@ -65,9 +67,7 @@ def _rows(connection: sqlite3.Connection) -> Iterator[Row]:
         for key, value, name, at in connection.execute(f"SELECT key, value, {columns[table]} FROM {table}"):
             told = _text(value) if isinstance(value, bytes) else value
             if isinstance(key, str) and isinstance(told, str):
-                yield Row(
-                    table, key, name if isinstance(name, str) else None, told, at if isinstance(at, int) else None
-                )
+                yield Row(table, key, words(name), told, at if isinstance(at, int) else None)
 
 
 def _text(data: bytes) -> str:
