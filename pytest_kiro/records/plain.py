@@ -26,21 +26,13 @@ def cut(text: str, most: int) -> tuple[str, int]:
 
 
 def cut_field(name: str, text: str, most: int) -> dict[str, Any]:
-    """Return the fields of a record that keep a text, cut: the text, and what is left out of it.
-
-    >>> cut_field("prompt", "Hello.", 100)
-    {'prompt': 'Hello.', 'prompt_left_out': 0}
-    """
+    """Return the two fields of a record that keep a text: what is kept, and how much is left out."""
     kept, left_out = cut(text, most)
     return {name: kept, f"{name}_left_out": left_out}
 
 
 def cut_values(values: Mapping[str, Any], most: int) -> tuple[dict[str, Any], int]:
-    """Cut the texts in a tool call's input; another value that is too long becomes its JSON, cut.
-
-    >>> cut_values({"path": "a.py", "content": "x" * 9}, 8)[1]
-    1
-    """
+    """Cut the texts in a tool call's input; another value that is too long becomes its JSON, cut."""
     kept: dict[str, Any] = {}
     total = 0
     for name, value in values.items():

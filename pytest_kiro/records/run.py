@@ -102,21 +102,6 @@ class Totals(Record):
     credits: Credits
     stopped_by_budget: Annotated[Count, "Tests in which a turn was refused, since the budget was used up."]
 
-    @classmethod
-    def of(cls, tests: Sequence[TestRecord], turns: Sequence[TurnRecord], refused: int) -> Totals:
-        """Count tests and turns."""
-        return cls(
-            tests=TestTotals(count=len(tests), by_outcome=dict(Counter(test.outcome for test in tests))),
-            turns=TurnTotals(
-                count=len(turns),
-                by_status=dict(Counter(turn.status for turn in turns)),
-                infrastructure=sum(turn.infrastructure for turn in turns),
-                retried=sum(turn.retried for turn in turns),
-            ),
-            credits=credits_of(turns),
-            stopped_by_budget=refused,
-        )
-
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecord(Record):
@@ -135,7 +120,17 @@ class RunRecord(Record):
         tests, turns = gathered.tests, gathered.turns
         return cls(
             run=_facts(settings, gathered, end, tests),
-            totals=Totals.of(tests, turns, gathered.refused),
+            totals=Totals(
+                tests=TestTotals(count=len(tests), by_outcome=dict(Counter(test.outcome for test in tests))),
+                turns=TurnTotals(
+                    count=len(turns),
+                    by_status=dict(Counter(turn.status for turn in turns)),
+                    infrastructure=sum(turn.infrastructure for turn in turns),
+                    retried=sum(turn.retried for turn in turns),
+                ),
+                credits=credits_of(turns),
+                stopped_by_budget=gathered.refused,
+            ),
             tests=tests,
             fixtures=fixtures_of(turns),
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -84,9 +84,6 @@ class TurnRecord(Record):
     """One turn, cut to a bounded size; it counts as broken off until it has `ended`.
 
     `serial` counts the turns of one process: of two records with one `key` the later one holds.
-
-    >>> TurnRecord(status="failed", cause="throttled", infrastructure=True).kind
-    'throttled: infrastructure'
     """
 
     attempt: Annotated[FromOne, "Which attempt at the test ran it, from 1; 1 in a fixture."] = 1
@@ -163,7 +160,7 @@ class TurnRecord(Record):
 
     @property
     def kind(self) -> str:
-        """The cause, and whether the world was at fault."""
+        """The cause, and whether the world was at fault: `throttled: infrastructure`."""
         return f"{self.cause}: infrastructure" if self.infrastructure else self.cause or ""
 
 
@@ -177,8 +174,7 @@ def credits_of(turns: Sequence[TurnRecord]) -> float | None:
     return round(sum(metered), 6) if metered else None
 
 
-def _calls(calls: Iterable[ToolCall], depth: int = 0) -> tuple[tuple[ToolCallRecord, ...], int]:
+def _calls(calls: Sequence[ToolCall], depth: int = 0) -> tuple[tuple[ToolCallRecord, ...], int]:
     """Return the records of calls, and how many are left out."""
-    several = list(calls)
-    kept = [] if depth >= _DEEP else several[:_CALLS]
-    return tuple(ToolCallRecord.of(call, depth) for call in kept), len(several) - len(kept)
+    kept = calls[:_CALLS] if depth < _DEEP else ()
+    return tuple(ToolCallRecord.of(call, depth) for call in kept), len(calls) - len(kept)

@@ -24,30 +24,14 @@ _PATTERNS: dict[str, tuple[str, Callable[[str], Any], str]] = {
 }
 
 
-def _seconds(value: str, wanted: str = "a number of seconds above 0") -> float:
-    number = _number(value)
-    if not 0 < number < math.inf:
+def _number(value: str, wanted: str, *, zero: bool = False) -> float:
+    try:
+        number = float(value)
+    except ValueError:
+        raise ValueError(wanted) from None
+    if not 0 <= number < math.inf or (number == 0 and not zero):
         raise ValueError(wanted)
     return number
-
-
-def _seconds_or_off(value: str) -> float | None:
-    return None if value == "off" else _seconds(value, "a number of seconds above 0, or off")
-
-
-def _credits(value: str) -> float:
-    number = _number(value)
-    if not 0 <= number < math.inf:
-        raise ValueError("a number of credits, 0 or more")
-    return number
-
-
-def _number(value: str) -> float:
-    """Read a number; NaN, which lies in no range, for what is none."""
-    try:
-        return float(value)
-    except ValueError:
-        return math.nan
 
 
 def _words(value: str) -> tuple[str, ...]:
@@ -72,9 +56,9 @@ def trust(value: str) -> str:
 
 #: The other kinds: those that no pattern tells.
 _READERS: dict[str, Callable[[str], Any]] = {
-    "seconds": _seconds,
-    "seconds_or_off": _seconds_or_off,
-    "credits": _credits,
+    "seconds": lambda value: _number(value, "a number of seconds above 0"),
+    "seconds_or_off": lambda value: None if value == "off" else _number(value, "a number of seconds above 0, or off"),
+    "credits": lambda value: _number(value, "a number of credits, 0 or more", zero=True),
     "words": _words,
     "trust": trust,
 }
