@@ -125,14 +125,7 @@ class Secrets:
 
 
 class Stream:
-    """Takes secrets out of chunks of bytes, wherever they are cut.
-
-    >>> secrets = Secrets()
-    >>> secrets.add("ksk_0123456789", "key")
-    >>> stream = secrets.stream()
-    >>> [stream.feed(b"my key is ksk_0123"), stream.feed(b"456789, and "), stream.feed(b"ksk", final=True)]
-    [b'my key is ', b'[key], and ', b'ksk']
-    """
+    """Takes secrets out of chunks of bytes, wherever they are cut."""
 
     def __init__(self, known: Callable[[], Mapping[bytes, bytes]]) -> None:
         self._known = known
@@ -146,10 +139,7 @@ class Stream:
         return self._done < len(self._held) < SHORTEST
 
     def feed(self, data: bytes, *, final: bool = False) -> bytes:
-        """Return what is certain by now.
-
-        Held back is only an end that may begin a secret.
-        """
+        """Return what is certain by now; held back is an end that may begin a secret."""
         known = self._known()
         data = self._held + data
         until = len(data) - (0 if final else max((_unfinished(data, form) for form in known), default=0))
