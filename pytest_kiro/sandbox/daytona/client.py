@@ -102,18 +102,17 @@ class Client:
         *,
         timeout: float | None = None,
         safe: bool = False,
-        look: Callable[[Exception], Awaitable[None]] | None = None,
     ) -> T:
         """Make one request; `safe` when carrying it out twice does no harm.
 
-        `timeout` (seconds, default `waits.request`) bounds it with all its attempts; `look` is awaited after each that
-        fails, and may raise what is true. Raises `SandboxError` saying what was asked.
+        `timeout` (seconds, default `waits.request`) bounds it with all its attempts. Raises `SandboxError` saying what
+        was asked.
         """
         timeout = self.waits.request if timeout is None else timeout
         deadline, attempt = time.monotonic() + timeout, 0
         while True:
             try:
-                answer = await asyncio.wait_for(_attempt(call, look), max(0.0, deadline - time.monotonic()))
+                answer = await asyncio.wait_for(call(), max(0.0, deadline - time.monotonic()))
             except FileNotFoundError:
                 raise
             except Exception as error:
@@ -176,15 +175,6 @@ class Client:
                 raise SettingsError(
                     f"Daytona's client cannot be made: {error}", advice="look at your DAYTONA_ variables"
                 ) from error
-
-
-async def _attempt(call: Callable[[], Awaitable[T]], look: Callable[[Exception], Awaitable[None]] | None) -> T:
-    try:
-        return await call()
-    except Exception as error:
-        if look is not None:
-            await look(error)
-        raise
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import NoReturn
 
 from pytest_kiro.errors import SandboxError, SandboxTimeout
@@ -45,6 +46,16 @@ class SnapshotGone(DaytonaRefused):
 
 class SandboxGone(DaytonaRefused):
     """The sandbox is deleted, or does not run any more."""
+
+
+@contextmanager
+def tolerated(*statuses: int) -> Iterator[None]:
+    """Go on where Daytona refuses with one of these statuses."""
+    try:
+        yield
+    except DaytonaRefused as error:
+        if error.status not in statuses:
+            raise
 
 
 def status_of(error: BaseException) -> int | None:
@@ -154,11 +165,8 @@ def _is_transport(error: BaseException) -> bool:
 def _asked_for(error: BaseException) -> float | None:
     """Read Retry-After, or one of its kinds by what was limited: header names come in any case."""
     for one in _chain(error):
-        headers = getattr(one, "headers", None) or {}
-        for name, value in dict(headers).items():
+        for name, value in dict(getattr(one, "headers", None) or {}).items():
             if str(name).lower().startswith("retry-after"):
-                try:
+                with suppress(ValueError):  # a date; our own pauses do as well
                     return max(0.0, float(value)) + random.uniform(0, 0.5)
-                except ValueError:
-                    continue  # a date; our own pauses do as well
     return None

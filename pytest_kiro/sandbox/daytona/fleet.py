@@ -100,35 +100,24 @@ async def delete(client: Client, name_or_id: str, *, timeout: float | None = Non
     Idempotent. `timeout` (seconds, default `waits.delete`) bounds it in all.
     """
     timeout = client.waits.delete if timeout is None else timeout
-    deadline, waited, pause = time.monotonic() + timeout, 0.0, 0.25
+    deadline, waited, pause, there = time.monotonic() + timeout, 0.0, 0.25, False
     while True:
-        left = max(1.0, deadline - time.monotonic())
+        ask = partial(client.ask, timeout=max(1.0, deadline - time.monotonic()), safe=True)
         try:
-            raw = await _get(client, name_or_id, left)
-            if raw is None or _state(raw) in _GONE or (spare_kept and labels.is_kept(raw.labels or {})):
-                return raw is not None
-            await client.ask(f"delete sandbox {name_or_id}", partial(raw.delete, timeout=0), timeout=left, safe=True)
+            raw = await ask(f"look for sandbox {name_or_id}", partial(client.sdk.get, name_or_id))
+            there = True
+            if not (state_of(raw) in _GONE or (spare_kept and labels.is_kept(raw.labels or {}))):
+                await ask(f"delete sandbox {name_or_id}", partial(raw.delete, timeout=0))
+            return True
         except DaytonaRefused as error:
             if error.status == 404:
-                return True
+                return there
             # "State change in progress": the platform asks to come again.
             over = waited + pause > timeout or time.monotonic() + pause > deadline
             if error.status != 409 or over:
                 raise
-        else:
-            return True
         await client.pause(pause)
         waited, pause = waited + pause, min(2 * pause, 5.0)
-
-
-async def _get(client: Client, name_or_id: str, timeout: float) -> AsyncSandbox | None:
-    try:
-        what = f"look for sandbox {name_or_id}"
-        return await client.ask(what, lambda: client.sdk.get(name_or_id), timeout=timeout, safe=True)
-    except DaytonaRefused as error:
-        if error.status == 404:
-            return None
-        raise
 
 
 async def find(
@@ -141,7 +130,7 @@ async def find(
 
     async def call() -> list[OurSandbox]:
         return [
-            labels.read(str(one.id), str(one.name), _state(one), dict(one.labels or {}))
+            labels.read(str(one.id), str(one.name), state_of(one), dict(one.labels or {}))
             async for one in client.sdk.list(query)
         ]
 
@@ -179,32 +168,29 @@ async def delete_all(
 
 async def extend(client: Client, raw: AsyncSandbox, minutes: int) -> None:
     """Give a sandbox so many minutes; its label says so to sweeps."""
-    await _refresh(client, raw)
-    if labels.is_kept(raw.labels or {}):
+    current = await _read_labels(client, raw)
+    if labels.is_kept(current):
         return  # by another worker that shares it: it has no end any more
-    until = datetime.now(UTC) + timedelta(minutes=minutes)
+    until = labels.stamp(datetime.now(UTC) + timedelta(minutes=minutes))
     # The label first: at no time may it be earlier than the end, or a sweep would take what is alive.
-    await _label(client, raw, {"expires-at": labels.stamp(until)})
-    await client.ask("extend its time to live", lambda: raw.set_ttl(minutes), safe=True)
+    await client.ask("set its labels", partial(raw.set_labels, {**current, "expires-at": until}), safe=True)
+    await client.ask("extend its time to live", partial(raw.set_ttl, minutes), safe=True)
 
 
 async def keep(client: Client, raw: AsyncSandbox) -> None:
     """Take every limit off a sandbox; mark it so that no sweep takes it."""
-    await _refresh(client, raw)
-    await _label(client, raw, labels.KEPT)
-    await client.ask("keep it", lambda: raw.set_ttl(0), safe=True)
-    await client.ask("keep it", lambda: raw.set_auto_delete_interval(-1), safe=True)
+    kept = {**await _read_labels(client, raw), **labels.KEPT}
+    await client.ask("set its labels", partial(raw.set_labels, kept), safe=True)
+    await client.ask("keep it", partial(raw.set_ttl, 0), safe=True)
+    await client.ask("keep it", partial(raw.set_auto_delete_interval, -1), safe=True)
 
 
-async def _refresh(client: Client, raw: AsyncSandbox) -> None:
+async def _read_labels(client: Client, raw: AsyncSandbox) -> dict[str, str]:
     # Setting labels replaces all of them, and another worker that shares the sandbox may have set some.
     await client.ask("read its labels", raw.refresh_data, safe=True)
+    return dict(raw.labels or {})
 
 
-async def _label(client: Client, raw: AsyncSandbox, more: Mapping[str, str]) -> None:
-    merged = {**dict(raw.labels or {}), **more}
-    await client.ask("set its labels", lambda: raw.set_labels(merged), safe=True)
-
-
-def _state(raw: Any) -> str:
+def state_of(raw: Any) -> str:
+    """Return the word for the state of a sandbox or snapshot of the SDK's."""
     return str(getattr(raw.state, "value", raw.state) or "unknown")

@@ -12,7 +12,7 @@ from secrets import token_hex
 from typing import TYPE_CHECKING, TypeVar
 
 from pytest_kiro.errors import SandboxError
-from pytest_kiro.sandbox.daytona import faults, guest
+from pytest_kiro.sandbox.daytona import faults, fleet, guest
 from pytest_kiro.sandbox.daytona.client import Client
 
 if TYPE_CHECKING:
@@ -57,8 +57,15 @@ class Machine:
         self, what: str, call: Callable[[], Awaitable[T]], *, timeout: float | None = None, safe: bool = False
     ) -> T:
         """Make a request to this machine; `SandboxGone` when it is not there any more."""
-        what = f"sandbox {self.id}: {what}"
-        return await self.client.ask(what, call, timeout=timeout, safe=safe, look=self._look)
+
+        async def attempt() -> T:
+            try:
+                return await call()
+            except Exception as error:
+                await self._look(error)
+                raise
+
+        return await self.client.ask(f"sandbox {self.id}: {what}", attempt, timeout=timeout, safe=safe)
 
     async def _look(self, error: Exception) -> None:
         """Raise `SandboxGone` if that is why a request failed."""
@@ -72,8 +79,7 @@ class Machine:
                 return  # the first error tells more than that the state is not known
             state, why = "destroyed", ""
         else:
-            state = str(getattr(fresh.state, "value", fresh.state) or "unknown")
-            why = f" ({fresh.error_reason})" if fresh.error_reason else ""
+            state, why = fleet.state_of(fresh), f" ({fresh.error_reason})" if fresh.error_reason else ""
         if state not in _ALIVE:
             advice = "it may have been deleted from elsewhere, or have reached its time to live; run pytest again"
             what = f"sandbox {self.id} is gone: Daytona says it is {state}{why}"
@@ -116,10 +122,6 @@ class Machine:
             request.cancel()
             self._thrown_away.append(task)
 
-    async def end(self, task: str) -> None:
-        """Kill a task's processes, and keep it from beginning."""
-        await self.errand("end a command", guest.reap([f"{task}."], self.tasks, void=task))
-
     async def errand(self, what: str, command: str, *, timeout: float | None = None) -> str:
         """Execute a short command that is safe to repeat; return its output."""
         task, limit = self.task(), self.waits.request if timeout is None else timeout
@@ -140,25 +142,26 @@ class Machine:
 
     # -- what is left behind
 
-    async def reap(self, tags: list[str]) -> None:
-        """Kill all processes whose tags begin with these."""
-        await self.errand("end processes", guest.reap(tags, self.tasks))
+    async def end(self, task: str) -> None:
+        """Kill a task's processes, and keep it from beginning."""
+        await self.errand("end a command", guest.reap([f"{task}."], self.tasks, void=task))
+
+    async def reap(self, tag: str) -> None:
+        """Kill all processes whose tags begin with this."""
+        await self.errand("end processes", guest.reap([tag], self.tasks))
 
     def doom(self, tag: str) -> None:
         """Kill an ended task's processes along with the next request, or soon; to be called on the loop."""
         self._doomed.append(tag)
-        asyncio.get_running_loop().call_later(self.waits.left_over, self._flush, tag)
+        flush = asyncio.ensure_future(self._flush(tag))
+        self._flushes.add(flush)
+        flush.add_done_callback(self._flushes.discard)
 
-    def _flush(self, tag: str) -> None:
+    async def _flush(self, tag: str) -> None:
+        await asyncio.sleep(self.waits.left_over)
         if tag in self._doomed and not self.gone:
-            flush = asyncio.ensure_future(self._reap_quietly([tag]))
-            self._flushes.add(flush)
-            flush.add_done_callback(self._flushes.discard)
-
-    async def _reap_quietly(self, tags: list[str]) -> None:
-        with suppress(SandboxError):  # the next request brings it along, or the machine is gone
-            await self.reap(tags)
-            self._doomed = [tag for tag in self._doomed if tag not in tags]
+            with suppress(SandboxError):  # the next request brings it along, or the machine is gone
+                await self.errand("end processes", "true")
 
     def throw_away(self, *paths: str) -> None:
         """Have files of ours removed along with the next command."""
@@ -167,12 +170,8 @@ class Machine:
 
 def _check_length(command: str, env: Mapping[str, str]) -> None:
     """Refuse what no process can be given, as a local machine would."""
-    longest = guest.LONGEST_ARGUMENT
-    if len(command.encode("utf-8", "surrogateescape")) > longest:
-        what = f"this command has {len(command)} characters"
-    elif name := next((name for name in env if len(guest.carried(name)) + len(env[name].encode()) + 1 > longest), ""):
-        what = f"the variable {name} has {len(env[name])} characters"
-    else:
-        return
-    what = f"no command can be started: {what}, and Linux takes {longest} bytes"
-    raise SandboxError(what, advice="pass it in a file")
+    sizes = {f"the variable {name} has {len(value)}": f"{guest.carried(name)}={value}" for name, value in env.items()}
+    for what, text in {f"this command has {len(command)}": command, **sizes}.items():
+        if len(text.encode("utf-8", "surrogateescape")) > guest.LONGEST_ARGUMENT:
+            what = f"no command can be started: {what} characters, and Linux takes {guest.LONGEST_ARGUMENT} bytes"
+            raise SandboxError(what, advice="pass it in a file")

@@ -7,9 +7,7 @@ import json
 import shlex
 import signal
 import threading
-import time
 import uuid
-from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
@@ -35,11 +33,10 @@ class DaytonaPty:
 
     def __init__(self, machine: Machine) -> None:
         self._machine, self._client, self._waits = machine, machine.client, machine.waits
-        self._task = machine.task()
+        self._tag = f"{machine.task()}."
         self._id = _new_id()
         self._handle: AsyncPtyHandle | None = None
-        self._chunks = deque[bytes]()
-        self._size = 0
+        self._held = bytearray()  # what was printed and not yet read
         self._news = threading.Condition()
         self._room = asyncio.Event()
         self._over = self._closed = False
@@ -47,12 +44,11 @@ class DaytonaPty:
         self._claimed: int | None = None
         self._proven = False
         self._heard = 0.0
-        self._ended = threading.Event()
         self._watch: asyncio.Task[None] | None = None
 
     def open(self, cwd: str | None, env: Mapping[str, str], size: tuple[int, int]) -> None:
         """Start the machine's shell in it."""
-        envs = {"TERM": "xterm-256color", **env, TAG: f"{self._task}."}
+        envs = {"TERM": "xterm-256color", **env, TAG: self._tag}
         if len(json.dumps(envs)) > _ENV_BYTES:
             raise ValueError(
                 f"the variables for a terminal in Daytona come to more than {_ENV_BYTES} bytes, which its proxies "
@@ -77,37 +73,31 @@ class DaytonaPty:
 
         try:
             self._handle = await self._machine.ask("open a terminal", call, timeout=self._waits.pty_open, safe=True)
-        except faults.SandboxGone:
-            raise
         except faults.DaytonaRefused as error:
-            if error.status != 404:
+            if error.status != 404 or isinstance(error, faults.SandboxGone):
                 raise
-            what = (
-                f"sandbox {self._machine.id} has an old daemon, which cannot make a terminal in one request (HTTP 404)"
-            )
-            raise SandboxError(what, advice="make it from a newer snapshot or image") from error
+            old = "has an old daemon, which cannot make a terminal in one request (HTTP 404)"
+            advice = "make it from a newer snapshot or image"
+            raise SandboxError(f"sandbox {self._machine.id} {old}", advice=advice) from error
         self._heard = self._client.loop.time()
         self._watch = asyncio.ensure_future(self._follow(self._handle))
         # Which session is ours is known only here: children that shed their environment are ended by it.
         with suppress(Exception):  # it has ended already
-            file = guest.session_file(f"{self._task}.", self._machine.tasks)
+            file = guest.session_file(self._tag, self._machine.tasks)
             await self._handle.send_input(f" echo $$ >{shlex.quote(file)}\n")
 
     # -- on the loop
 
     def _feed(self, data: bytes) -> Any:
+        """Take what was printed; before the SDK reads on, it awaits what this returns."""
         with self._news:
-            self._chunks.append(data)
-            self._size += len(data)
+            self._held += data
             self._heard = self._client.loop.time()
-            full = self._size > self._waits.held_bytes
             self._news.notify_all()
-        if full:
+            if len(self._held) <= self._waits.held_bytes:
+                return None
             self._room.clear()
-        return self._drained() if full else None
-
-    async def _drained(self) -> None:
-        await self._room.wait()
+        return self._room.wait()
 
     async def _follow(self, handle: AsyncPtyHandle) -> None:
         """Wait for the end and find out what it was."""
@@ -119,25 +109,21 @@ class DaytonaPty:
                 end = by_link.result()
                 status = _shell_status(end.exit_code, end.error)
             else:  # what may still come would come after the end
-                await self._hang_up(handle)
+                await self._hang_up()
         finally:
             by_link.cancel()
             noticed.cancel()
-            self._claimed = status
-            with self._news:
-                self._over = True
-                self._news.notify_all()
-            self._ended.set()
+            self._end(status)
 
     async def _notice(self) -> None:
         """Return when the program has ended and the link does not tell: a proxy may hold on to what is dead."""
         loop = self._client.loop
         while True:
-            if (left := self._heard + self._waits.silence - loop.time()) > 0 or self._chunks:
+            if (left := self._heard + self._waits.silence - loop.time()) > 0 or self._held:
                 await asyncio.sleep(max(left, 0.1))
                 continue
             try:
-                if await self._ask() == "ended":
+                if await self._has_ended():
                     await asyncio.sleep(self._waits.late)
                     return
             except faults.SandboxGone:
@@ -146,39 +132,28 @@ class DaytonaPty:
                 pass  # it is asked again
             self._heard = loop.time()
 
-    async def _ask(self) -> str:
-        """Ask whether the program is still `running`; if not, end what it left."""
-        command = guest.settle(f"{self._task}.", self._machine.tasks)
-        return (await self._machine.errand("end of a terminal", command)).strip()
+    async def _has_ended(self) -> bool:
+        """Ask whether the program has ended where it ran; if so, end what it left."""
+        command = guest.settle(self._tag, self._machine.tasks)
+        return (await self._machine.errand("end of a terminal", command)).strip() == "ended"
 
-    def _is_proven(self) -> bool:
-        """Ask whether the program has ended where it ran: the SDK makes 0 of every polite close, also of a proxy's."""
-        try:
-            return self._client.wait_for(self._ask(), self._waits.pty_close) != "running"
-        except SandboxError:
-            return False
+    def _end(self, status: int | None) -> None:
+        with self._news:
+            if not self._over:
+                self._over, self._claimed = True, status
+            self._news.notify_all()
 
     # -- on the puller's thread
 
     def read(self, timeout: float) -> bytes:
-        deadline = time.monotonic() + timeout
         with self._news:
-            while not self._chunks:
-                if self._over or self._closed:
-                    return b""
-                left = deadline - time.monotonic()
-                if left <= 0 or not self._news.wait(left):
-                    if self._chunks or self._over:
-                        continue
-                    raise TimeoutError(f"nothing was printed for {timeout:g} s")
-            taken, size = list[bytes](), 0
-            while self._chunks and size + len(self._chunks[0]) <= max(_READ_AT_ONCE, len(self._chunks[0])):
-                taken.append(self._chunks.popleft())
-                size += len(taken[-1])
-            self._size -= size
-        if not self._room.is_set():
-            self._client.loop.call_soon_threadsafe(self._room.set)
-        return b"".join(taken)
+            if not self._news.wait_for(lambda: self._held or self._over or self._closed, timeout):
+                raise TimeoutError(f"nothing was printed for {timeout:g} s")
+            taken = bytes(self._held[:_READ_AT_ONCE])
+            del self._held[:_READ_AT_ONCE]
+            if taken and not self._room.is_set():
+                self._client.loop.call_soon_threadsafe(self._room.set)
+        return taken
 
     def write(self, data: bytes) -> None:
         self._client.wait_for(self._write(data), self._waits.pty_write)
@@ -201,27 +176,27 @@ class DaytonaPty:
             return
         from daytona import PtySize
 
-        handle = self._handle
+        limit = self._waits.pty_write
+        call = partial(self._handle.resize, PtySize(cols=size[0], rows=size[1]))
         with suppress(SandboxError):  # the program may just have ended
-            what = "resize a terminal"
-            call = partial(handle.resize, PtySize(cols=size[0], rows=size[1]))
-            self._client.wait_for(
-                self._machine.ask(what, call, timeout=self._waits.pty_write, safe=True), self._waits.pty_write
-            )
+            self._client.wait_for(self._machine.ask("resize a terminal", call, timeout=limit, safe=True), limit)
 
     def wait(self, timeout: float) -> int | None:
-        if not self._ended.wait(timeout):
-            raise TimeoutError(f"the program still runs after {timeout:g} s")
+        with self._news:
+            if not self._news.wait_for(lambda: self._over, timeout):
+                raise TimeoutError(f"the program still runs after {timeout:g} s")
         if self._claimed == 0 and not self._proven and not self._closed:
-            self._proven = True
-            if not self._is_proven():
-                self._claimed = None
+            # The SDK makes 0 of every polite close, also of a proxy's.
+            self._proven, self._claimed = True, None
+            with suppress(SandboxError):
+                if self._client.wait_for(self._has_ended(), self._waits.pty_close):
+                    self._claimed = 0
         return self._claimed
 
     def close(self) -> None:
         if self._closed:
             return
-        ended = self._ended.is_set() and self._claimed is not None
+        ended = self._over and self._claimed is not None
         self._closed = True
         try:
             self._client.wait_for(self._close(ended), self._waits.pty_close)
@@ -236,19 +211,15 @@ class DaytonaPty:
         self._release()
 
     def _release(self) -> None:
-        if not self._ended.is_set():
-            self._claimed = 137
-            self._ended.set()
         with self._news:
-            self._chunks.clear()
-            self._over = True
-            self._news.notify_all()
+            self._held.clear()
+            self._end(137)
 
     async def _close(self, ended: bool) -> None:
         self._room.set()
         try:
             if ended:  # what it left goes along with the next request, and soon at the latest
-                self._machine.doom(f"{self._task}.")
+                self._machine.doom(self._tag)
             else:
                 await self._kill()
         finally:
@@ -260,7 +231,7 @@ class DaytonaPty:
         The service's own kill ends the shell's tree; ours also what has left that tree.
         """
         process, what = self._machine.raw.process, "end a terminal"
-        ends = [self._machine.reap([f"{self._task}."])]
+        ends = [self._machine.reap(self._tag)]
         if self._handle is not None:
             call = partial(process.kill_pty_session, self._id)
             ends.append(self._machine.ask(what, call, timeout=self._waits.pty_close, safe=True))
@@ -271,12 +242,12 @@ class DaytonaPty:
     async def _disconnect(self) -> None:
         if self._watch is not None:
             self._watch.cancel()
-        if self._handle is not None:
-            await self._hang_up(self._handle)
+        await self._hang_up()
 
-    async def _hang_up(self, handle: AsyncPtyHandle) -> None:
-        with suppress(Exception):
-            await asyncio.wait_for(handle.disconnect(), self._waits.slack)
+    async def _hang_up(self) -> None:
+        if self._handle is not None:
+            with suppress(Exception):
+                await asyncio.wait_for(self._handle.disconnect(), self._waits.slack)
 
 
 def _new_id() -> str:

@@ -164,7 +164,7 @@ class DaytonaSandbox(SandboxBase):
             with suppress(SandboxError):
                 pty.close()
         with suppress(SandboxError):
-            self._client.wait_for(self._machine.reap([self._machine.tag()]), self._waits.request)
+            self._client.wait_for(self._machine.reap(self._machine.tag()), self._waits.request)
 
     def forget(self) -> None:
         """Let our terminals know that their machine is deleted."""
