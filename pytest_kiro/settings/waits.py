@@ -23,10 +23,8 @@ class DaytonaWaits:
     interrupted: float = 10.0
     #: For which what an ended terminal has left may wait for a request that takes its end along.
     left_over: float = 0.5
-    #: For files: their names and small ones, an upload beyond its bytes, a download of unknown size, all of it.
-    transfer: float = 60.0
+    #: For files: an upload beyond its bytes, and all of it, such as a download of unknown size.
     upload: float = 30.0
-    download: float = 1800.0
     all_files: float = 1800.0
     #: After which a download of which nothing comes is begun anew.
     stalled: float = 30.0

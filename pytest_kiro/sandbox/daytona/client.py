@@ -37,11 +37,9 @@ _FIRST_ATTEMPTS = 3
 
 
 class Client:
-    """Calls Daytona: each call is bounded, retried where that is safe, and explained when it fails.
+    """Calls Daytona: each call is bounded, retried, and explained when it fails.
 
-    `environ` is where `DAYTONA_API_KEY`, `DAYTONA_API_URL` and `DAYTONA_TARGET` are read, and nothing else is;
-    `waits` is how long all that goes over it is waited for. Nothing is imported and no thread is started before the
-    first call.
+    Keys and addresses are read from `environ` only. The first call imports the SDK and starts the thread.
     """
 
     def __init__(
@@ -82,7 +80,7 @@ class Client:
     def wait_for(self, work: Coroutine[Any, Any, T], timeout: float) -> T:
         """Wait for a coroutine that runs on the loop; however this is left, it does not go on.
 
-        The work has deadlines of its own; `timeout` (seconds) is for a loop that hangs.
+        `timeout` is for a loop that hangs: the work has deadlines of its own.
         """
         timeout += self.waits.slack
         future = asyncio.run_coroutine_threadsafe(work, self.loop)
@@ -113,8 +111,6 @@ class Client:
         while True:
             try:
                 answer = await asyncio.wait_for(call(), max(0.0, deadline - time.monotonic()))
-            except FileNotFoundError:
-                raise
             except Exception as error:
                 status = faults.status_of(error)
                 self.answered = self.answered or status is not None
@@ -147,17 +143,17 @@ class Client:
 
     def _make(self) -> AsyncDaytona:
         key = self._environ.get("DAYTONA_API_KEY", "")
-        if not key:
-            raise SandboxError(
-                "--kiro-sandbox=daytona needs DAYTONA_API_KEY in the environment",
-                advice="make one in Daytona's dashboard, or use --kiro-sandbox=local (a .env file is not read; uv run "
-                "--env-file .env does)",
-            )
-        if not re.fullmatch(r"[!-~]+", key):  # a secret that was pasted with its line end, most often
-            raise SettingsError(
-                "DAYTONA_API_KEY has blanks, line ends or strange characters in it", advice="set it anew"
-            )
         url = self._environ.get("DAYTONA_API_URL") or "https://app.daytona.io/api"
+        if not key:
+            what = "--kiro-sandbox=daytona needs DAYTONA_API_KEY in the environment"
+            advice = (
+                "make one in Daytona's dashboard, or use --kiro-sandbox=local (a .env file is not read; uv run "
+                "--env-file .env does)"
+            )
+            raise SandboxError(what, advice=advice)
+        if not re.fullmatch(r"[!-~]+", key):  # a secret that was pasted with its line end, most often
+            what = "DAYTONA_API_KEY has blanks, line ends or strange characters in it"
+            raise SettingsError(what, advice="set it anew")
         if not re.fullmatch(r"https?://[^\s/]+(/\S*)?", url):
             raise SettingsError(f"DAYTONA_API_URL={url!r} is not right", advice="wanted: an http or https address")
         with _shielded():
@@ -172,9 +168,8 @@ class Client:
             try:
                 return AsyncDaytona(config)
             except DaytonaError as error:
-                raise SettingsError(
-                    f"Daytona's client cannot be made: {error}", advice="look at your DAYTONA_ variables"
-                ) from error
+                what = f"Daytona's client cannot be made: {error}"
+                raise SettingsError(what, advice="look at your DAYTONA_ variables") from error
 
 
 @contextmanager

@@ -60,12 +60,8 @@ def tolerated(*statuses: int) -> Iterator[None]:
 
 def status_of(error: BaseException) -> int | None:
     """Return the HTTP status from anywhere in an SDK error's chain."""
-    for one in _chain(error):
-        for name in ("status_code", "status"):
-            value = getattr(one, name, None)
-            if isinstance(value, int):
-                return value
-    return None
+    values = (getattr(one, name, None) for one in _chain(error) for name in ("status_code", "status"))
+    return next((value for value in values if isinstance(value, int)), None)
 
 
 def text_of(error: BaseException) -> str:
@@ -117,9 +113,8 @@ def explain(error: Exception, what: str, seconds: float | None = None) -> NoRetu
         raise QuotaExceeded(f"{what}: Daytona refused: {text}", status=status) from error
     if status is None and _is_transport(error):
         connection = f"{what}: no connection to Daytona: {text}"
-        if is_unreachable(error):
-            raise Unreachable(connection, status=None, advice=_NETWORK) from error
-        raise DaytonaRefused(connection, status=None, certain=False, advice=_NETWORK) from error
+        kind, certain = (Unreachable, True) if is_unreachable(error) else (DaytonaRefused, False)
+        raise kind(connection, status=None, certain=certain, advice=_NETWORK) from error
     answer = f"{what}: Daytona answered: " + (f"HTTP {status}: {text}" if status else text)
     advice = next((words for pattern, words in _SAID if pattern.search(text)), _ADVICE.get(status or 0, ""))
     cls = SnapshotGone if status in (400, 404) and _SNAPSHOT_GONE.search(text) else DaytonaRefused

@@ -10,8 +10,8 @@ import io
 import os
 import re
 import tarfile
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterator, Mapping, Sequence
-from contextlib import aclosing, suppress
+from collections.abc import Awaitable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from secrets import token_hex
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
@@ -31,19 +31,14 @@ _SLOWEST = 100 * 1024
 _TOOLS = "run it again; the sandbox needs a POSIX sh, tar, base64 and find"
 #: Names that travel unchanged in every part of a multipart body.
 _PLAIN = re.compile(r"[\w./ +@=,~-]+", re.ASCII)
-_KINDS: Mapping[str, tuple[type[OSError], int]] = {
-    "m": (FileNotFoundError, errno.ENOENT),
-    "d": (IsADirectoryError, errno.EISDIR),
-    "n": (NotADirectoryError, errno.ENOTDIR),
-    "u": (PermissionError, errno.EACCES),
-}
+_KINDS = {"m": errno.ENOENT, "d": errno.EISDIR, "n": errno.ENOTDIR, "u": errno.EACCES}
 #: What the machine says when a file cannot be written, and what it is here.
-_SAYINGS: Sequence[tuple[str, type[OSError], int]] = (
-    ("is a directory", IsADirectoryError, errno.EISDIR),
-    ("not a directory", NotADirectoryError, errno.ENOTDIR),
-    ("file exists", NotADirectoryError, errno.ENOTDIR),
-    ("permission denied", PermissionError, errno.EACCES),
-)
+_SAYINGS = {
+    "is a directory": errno.EISDIR,
+    "not a directory": errno.ENOTDIR,
+    "file exists": errno.ENOTDIR,
+    "permission denied": errno.EACCES,
+}
 
 
 async def read(machine: Machine, paths: Sequence[str]) -> dict[str, bytes]:
@@ -56,8 +51,7 @@ async def read(machine: Machine, paths: Sequence[str]) -> dict[str, bytes]:
 
 async def _read_some(machine: Machine, paths: Sequence[str]) -> dict[str, bytes]:
     pack = f"{machine.tasks}/{token_hex(8)}.pack"
-    command = guest.pack(paths, pack, inline=_INLINE)
-    answer = await machine.errand("read files", command, timeout=machine.waits.transfer)
+    answer = await machine.errand("read files", guest.pack(paths, pack, inline=_INLINE))
     kinds, _, rest = answer.partition("\n")
     for path, kind in zip(paths, kinds, strict=False):
         if kind != "f":
@@ -82,37 +76,25 @@ async def _download(machine: Machine, path: str) -> bytes:
 
     async def call() -> bytes:
         received = bytearray()
+        stream = await machine.raw.fs.download_file_stream(path)
         try:
-            stream = await machine.raw.fs.download_file_stream(path)
-            async with aclosing(_pieces(stream, machine.waits.stalled)) as pieces:
-                async for piece in pieces:
-                    received += piece
+            with suppress(StopAsyncIteration):
+                while True:
+                    received += await asyncio.wait_for(anext(stream), machine.waits.stalled)
         except DaytonaError as error:
             if "Truncated" in str(error):  # a link that ended, with other words
                 raise ConnectionError(faults.text_of(error)) from error
             raise
         return bytes(received)
 
-    return await machine.ask(f"download {path}", call, timeout=machine.waits.download, safe=True)
-
-
-async def _pieces(stream: AsyncIterator[bytes], stalled: float) -> AsyncGenerator[bytes, None]:
-    """Yield what comes, as long as something comes within `stalled` seconds."""
-    try:
-        with suppress(StopAsyncIteration):
-            while True:
-                yield await asyncio.wait_for(anext(stream), stalled)
-    finally:
-        if isinstance(stream, AsyncGenerator):
-            await stream.aclose()
+    return await machine.ask(f"download {path}", call, timeout=machine.waits.all_files, safe=True)
 
 
 async def write(machine: Machine, files: Mapping[str, tuple[bytes, int]], *, careful: bool) -> None:
     """Write files with their modes, and the folders above them.
 
-    All go up in one request. Plain names of the default mode go straight to their places; all others, and all when
-    it is `careful`, are put beside first and copied by a command: only that sees a pipe that an agent made, keeps a
-    mode, and spells any name.
+    Plain names of the default mode go straight to their places; all others, and all when it is `careful`, are copied
+    there by a command: only that sees a pipe that an agent made, keeps a mode, and spells any name.
     """
     if not files:
         return
@@ -132,7 +114,9 @@ async def write(machine: Machine, files: Mapping[str, tuple[bytes, int]], *, car
 
 
 async def _place(machine: Machine, staged: Sequence[tuple[str, str, int]]) -> None:
-    answer = await machine.errand("write files", guest.place(staged), timeout=machine.waits.transfer)
+    """Copy uploaded files to where they belong: (uploaded name, path, mode)."""
+    words = [word for name, path, mode in staged for word in (name, path, f"{mode:o}")]
+    answer = await machine.errand("write files", guest.on_files("place", words))
     kind, _, number = answer.strip().rpartition("\n")[2].partition(" ")
     if number.isdigit():
         _refuse(staged[int(number)][1], kind)
@@ -154,7 +138,7 @@ async def _upload(machine: Machine, files: Mapping[str, bytes]) -> None:
     except SandboxTimeout:
         # Something that an agent put there may hold up whoever opens it.
         for some in _batches(list(files), list(files)):
-            kinds = await machine.errand("look at files", guest.kinds(some))
+            kinds = await machine.errand("look at files", guest.on_files("kinds", some))
             for path, kind in zip(some, kinds.strip(), strict=False):
                 if kind not in "fmu":
                     _refuse(path, kind)
@@ -165,12 +149,10 @@ async def _upload(machine: Machine, files: Mapping[str, bytes]) -> None:
 
 async def listing(machine: Machine, path: str) -> list[str]:
     """Return every entry below a folder: relative paths, sorted, folders with a trailing slash."""
-    answer = await machine.errand(f"list {path}", guest.listing(path), timeout=machine.waits.transfer)
+    answer = await machine.errand(f"list {path}", guest.on_files("list", [path]))
     kind, _, rest = answer.partition("\n")
-    if kind in ("f", "u", "o"):
-        kind = "n"  # there, and no folder
     if kind != "d":
-        _refuse(path, kind)
+        _refuse(path, "n" if kind in ("f", "u", "o") else kind)
     folders, _, others = rest.partition("-")
     return sorted([f"{name}/" for name in _names(folders)] + list(_names(others)))
 
@@ -194,10 +176,14 @@ def _batches(entries: Sequence[T], names: Sequence[str]) -> Iterator[Sequence[T]
         yield entries[start:]
 
 
+def os_error(number: int, path: str) -> OSError:
+    """Return the error that an errno stands for, such as `FileNotFoundError`."""
+    return OSError(number, os.strerror(number), path)
+
+
 def _refuse(path: str, kind: str) -> NoReturn:
     if kind in _KINDS:
-        cls, number = _KINDS[kind]
-        raise cls(number, os.strerror(number), path)
+        raise os_error(_KINDS[kind], path)
     raise OSError(errno.EINVAL, "neither a file nor a folder (a pipe, socket or device)", path)
 
 
@@ -207,10 +193,9 @@ def _explain(what: str, output: str, paths: Sequence[str], error: SandboxError |
         raise error
     if _FULL.search(output):
         raise disk_full(what, output) from error
-    for saying, cls, number in _SAYINGS:
+    for saying, number in _SAYINGS.items():
         if saying in output.lower():
-            named = max((path for path in paths if path in output), key=len, default=what)
-            raise cls(number, os.strerror(number), named) from error
+            raise os_error(number, max((path for path in paths if path in output), key=len, default=what)) from error
     raise error or SandboxError(f"{what}: the sandbox refused", output=output, advice=_TOOLS)
 
 

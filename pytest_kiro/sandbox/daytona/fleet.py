@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -31,13 +32,17 @@ _AT_ONCE = 16
 _GONE = frozenset({"destroyed", "destroying"})
 
 
+@dataclass
 class Creation:
     """Requests one sandbox; made twice, the request finds the first one's sandbox by its name."""
 
-    def __init__(self, client: Client, settings: Settings, owner: str, name: str, spec: SandboxSpec) -> None:
-        self._client, self._settings, self._owner, self._name, self._spec = client, settings, owner, name, spec
-        #: How often it was requested; only then may the sandbox be there.
-        self.requests = 0
+    client: Client
+    settings: Settings
+    owner: str
+    name: str
+    spec: SandboxSpec
+    #: How often it was requested; only then may the sandbox be there.
+    requests: int = 0
 
     async def request(self, snapshot: str) -> AsyncSandbox:
         """Request the sandbox, and wait until it has started."""
@@ -51,7 +56,7 @@ class Creation:
             if not (self.requests > 1 if is_full(error) else error.status_code == 409):
                 raise
             try:
-                made = await self._client.sdk.get(self._name)
+                made = await self.client.sdk.get(self.name)
             except DaytonaError:
                 raise error from None
             await made.wait_for_sandbox_start(timeout=0)
@@ -60,11 +65,11 @@ class Creation:
     async def _create(self, snapshot: str) -> AsyncSandbox:
         from daytona import CreateSandboxFromImageParams, CreateSandboxFromSnapshotParams
 
-        spec, sdk, settings, now = self._spec, self._client.sdk, self._settings, datetime.now(UTC)
+        spec, sdk, run = self.spec, self.client.sdk, self.settings
         common: dict[str, Any] = {
-            "name": self._name,
+            "name": self.name,
             # Afresh for each attempt: the SDK writes into them, and its time begins now.
-            "labels": {**spec.labels, **labels.make(settings.run_id, settings.worker, TTL, now=now, of=self._owner)},
+            "labels": {**spec.labels, **labels.make(run.run_id, run.worker, TTL, now=datetime.now(UTC), of=self.owner)},
             "env_vars": dict(spec.env),
             "ephemeral": True,
             "auto_stop_interval": AUTO_STOP,
@@ -76,29 +81,25 @@ class Creation:
         # The SDK's own timeout would race ours.
         if not spec.image:
             return await sdk.create(CreateSandboxFromSnapshotParams(snapshot=snapshot, **common), timeout=0)
-        params = CreateSandboxFromImageParams(
-            image=spec.image, resources=specs.of_the_sdk(specs.resources(spec)), **common
-        )
+        sizes = specs.of_the_sdk(specs.resources(spec))
+        params = CreateSandboxFromImageParams(image=spec.image, resources=sizes, **common)
         return await sdk.create(params, timeout=0, on_snapshot_create_logs=partial(_log.info, "building the image: %s"))
 
     async def undo(self, failure: BaseException) -> None:
         """Delete what may have been made; one whose request was given up may come only now."""
-        if not self.requests or await delete(self._client, self._name):
+        if not self.requests or await delete(self.client, self.name):
             return
         if isinstance(failure, DaytonaRefused) and failure.certain:
             return
-        _log.info("looking whether sandbox %s was made all the same; Ctrl-C leaves at once", self._name)
-        for pause in self._client.waits.looks:
-            await self._client.pause(pause)
-            if await delete(self._client, self._name):
+        _log.info("looking whether sandbox %s was made all the same; Ctrl-C leaves at once", self.name)
+        for pause in self.client.waits.looks:
+            await self.client.pause(pause)
+            if await delete(self.client, self.name):
                 return
 
 
 async def delete(client: Client, name_or_id: str, *, timeout: float | None = None, spare_kept: bool = False) -> bool:
-    """Delete a sandbox by its name or id; return whether there was one. A kept one may be spared.
-
-    Idempotent. `timeout` (seconds, default `waits.delete`) bounds it in all.
-    """
+    """Delete a sandbox by its name or id, within `timeout`; return whether there was one. A kept one may be spared."""
     timeout = client.waits.delete if timeout is None else timeout
     deadline, waited, pause, there = time.monotonic() + timeout, 0.0, 0.25, False
     while True:
@@ -149,10 +150,7 @@ async def sweep(client: Client, owner: str, *, now: datetime | None = None) -> l
 async def delete_all(
     client: Client, ids: Sequence[str], *, timeout: float | None = None, spare_kept: bool = False
 ) -> dict[str, SandboxError]:
-    """Delete these, some at a time; return why some could not be.
-
-    `timeout` (seconds) bounds each of them; of those that are kept, none is deleted when `spare_kept`.
-    """
+    """Delete these, some at a time, each within `timeout`; return why some could not be."""
     at_once, failed = asyncio.Semaphore(_AT_ONCE), dict[str, SandboxError]()
 
     async def one(name_or_id: str) -> None:

@@ -1,8 +1,7 @@
 """Governs one run's sandboxes on all its workers. Its locked file is written before anything is made.
 
-It decides how many sandboxes the run may have, who shares one beyond that, and until when every worker holds back
-because one was told to. Each worker holds a lock of its own as long as it lives, which the kernel frees however it
-dies: what a dead one was making is not waited for, and it is not counted among those that still need theirs.
+A worker holds a lock of its own as long as it lives, which the kernel frees however it dies: what a dead one was making
+is not waited for, and it is not counted among those that still need theirs.
 """
 
 from __future__ import annotations
@@ -22,10 +21,7 @@ _EMPTY: dict[str, Any] = {"sandboxes": {}, "orphans": [], "full": False, "hold_u
 
 
 class WorkerDecision(NamedTuple):
-    """What a worker is to do: `create` a sandbox of this name, `join` that one, `wait` while others are being made.
-
-    `full`: there is none and none is coming.
-    """
+    """What a worker is to do; `wait` while others are being made, `full` if there is none and none is coming."""
 
     step: Literal["create", "join", "wait", "full"]
     name: str = ""
@@ -41,12 +37,10 @@ class Governor:
         self._life: Life | None = None
 
     def decide(self, limit: int | None) -> WorkerDecision:
-        """Decide what this worker does next; that is noted down at once.
-
-        `limit` is how many sandboxes the run may have, None for no limit.
-        """
+        """Decide what this worker does next. A run may have `limit` sandboxes, or any number (None)."""
         with self._transaction() as state:
-            self._live()
+            self._life = self._life or Life(self._lock_of(self._worker))
+            self._life.begin()
             self._bury(state)
             sandboxes = state["sandboxes"]
             if not state["full"] and (limit is None or len(sandboxes) < limit):
@@ -111,23 +105,14 @@ class Governor:
         if self._life is not None:
             self._life.end()
 
-    def _live(self) -> None:
-        """Hold this worker's lock until the process or the run ends."""
-        if self._life is None:
-            self._life = Life(self._lock_of(self._worker))
-        self._life.begin()
-
     def _bury(self, state: dict[str, Any]) -> None:
         """Strike out dead workers; what one of them was making is deleted at the run's end."""
         for name, one in list(state["sandboxes"].items()):
-            dead = [worker for worker in one["workers"] if not self._is_alive(worker)]
-            one["workers"] = [worker for worker in one["workers"] if worker not in dead]
-            if dead and not one["id"]:
+            alive = [worker for worker in one["workers"] if worker == self._worker or is_alive(self._lock_of(worker))]
+            if alive != one["workers"] and not one["id"]:
                 del state["sandboxes"][name]
                 state["orphans"].append(name)
-
-    def _is_alive(self, worker: str) -> bool:
-        return worker == self._worker or is_alive(self._lock_of(worker))
+            one["workers"] = alive
 
     def _lock_of(self, worker: str) -> Path:
         return folder_of(self._id) / f"{worker}.alive"

@@ -1,8 +1,7 @@
 """Puts together what is executed inside a sandbox: values in, `sh` text out.
 
 Daytona pipes a command's text into zsh or bash, merges its output into JSON, holds the request while a background
-child has the output open, and loses the output when it times out. So a command is wrapped (scripts/exec.sh), and an
-answer that was lost can be asked for again. Errands of our own are short and may be done twice (scripts/errand.sh).
+child has the output open, and loses the output when it times out. scripts/exec.sh and scripts/errand.sh cope with it.
 """
 
 from __future__ import annotations
@@ -32,11 +31,10 @@ class CommandEnd:
     trouble: str = ""
 
 
-def wrap(command: str, *, tasks: str, task: str, cwd: str, variables: Iterable[str] = ()) -> str:
-    """Return the text to send for one command of the user's.
+def wrap(command: str, *, tasks: str, task: str, cwd: str, variables: Iterable[str]) -> str:
+    """Return the text to send for one command of the user's, as a task in the folder of all tasks.
 
-    `tasks` is the folder of all tasks and `task` this one's name in it; `variables` come in the request under `carried`
-    names and are for the command alone: a PATH of the user's must not be ours.
+    Its variables come in the request under `carried` names: a PATH of the user's must not be ours.
     """
     given = [f'{name}="${carried(name)}"; export {name}; unset {carried(name)}; ' for name in variables]
     if given:
@@ -57,10 +55,7 @@ def _piped(command: str, tasks: str, task: str, script: str) -> str:
 
 
 def beforehand(tags: Sequence[str], tasks: str, names: Iterable[str]) -> str:
-    """Return the text that tidies up silently before another text.
-
-    It kills the tasks of these tags, and removes what has these names in the folder of tasks.
-    """
+    """Return the text that silently kills tasks, and removes files of ours, before another text."""
     lines = []
     if tags:
         lines.append(f"sh -c {shlex.quote(reap(tags, tasks))}")
@@ -83,18 +78,14 @@ def unwrap(text: str, task: str) -> CommandEnd:
     output, mark, status = text.rpartition(f"\n{task} ")
     words = re.fullmatch(r"(\d+) (\w+)\s*", status)
     if not mark or not words:
-        raise SandboxError(
-            f"the sandbox answered without saying how the command ended: {text[-200:]!r}",
-            advice="its temporary folder may have been removed, or the command killed what had started it",
-        )
+        what = f"the sandbox answered without saying how the command ended: {text[-200:]!r}"
+        advice = "its temporary folder may have been removed, or the command killed what had started it"
+        raise SandboxError(what, advice=advice)
     return CommandEnd(output, int(words[1]), "" if words[2] == "ended" else words[2])
 
 
 def reap(tags: Sequence[str], tasks: str, void: str = "") -> str:
-    """Return the command that kills all processes of tasks by tag beginnings. All in their sessions are killed too.
-
-    `void` is a task that shall not begin any more: its request may still be on its way.
-    """
+    """Return the command that kills all processes of tasks by tag beginnings; a `void` one shall not begin."""
     return _program("reap", tasks=tasks, tags=shlex.join(tags), void=void) if tags else ""
 
 
@@ -112,54 +103,27 @@ def session_file(tag: str, tasks: str) -> str:
 # -- files, whose names may have any bytes
 
 
-def kinds(paths: Sequence[str]) -> str:
-    """Return the command that answers what each path is, one letter each.
-
-    f file, u unreadable, d folder, o other, m missing, n below a file.
-    """
-    before, names = _words(paths)
-    return before + _program("look") + _program("kinds", names=names)
+def on_files(script: str, words: Iterable[str], **values: str | int) -> str:
+    """Return the command that executes one of the scripts on paths; the script says what it answers."""
+    before, names = _words(words)
+    return before + _program("look") + _program(script, names=names, **values)
 
 
 def pack(paths: Sequence[str], file: str, *, inline: int) -> str:
-    """Return the command that answers paths' `kinds`. It packs them if all are files.
+    """Return the command that answers what each path is, and packs them if all are files.
 
-    Files of up to `inline` bytes come with the answer, as base64; larger ones are packed into `file` and the answer
-    says `big`.
+    Up to `inline` bytes come with the answer, as base64; for more the answer says `big`, and they are in `file`.
     """
-    before, names = _words(paths)
     relative, inner = _words([path.lstrip("/") for path in paths], prefix="r")
     # GNU's tar makes a newline of \n in a name; others have no word against that, and no need of one.
     tar = "tar --no-unquote" if any("\\" in path for path in paths) else "tar"
-    packed = _program("pack", names=names, inner=inner, tar=tar, pack=file, inline=inline)
-    return before + relative + _program("look") + packed
-
-
-def place(staged: Sequence[tuple[str, str, int]]) -> str:
-    """Return the command that copies uploaded files to where they belong: (uploaded name, path, mode).
-
-    It answers `f` after all of them, or a letter of `kinds` and the number of the one that cannot be.
-    """
-    before, files = _words([word for name, path, mode in staged for word in (name, path, f"{mode:o}")])
-    return before + _program("look") + _program("place", files=files)
-
-
-def listing(path: str) -> str:
-    """Return the command that lists all below a folder: a letter of `kinds`, then folders and others as base64."""
-    before, names = _words([path])
-    return before + _program("look") + _program("list", names=names)
-
-
-def remove(path: str, tags: Sequence[str], tasks: str) -> str:
-    """Return the command that ends tasks by tag, and removes a path. The path's permissions do not matter."""
-    before, names = _words([path])
-    return reap(tags, tasks) + before + _program("remove", names=names)
+    return relative + on_files("pack", paths, inner=inner, tar=tar, pack=file, inline=inline)
 
 
 def _words(paths: Iterable[str], prefix: str = "w") -> tuple[str, str]:
     """Return (preceding commands, quoted words) for paths of any bytes.
 
-    A command travels as JSON, which has no way to say bytes that are not UTF-8; the shell can make them.
+    JSON, as which a command travels, has no way to say bytes that are not UTF-8; the shell can make them.
     """
     before, shown = [], []
     for number, path in enumerate(paths):

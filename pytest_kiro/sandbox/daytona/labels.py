@@ -60,7 +60,6 @@ class OurSandbox:
     name: str
     state: str
     owner: str
-    run: str
     created: datetime | None
     expires: datetime | None
     keep: bool
@@ -77,7 +76,6 @@ def read(sandbox_id: str, name: str, state: str, labels: Mapping[str, str]) -> O
         name=name,
         state=state,
         owner=labels.get("owner", "?"),
-        run=labels.get("run", ""),
         created=_when(labels.get("created-at")),
         expires=_when(labels.get("expires-at")),
         keep=is_kept(labels),

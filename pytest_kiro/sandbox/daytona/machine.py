@@ -32,7 +32,7 @@ class Machine:
         self.client, self.raw, self.waits = client, raw, client.waits
         self.home = self.tasks = ""
         # Workers that share a sandbox must not take each other's tasks for their own.
-        self._token, self._numbers = token_hex(4), itertools.count(1)
+        self.tag, self._numbers = f"{token_hex(4)}.", itertools.count(1)
         self._thrown_away: list[str] = []  # names that are removed along with the next command
         self._doomed: list[str] = []  # tags whose processes are killed along with it
         self._flushes = set[asyncio.Task[None]]()
@@ -87,24 +87,20 @@ class Machine:
 
     # -- commands
 
-    def task(self, place: int = 0) -> str:
-        """Return the name of a new task; a `place` above 0 is a folder whose tasks are ended together.
+    def task(self, place: str = "") -> str:
+        """Return the name of a new task. With a dot behind it, it is the task's tag, which begins no other's."""
+        return f"{place or f'{self.tag}0.'}{next(self._numbers)}"
 
-        Its tag is the same with a dot, so that no tag begins another's by chance.
-        """
-        return f"{self._token}.{place}.{next(self._numbers)}"
-
-    def tag(self, place: int | None = None) -> str:
-        """Return the beginning of a place's tags. Without a place, it is that of all our tags."""
-        return f"{self._token}." if place is None else f"{self._token}.{place}."
+    def new_place(self) -> str:
+        """Return what the names of tasks begin with that are ended together."""
+        return f"{self.tag}{next(self._numbers)}."
 
     async def execute(
         self, command: str, *, task: str, cwd: str, env: Mapping[str, str], limit: float
     ) -> tuple[guest.CommandEnd, bool]:
         """Execute a command of the user's; return how it ended, and whether in time.
 
-        At the limit its processes are killed from outside, so that the first request ends by itself and brings
-        what had been printed: the service's own timeout would lose it.
+        At the limit its processes are killed from outside: the service's own timeout would lose what was printed.
         """
         _check_length(command, env)
         text = guest.wrap(command, tasks=self.tasks, task=task, cwd=cwd, variables=env)
@@ -122,10 +118,10 @@ class Machine:
             request.cancel()
             self._thrown_away.append(task)
 
-    async def errand(self, what: str, command: str, *, timeout: float | None = None) -> str:
+    async def errand(self, what: str, command: str) -> str:
         """Execute a short command that is safe to repeat; return its output."""
-        task, limit = self.task(), self.waits.request if timeout is None else timeout
-        answer = await self._send(what, guest.errand(command, tasks=self.tasks, task=task), limit)
+        task = self.task()
+        answer = await self._send(what, guest.errand(command, tasks=self.tasks, task=task), self.waits.request)
         return guest.unwrap(answer, task).output
 
     async def _send(self, what: str, text: str, limit: float, envs: Mapping[str, str] | None = None) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from pytest_kiro.errors import KiroError, SandboxError, SandboxTimeout
 from pytest_kiro.sandbox.daytona import fleet, labels, specs
 from pytest_kiro.sandbox.daytona.client import Client
-from pytest_kiro.sandbox.daytona.faults import DaytonaRefused, QuotaExceeded, SnapshotGone, Unreachable
+from pytest_kiro.sandbox.daytona.faults import QuotaExceeded, SnapshotGone, Unreachable, status_of
 from pytest_kiro.sandbox.daytona.governor import Governor
 from pytest_kiro.sandbox.daytona.labels import OurSandbox
 from pytest_kiro.sandbox.daytona.machine import Machine
@@ -63,7 +63,9 @@ class DaytonaProvider:
         """Make a sandbox, or, without room, join one of this run."""
         specs.check(spec, self._settings.snapshot)
         _ = self._client.sdk  # a key that is missing is told of before anything is asked
-        self._sweep_once()
+        if not self._swept:
+            self._swept = True
+            self._sweep()
         sandbox = self._find_place(spec)
         self._made.append(sandbox)
         return sandbox
@@ -132,51 +134,43 @@ class DaytonaProvider:
             client.wait_for(fleet.sweep(client, self._owner), self._waits.sweep)
         return [_left_line(ours.get(one), one, error) for one, error in failed.items()]
 
-    def _sweep_once(self) -> None:
-        if self._swept:
-            return
-        self._swept = True
+    def _sweep(self) -> None:
         try:
             if swept := self._client.wait_for(fleet.sweep(self._client, self._owner), self._waits.sweep):
                 _log.info("deleted %d sandboxes that dead runs had left", len(swept))
-        except Unreachable:
-            raise  # and so would be whatever comes next
         except SandboxError as error:
-            if isinstance(error, DaytonaRefused) and error.status in (401, 403):
-                raise
+            if isinstance(error, Unreachable) or status_of(error) in (401, 403):
+                raise  # whatever comes next would fail likewise
             _log.info("leftovers of dead runs could not be looked for: %s", error)
 
     # -- one sandbox
 
     def _create(self, name: str, spec: SandboxSpec) -> DaytonaSandbox:
         creation = fleet.Creation(self._client, self._settings, self._owner, name, spec)
-
-        async def work() -> DaytonaSandbox:
-            return await self._explored(await self._requested(creation, name, spec), name)
-
         try:
-            sandbox = self._client.wait_for(work(), self._settings.setup_timeout + self._waits.build)
+            sandbox = self._client.wait_for(self._make(creation), self._settings.setup_timeout + self._waits.build)
             self._governor.ready(name, sandbox.id)
         except BaseException as failure:
-            self._undo(creation, name, failure)
+            self._undo(creation, failure)
             raise
         return sandbox
 
-    async def _requested(self, creation: fleet.Creation, name: str, spec: SandboxSpec) -> AsyncSandbox:
-        """Request a sandbox; its snapshot may have to be built first."""
-        chosen = self._settings.snapshot
-        source = spec.snapshot or (SNAPSHOT if chosen == "none" else chosen)
-        if spec.image or source != "auto":
-            return await self._request(creation, name, source)
+    async def _make(self, creation: fleet.Creation) -> DaytonaSandbox:
+        """Make a sandbox; its snapshot may have to be built first."""
+        spec, chosen = creation.spec, self._settings.snapshot
+        snapshot = spec.snapshot or (SNAPSHOT if chosen == "none" else chosen)
+        if spec.image or snapshot != "auto":
+            return await self._explored(await self._request(creation, snapshot), creation.name)
         builder = Builder(self._client, self._recipe, specs.resources(spec))
         try:
-            return await self._request(creation, name, await builder.ensure())
+            raw = await self._request(creation, await builder.ensure())
         except SnapshotGone:
             _log.info("snapshot %s went away before it was used", builder.name)
-        return await self._request(creation, name, await builder.ensure())
+            raw = await self._request(creation, await builder.ensure())
+        return await self._explored(raw, creation.name)
 
-    async def _request(self, creation: fleet.Creation, name: str, snapshot: str) -> AsyncSandbox:
-        timeout = self._settings.setup_timeout
+    async def _request(self, creation: fleet.Creation, snapshot: str) -> AsyncSandbox:
+        name, timeout = creation.name, self._settings.setup_timeout
         await self._hold_back(name, timeout)
         _log.info("creating sandbox %s", name)
         try:
@@ -192,16 +186,15 @@ class DaytonaProvider:
         waited = 0.0
         while (held := self._governor.held()) > 0:
             if waited >= longest:
-                raise SandboxTimeout(
-                    f"sandbox {name} was not requested within {longest:g} s (--kiro-setup-timeout): Daytona limits the "
-                    "rate at which this organisation makes sandboxes",
-                    advice="run fewer workers",
-                )
+                what = f"sandbox {name} was not requested within {longest:g} s (--kiro-setup-timeout)"
+                limited = "Daytona limits the rate at which this organisation makes sandboxes"
+                raise SandboxTimeout(f"{what}: {limited}", advice="run fewer workers")
             pause = min(held, 5.0)
             await self._client.pause(pause)
             waited += pause
 
-    def _undo(self, creation: fleet.Creation, name: str, failure: BaseException) -> None:
+    def _undo(self, creation: fleet.Creation, failure: BaseException) -> None:
+        name = creation.name
         try:
             self._client.wait_for(creation.undo(failure), sum(self._waits.looks) + self._waits.delete)
         except SandboxError as error:
@@ -224,14 +217,14 @@ class DaytonaProvider:
         """Join a sandbox that another worker made; None when it is on its way out."""
 
         async def work() -> DaytonaSandbox:
-            raw = await self._client.ask(f"join sandbox {name}", lambda: self._client.sdk.get(name), safe=True)
+            raw = await self._client.ask(f"join sandbox {name}", partial(self._client.sdk.get, name), safe=True)
             return await self._explored(raw, name, joined=True)
 
         try:
             sandbox = self._client.wait_for(work(), 2 * self._waits.request)
         except BaseException as error:
             last = self._governor.leave(name)
-            if isinstance(error, DaytonaRefused) and error.status == 404:
+            if status_of(error) == 404:
                 self._governor.drop(name)
                 return None
             if last:  # its maker has left it to us

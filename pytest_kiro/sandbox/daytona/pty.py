@@ -226,10 +226,7 @@ class DaytonaPty:
             await self._disconnect()
 
     async def _kill(self) -> None:
-        """End the program and all that it started.
-
-        The service's own kill ends the shell's tree; ours also what has left that tree.
-        """
+        """End the program and all that it started: the service's kill ends the shell's tree, ours what has left it."""
         process, what = self._machine.raw.process, "end a terminal"
         ends = [self._machine.reap(self._tag)]
         if self._handle is not None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import errno
-import itertools
-import os
 import time
 import weakref
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
+from errno import EACCES, ENOENT, ENOTDIR
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
 
@@ -35,8 +33,7 @@ class DaytonaSandbox(SandboxBase):
         self.name, self.joined, self._end = name, joined, end
         self._until = time.monotonic() + 60 * fleet.TTL
         self._closed = False
-        self._places = dict[PurePosixPath, int]()  # the folders in which commands were executed, numbered
-        self._numbers = itertools.count(1)
+        self._places = dict[PurePosixPath, str]()  # the folders in which commands were executed
         self._ptys = weakref.WeakSet[DaytonaPty]()
 
     def __repr__(self) -> str:
@@ -69,16 +66,15 @@ class DaytonaSandbox(SandboxBase):
         check_env(env or {})
         limit = EXEC_TIMEOUT if timeout is None else timeout
         folder = self._resolve(cwd or "")
-        task = self._machine.task(self._place(folder))
+        task = self._machine.task(self._places.setdefault(PurePosixPath(folder), self._machine.new_place()))
         started = time.monotonic()
         work = self._machine.execute(command, task=task, cwd=folder, env=env or {}, limit=limit)
         try:
             end, in_time = self._client.wait_for(work, limit + self._waits.request + 2 * self._waits.answer)
-        except Exception:
-            raise
-        except BaseException:  # Ctrl-C: the command is not waited for, so it shall not go on
-            with suppress(SandboxError):
-                self._client.wait_for(self._machine.end(task), self._waits.interrupted)
+        except BaseException as error:
+            if not isinstance(error, Exception):  # Ctrl-C: the command is not waited for, so it shall not go on
+                with suppress(SandboxError):
+                    self._client.wait_for(self._machine.end(task), self._waits.interrupted)
             raise
         duration = time.monotonic() - started
         if end.trouble:
@@ -136,9 +132,9 @@ class DaytonaSandbox(SandboxBase):
     def remove(self, path: str) -> None:
         self._check()
         target = self._resolve(path)
-        places = [place for place in list(self._places) if place.is_relative_to(target)]
-        tags = [self._machine.tag(self._places.pop(place)) for place in places]
-        answer = self._transfer(self._machine.errand(f"remove {path}", guest.remove(target, tags, self._machine.tasks)))
+        tags = [self._places.pop(place) for place in list(self._places) if place.is_relative_to(target)]
+        command = guest.reap(tags, self._machine.tasks) + guest.on_files("remove", [target])
+        answer = self._transfer(self._machine.errand(f"remove {path}", command))
         if answer.strip():
             advice = "look at who owns what in it, with sandbox.exec"
             raise SandboxError(f"{target} could not be removed", output=answer, advice=advice)
@@ -164,7 +160,7 @@ class DaytonaSandbox(SandboxBase):
             with suppress(SandboxError):
                 pty.close()
         with suppress(SandboxError):
-            self._client.wait_for(self._machine.reap(self._machine.tag()), self._waits.request)
+            self._client.wait_for(self._machine.reap(self._machine.tag), self._waits.request)
 
     def forget(self) -> None:
         """Let our terminals know that their machine is deleted."""
@@ -177,12 +173,8 @@ class DaytonaSandbox(SandboxBase):
 
     def _check(self) -> None:
         if self._closed:
-            raise SandboxClosed(
-                f"sandbox {self.id} is closed", advice="a fixture or test used it after its session ended"
-            )
-
-    def _place(self, folder: str) -> int:
-        return self._places.setdefault(PurePosixPath(folder), next(self._numbers))
+            advice = "a fixture or test used it after its session ended"
+            raise SandboxClosed(f"sandbox {self.id} is closed", advice=advice)
 
     def _resolve(self, path: str) -> str:
         # `a/../b` stays as it is: what it means is the machine's to say, where links lead elsewhere.
@@ -193,9 +185,4 @@ def _trouble(end: guest.CommandEnd, folder: str, command: str) -> Exception:
     """Return the error for an unstarted command, or output beyond the disk."""
     if end.trouble == "full":
         return files.disk_full(f"execute {command}", end.output)
-    kind, number = {
-        "missing": (FileNotFoundError, errno.ENOENT),
-        "file": (NotADirectoryError, errno.ENOTDIR),
-        "closed": (PermissionError, errno.EACCES),
-    }[end.trouble]
-    return kind(number, os.strerror(number), folder)
+    return files.os_error({"missing": ENOENT, "file": ENOTDIR, "closed": EACCES}[end.trouble], folder)

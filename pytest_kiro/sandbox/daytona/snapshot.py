@@ -1,7 +1,6 @@
 """Builds snapshots named by their content: kiro-cli and node are in them, and nothing of a login.
 
-Only RUN lines go into it: files copied from here would travel by an object store whose upload has been seen to hang
-(docs/daytona.md).
+Only by RUN lines: what is copied travels by an object store whose upload has been seen to hang (docs/daytona.md).
 """
 
 from __future__ import annotations
@@ -9,30 +8,33 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pytest_kiro.errors import SandboxError, SandboxTimeout
 from pytest_kiro.sandbox.daytona import specs
 from pytest_kiro.sandbox.daytona.client import Client
-from pytest_kiro.sandbox.daytona.faults import DaytonaRefused, QuotaExceeded
+from pytest_kiro.sandbox.daytona.faults import DaytonaRefused, QuotaExceeded, tolerated
+from pytest_kiro.sandbox.daytona.fleet import state_of
 
 if TYPE_CHECKING:
     from daytona import Image
 
+T = TypeVar("T")
 _log = logging.getLogger(__name__)
 #: Has node, python3, git and curl; a tag is wanted by the platform, `latest` is refused.
 _BASE = "node:22-bookworm"
 _PACKAGES = "ca-certificates curl git libasound2 procps python3 sudo unzip util-linux xz-utils"
 _LAST_LINES = 20
-_USABLE, _BROKEN = frozenset({"active"}), frozenset({"error", "build_failed"})
+_BROKEN = frozenset({"error", "build_failed"})
 
 
 def image(recipe: Sequence[str]) -> Image:
     """Return the image to build: `recipe` are shell lines that the sandbox's own user runs."""
     from daytona import Image
 
-    user = [f"RUN {line}" for line in recipe]
     return Image.base(_BASE).dockerfile_commands(
         [
             f"RUN apt-get update && apt-get install -y --no-install-recommends {_PACKAGES} "
@@ -42,7 +44,7 @@ def image(recipe: Sequence[str]) -> Image:
             "USER daytona",
             "WORKDIR /home/daytona",
             "ENV HOME=/home/daytona",
-            *user,
+            *(f"RUN {line}" for line in recipe),
             "RUN node --version && python3 --version",
         ]
     )
@@ -59,22 +61,25 @@ class Builder:
     def __init__(self, client: Client, recipe: Sequence[str], resources: dict[str, int]) -> None:
         self._client, self._image, self._resources = client, image(recipe), resources
         self.name = name_of(f"{self._image.dockerfile()}{sorted(resources.items())}")
-        self._said: list[str] = []
+        self._said = deque[str](maxlen=_LAST_LINES)
 
     async def ensure(self) -> str:
         """Return the name of a usable snapshot; build or wake it within `waits.build` s."""
-        timeout = self._client.waits.build
+        service, timeout = self._client.sdk.snapshot, self._client.waits.build
         deadline, fresh = time.monotonic() + timeout, False
         while time.monotonic() < deadline:
             snapshot = await self._get()
-            state = str(getattr(snapshot.state, "value", snapshot.state)) if snapshot else "missing"
-            if state in _USABLE:
+            state = state_of(snapshot) if snapshot else "missing"
+            if state == "active":
                 return self.name
-            if state in _BROKEN and fresh:
-                raise self._failed(str(snapshot.error_reason or "no reason was given"))
             if state in _BROKEN:
+                if fresh:
+                    what = f"snapshot {self.name} could not be built: {snapshot.error_reason or 'no reason was given'}"
+                    advice = "look at what the build said; --kiro-snapshot=none installs into each sandbox instead"
+                    raise SandboxError(what, output="\n".join(self._said), advice=advice, lines=_LAST_LINES)
                 _log.info("snapshot %s is broken (%s); it is built again", self.name, snapshot.error_reason)
-                await self._delete(snapshot)
+                with tolerated(404, 409):
+                    await self._ask("delete", partial(service.delete, snapshot))
             if state in _BROKEN or state == "missing":
                 mine = await self._build(deadline - time.monotonic())
                 # What another worker builds is as new, and when it fails it would fail for all workers.
@@ -83,21 +88,20 @@ class Builder:
                     continue
             elif state == "inactive":
                 _log.info("snapshot %s was not used for long; it is activated", self.name)
-                await self._activate(snapshot)
+                with tolerated(400, 409):  # another worker has just done it
+                    await self._ask("activate", partial(service.activate, snapshot))
             else:
                 fresh = True  # it is being made, or fetched, right now
             await self._client.pause(self._client.waits.poll)
-        raise SandboxTimeout(f"snapshot {self.name} was not ready within {timeout:g} s", self._tail())
+        raise SandboxTimeout(f"snapshot {self.name} was not ready within {timeout:g} s", "\n".join(self._said))
+
+    async def _ask(self, verb: str, call: Callable[[], Awaitable[T]], timeout: float | None = None) -> T:
+        return await self._client.ask(f"{verb} snapshot {self.name}", call, timeout=timeout, safe=True)  # by its name
 
     async def _get(self) -> Any:
-        try:
-            return await self._client.ask(
-                f"look for snapshot {self.name}", lambda: self._client.sdk.snapshot.get(self.name), safe=True
-            )
-        except DaytonaRefused as error:
-            if error.status == 404:
-                return None
-            raise
+        with tolerated(404):
+            return await self._ask("look for", partial(self._client.sdk.snapshot.get, self.name))
+        return None
 
     async def _build(self, timeout: float) -> bool:
         """Build it; return whether this worker did: of two that begin at once one is told of a conflict."""
@@ -105,14 +109,9 @@ class Builder:
 
         _log.info("building snapshot %s, once; later runs use it", self.name)
         params = CreateSnapshotParams(name=self.name, image=self._image, resources=specs.of_the_sdk(self._resources))
-        service = self._client.sdk.snapshot
+        create = partial(self._client.sdk.snapshot.create, params, on_logs=self._heard, timeout=0)
         try:
-            await self._client.ask(
-                f"build snapshot {self.name}",
-                lambda: service.create(params, on_logs=self._heard, timeout=0),
-                timeout=timeout,
-                safe=True,  # by its name
-            )
+            await self._ask("build", create, timeout)
         except SandboxError as error:
             if isinstance(error, DaytonaRefused) and error.status == 409:
                 return False
@@ -125,31 +124,6 @@ class Builder:
         return True
 
     def _heard(self, text: str) -> None:
-        for line in text.splitlines():
-            if line.strip():
-                self._said = [*self._said[1 - _LAST_LINES :], line]
-                _log.info("building snapshot: %s", line)
-
-    async def _activate(self, snapshot: Any) -> None:
-        what = f"activate snapshot {self.name}"
-        try:
-            await self._client.ask(what, lambda: self._client.sdk.snapshot.activate(snapshot), safe=True)
-        except DaytonaRefused as error:
-            if error.status not in (400, 409):  # another worker has just done it
-                raise
-
-    async def _delete(self, snapshot: Any) -> None:
-        what = f"delete snapshot {self.name}"
-        try:
-            await self._client.ask(what, lambda: self._client.sdk.snapshot.delete(snapshot), safe=True)
-        except DaytonaRefused as error:
-            if error.status not in (404, 409):
-                raise
-
-    def _failed(self, reason: str) -> SandboxError:
-        advice = "look at what the build said; --kiro-snapshot=none installs into each sandbox instead"
-        what = f"snapshot {self.name} could not be built: {reason}"
-        return SandboxError(what, output=self._tail(), advice=advice, lines=_LAST_LINES)
-
-    def _tail(self) -> str:
-        return "\n".join(self._said)
+        for line in filter(str.strip, text.splitlines()):
+            self._said.append(line)
+            _log.info("building snapshot: %s", line)

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 #: The platform's default has one GiB, which is tight for node beside an agent.
 RESOURCES: Mapping[str, int] = {"cpu": 2, "memory": 4, "disk": 8}
-#: Daytona's own limits.
-_MOST_NETWORKS, _MOST_DOMAINS = 10, 20
 _MOVING_TAGS = ("latest", "lts", "stable")
 _DOMAIN = re.compile(r"(\*\.)?([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z0-9][a-z0-9-]*[a-z0-9]", re.IGNORECASE)
 
@@ -32,7 +30,8 @@ def check(spec: SandboxSpec, chosen: str) -> None:
         value = getattr(spec, name)
         if value is not None and not (isinstance(value, str) and re.fullmatch(r"\S+", value)):
             _refuse(name, value, "a text without blanks, or None")
-    _check_source(spec, chosen)
+    if spec.image:
+        _check_image(spec.image, spec.snapshot, chosen)
     _check_resources(spec, chosen)
     _check_lists(spec)
     _check_labels(spec.labels)
@@ -50,19 +49,16 @@ def of_the_sdk(sizes: Mapping[str, int]) -> Resources:
     return Resources(cpu=sizes["cpu"], memory=sizes["memory"], disk=sizes["disk"])
 
 
-def _check_source(spec: SandboxSpec, chosen: str) -> None:
-    if spec.image and spec.snapshot:
-        both = f"image={spec.image!r} and snapshot={spec.snapshot!r}"
-        what = f"kiro_sandbox_args: {both} are two ways to say what a sandbox is made from"
-        raise SettingsError(what, advice="give one")
-    if spec.image and chosen != "none":
-        what = f"kiro_sandbox_args has image={spec.image!r}, and --kiro-snapshot={chosen} asks for a snapshot"
+def _check_image(image: str, snapshot: str | None, chosen: str) -> None:
+    if snapshot:
+        _fail(f"image={image!r} and snapshot={snapshot!r} are two ways to say what a sandbox is made from", "give one")
+    if chosen != "none":
+        what = f"kiro_sandbox_args has image={image!r}, and --kiro-snapshot={chosen} asks for a snapshot"
         raise SettingsError(what, advice="leave out one of them")
-    if spec.image and "@sha256:" not in spec.image:
-        tag = spec.image.rpartition("/")[2].partition(":")[2]
-        if not tag or tag in _MOVING_TAGS:
-            wanted = f"a tag that stays, such as debian:12.9; Daytona refuses none, {', '.join(_MOVING_TAGS)}"
-            _refuse("image", spec.image, wanted)
+    tag = image.rpartition("/")[2].partition(":")[2]
+    if "@sha256:" not in image and (not tag or tag in _MOVING_TAGS):
+        refused = ", ".join(_MOVING_TAGS)
+        _refuse("image", image, f"a tag that stays, such as debian:12.9; Daytona refuses none, {refused}")
 
 
 def _check_resources(spec: SandboxSpec, chosen: str) -> None:
@@ -72,31 +68,24 @@ def _check_resources(spec: SandboxSpec, chosen: str) -> None:
     for name, value in asked.items():
         if name not in RESOURCES:
             hint = did_you_mean(str(name), list(RESOURCES))
-            known = f"known: {', '.join(RESOURCES)}"
-            raise SettingsError(f"kiro_sandbox_args: resources has no {name!r}{hint}", advice=known)
+            _fail(f"resources has no {name!r}{hint}", f"known: {', '.join(RESOURCES)}")
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             _refuse(f"resources[{name!r}]", value, f"a whole number of {'vCPUs' if name == 'cpu' else 'GiB'} above 0")
-    if spec.resources and not spec.image and (spec.snapshot or chosen != "auto"):
+    if asked and not spec.image and (spec.snapshot or chosen != "auto"):
         source = spec.snapshot or (chosen if chosen != "none" else "Daytona's own")
-        resources = f"resources={dict(spec.resources)}"
-        what = f"kiro_sandbox_args: {resources}, but a ready-made snapshot, here {source}, has its own"
-        raise SettingsError(what, advice="give an image, or --kiro-snapshot=auto")
+        what = f"resources={dict(asked)}, but a ready-made snapshot, here {source}, has its own"
+        _fail(what, "give an image, or --kiro-snapshot=auto")
 
 
 def _check_lists(spec: SandboxSpec) -> None:
     networks, domains = spec.network_allow_list, spec.domain_allow_list
     if networks and domains:
-        what = "kiro_sandbox_args: Daytona takes network_allow_list or domain_allow_list"
-        raise SettingsError(what, advice="give one")
-    for name, entries, most in (
-        ("network_allow_list", networks, _MOST_NETWORKS),
-        ("domain_allow_list", domains, _MOST_DOMAINS),
-    ):
+        _fail("Daytona takes network_allow_list or domain_allow_list", "give one")
+    for name, entries, most in (("network_allow_list", networks, 10), ("domain_allow_list", domains, 20)):
         if not isinstance(entries, Sequence):
             _refuse(name, entries, "a list of texts")
-        if len(entries) > most:
-            what = f"kiro_sandbox_args: {name} has {len(entries)} entries; Daytona takes {most} at most"
-            raise SettingsError(what, advice="join some of them")
+        if len(entries) > most:  # Daytona's own limits
+            _fail(f"{name} has {len(entries)} entries; Daytona takes {most} at most", "join some of them")
     for entry in networks:
         try:
             ipaddress.ip_network(entry)
@@ -114,9 +103,13 @@ def _check_labels(wanted: Mapping[Any, Any]) -> None:
         if not isinstance(name, str) or not isinstance(value, str):
             _refuse(f"labels[{name!r}]", value, "texts only")
         if name in labels.RESERVED:
-            what = f"kiro_sandbox_args: the label {name!r} is pytest-kiro's own, by which leaked sandboxes are found"
-            raise SettingsError(what, advice="take another name")
+            what = f"the label {name!r} is pytest-kiro's own, by which leaked sandboxes are found"
+            _fail(what, "take another name")
 
 
 def _refuse(name: str, value: object, wanted: str) -> NoReturn:
-    raise SettingsError(f"kiro_sandbox_args: {name}={value!r} is not right", advice=f"wanted: {wanted}")
+    _fail(f"{name}={value!r} is not right", f"wanted: {wanted}")
+
+
+def _fail(what: str, advice: str) -> NoReturn:
+    raise SettingsError(f"kiro_sandbox_args: {what}", advice=advice)

@@ -1,12 +1,12 @@
 # shellcheck shell=sh
 # Copies uploaded files to where they belong.
 #
-# files  quoted words: uploaded name, path, mode, and so on
+# names  quoted words: uploaded name, path, mode, and so on
 #
 # What is there is checked first, so that a pipe that an agent made does not hold us up; a link is followed. It answers
 # `f` after all of them, or a letter of look.sh and the number of the one that cannot be.
-: "${files?}"
-eval "set -- $files"
+: "${names?}"
+eval "set -- $names"
 number=0 kind=''
 while [ $# -gt 0 ]; do
   look "$2"
