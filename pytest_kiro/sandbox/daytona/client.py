@@ -94,17 +94,11 @@ class Client:
             future.cancel()
 
     async def ask(
-        self,
-        what: str,
-        call: Callable[[], Awaitable[T]],
-        *,
-        timeout: float | None = None,
-        safe: bool = False,
+        self, what: str, call: Callable[[], Awaitable[T]], *, timeout: float | None = None, safe: bool = False
     ) -> T:
         """Make one request; `safe` when carrying it out twice does no harm.
 
-        `timeout` (seconds, default `waits.request`) bounds it with all its attempts. Raises `SandboxError` saying what
-        was asked.
+        `timeout` (default `waits.request`) bounds all its attempts. Raises `SandboxError` saying what was asked.
         """
         timeout = self.waits.request if timeout is None else timeout
         deadline, attempt = time.monotonic() + timeout, 0

@@ -88,10 +88,9 @@ def is_unreachable(error: BaseException) -> bool:
 
 
 def pause_before_retry(error: BaseException, attempt: int, *, safe: bool, waits: DaytonaWaits) -> float | None:
-    """Return the seconds until a call may be retried, None for never.
+    """Return the seconds until a call may be retried, None for never. `attempt` counts from 0.
 
-    What was rate limited was not carried out and may always; what may have been carried out only if it is `safe`
-    to do twice, by its name or id. `attempt` counts from 0.
+    What was rate limited was not carried out; what may have been is retried only if it is `safe` to do twice.
     """
     backoff = waits.pauses[min(attempt, len(waits.pauses) - 1)] * random.uniform(0.5, 1.5)
     if status_of(error) == 429:

@@ -68,7 +68,7 @@ async def _read_some(machine: Machine, paths: Sequence[str]) -> dict[str, bytes]
     except (tarfile.TarError, binascii.Error, ValueError) as error:
         raise SandboxError(f"what the sandbox packed could not be read: {error}", advice="run it again") from error
     finally:
-        machine.throw_away(pack)
+        machine.thrown_away.append(pack)
 
 
 async def _download(machine: Machine, path: str) -> bytes:
@@ -110,7 +110,7 @@ async def write(machine: Machine, files: Mapping[str, tuple[bytes, int]], *, car
         for some in _batches(staged, [path for _, path, _ in staged]):
             await _place(machine, some)
     finally:
-        machine.throw_away(*(name for name, _, _ in staged))
+        machine.thrown_away += [name for name, _, _ in staged]
 
 
 async def _place(machine: Machine, staged: Sequence[tuple[str, str, int]]) -> None:
@@ -154,13 +154,12 @@ async def listing(machine: Machine, path: str) -> list[str]:
     if kind != "d":
         _refuse(path, "n" if kind in ("f", "u", "o") else kind)
     folders, _, others = rest.partition("-")
-    return sorted([f"{name}/" for name in _names(folders)] + list(_names(others)))
+    return sorted([f"{name}/" for name in _names(folders)] + _names(others))
 
 
-def _names(encoded: str) -> Iterator[str]:
-    for name in base64.b64decode(encoded).split(b"\0"):
-        if name:
-            yield name.removeprefix(b"./").decode("utf-8", "surrogateescape")
+def _names(encoded: str) -> list[str]:
+    names = base64.b64decode(encoded).split(b"\0")
+    return [name.removeprefix(b"./").decode("utf-8", "surrogateescape") for name in names if name]
 
 
 def _batches(entries: Sequence[T], names: Sequence[str]) -> Iterator[Sequence[T]]:

@@ -54,22 +54,18 @@ def _piped(command: str, tasks: str, task: str, script: str) -> str:
     return f"printf %s {shlex.quote(command)} | exec sh -c {shlex.quote(script)}"
 
 
-def beforehand(tags: Sequence[str], tasks: str, names: Iterable[str]) -> str:
+def beforehand(tags: Sequence[str], tasks: str, paths: Sequence[str]) -> str:
     """Return the text that silently kills tasks, and removes files of ours, before another text."""
     lines = []
     if tags:
         lines.append(f"sh -c {shlex.quote(reap(tags, tasks))}")
-    if paths := [f"{tasks}/{name}" for name in names]:
+    if paths:
         lines.append(f"rm -rf {shlex.join(paths)}")
     return "".join(f"{line} </dev/null >/dev/null 2>&1\n" for line in lines)
 
 
 def carried(name: str) -> str:
-    """Return the name under which a variable of a command travels.
-
-    >>> carried("PATH")
-    'SANDBOX_TASK_GIVEN_PATH'
-    """
+    """Return the name under which a variable of a command travels."""
     return f"{TAG}_GIVEN_{name}"
 
 

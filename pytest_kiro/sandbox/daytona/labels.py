@@ -22,11 +22,7 @@ _REPOSITORIES = (
 
 
 def owner(environ: Mapping[str, str] = os.environ) -> str:
-    """Return whose sandboxes these are: the CI repository, else user@host.
-
-    >>> owner({"GITHUB_REPOSITORY": "ada/engine"})
-    'ada/engine'
-    """
+    """Return whose sandboxes these are: the CI repository, else user@host."""
     name = next((environ[name] for name in _REPOSITORIES if environ.get(name)), None)
     try:
         name = name or f"{getpass.getuser()}@{socket.gethostname()}"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from daytona import AsyncSandbox
 
 T = TypeVar("T")
-#: Names of ours that one command removes before it begins.
+#: Files of ours that one command removes before it begins.
 _CLEARED_AT_ONCE = 500
 _ALIVE = frozenset({"started", "starting", "resizing", "snapshotting", "unknown"})
 _EXPLORE = 'cd && pwd && tasks="${TMPDIR:-/tmp}/tasks" && mkdir -p -m 700 "$tasks" && echo "$tasks"'
@@ -33,7 +33,7 @@ class Machine:
         self.home = self.tasks = ""
         # Workers that share a sandbox must not take each other's tasks for their own.
         self.tag, self._numbers = f"{token_hex(4)}.", itertools.count(1)
-        self._thrown_away: list[str] = []  # names that are removed along with the next command
+        self.thrown_away: list[str] = []  # files of ours that are removed along with the next command
         self._doomed: list[str] = []  # tags whose processes are killed along with it
         self._flushes = set[asyncio.Task[None]]()
         self.gone = False
@@ -116,7 +116,7 @@ class Machine:
             raise SandboxError(what, advice="run pytest again") from error
         finally:
             request.cancel()
-            self._thrown_away.append(task)
+            self.thrown_away.append(f"{self.tasks}/{task}")
 
     async def errand(self, what: str, command: str) -> str:
         """Execute a short command that is safe to repeat; return its output."""
@@ -126,13 +126,13 @@ class Machine:
 
     async def _send(self, what: str, text: str, limit: float, envs: Mapping[str, str] | None = None) -> str:
         """Execute a text by the machine's shell; return its output. What is to be tidied up comes first."""
-        names, tags = self._thrown_away[:_CLEARED_AT_ONCE], self._doomed[:]
-        text = guest.beforehand(tags, self.tasks, names) + text
+        paths, tags = self.thrown_away[:_CLEARED_AT_ONCE], self._doomed[:]
+        text = guest.beforehand(tags, self.tasks, paths) + text
         # The service's own limit is for the case that ours is not kept, because this process has died.
         timeout = limit + self.waits.answer
         call = partial(self.raw.process.exec, text, env=dict(envs or {}) or None, timeout=math.ceil(timeout))
         answer = await self.ask(what, call, timeout=timeout, safe=True)
-        self._thrown_away = [name for name in self._thrown_away if name not in names]
+        self.thrown_away = [path for path in self.thrown_away if path not in paths]
         self._doomed = [tag for tag in self._doomed if tag not in tags]
         return str(answer.result)
 
@@ -158,10 +158,6 @@ class Machine:
         if tag in self._doomed and not self.gone:
             with suppress(SandboxError):  # the next request brings it along, or the machine is gone
                 await self.errand("end processes", "true")
-
-    def throw_away(self, *paths: str) -> None:
-        """Have files of ours removed along with the next command."""
-        self._thrown_away += [path.rpartition("/")[2] for path in paths]
 
 
 def _check_length(command: str, env: Mapping[str, str]) -> None:

@@ -34,7 +34,7 @@ class DaytonaPty:
     def __init__(self, machine: Machine) -> None:
         self._machine, self._client, self._waits = machine, machine.client, machine.waits
         self._tag = f"{machine.task()}."
-        self._id = _new_id()
+        self._id = f"kiro-{uuid.uuid4().hex}"
         self._handle: AsyncPtyHandle | None = None
         self._held = bytearray()  # what was printed and not yet read
         self._news = threading.Condition()
@@ -50,10 +50,8 @@ class DaytonaPty:
         """Start the machine's shell in it."""
         envs = {"TERM": "xterm-256color", **env, TAG: self._tag}
         if len(json.dumps(envs)) > _ENV_BYTES:
-            raise ValueError(
-                f"the variables for a terminal in Daytona come to more than {_ENV_BYTES} bytes, which its proxies "
-                "refuse; pass large values in a file"
-            )
+            what = f"the variables for a terminal in Daytona come to more than {_ENV_BYTES} bytes"
+            raise ValueError(f"{what}, which its proxies refuse; pass large values in a file")
         self._client.wait_for(self._open(cwd, envs, size), self._waits.pty_open)
 
     async def _open(self, cwd: str | None, envs: dict[str, str], size: tuple[int, int]) -> None:
@@ -68,7 +66,7 @@ class DaytonaPty:
                 )
             with suppress(DaytonaError):  # an attempt whose answer was lost has made it
                 return await process.connect_pty_session(self._id, self._feed)
-            self._id = _new_id()
+            self._id = f"kiro-{uuid.uuid4().hex}"
             raise ConnectionError("a terminal was made, and could not be reached afterwards")
 
         try:
@@ -245,10 +243,6 @@ class DaytonaPty:
         if self._handle is not None:
             with suppress(Exception):
                 await asyncio.wait_for(self._handle.disconnect(), self._waits.slack)
-
-
-def _new_id() -> str:
-    return f"kiro-{uuid.uuid4().hex}"
 
 
 def _shell_status(code: int | None, reason: str | None) -> int | None:
