@@ -190,5 +190,5 @@ async def _read_labels(client: Client, raw: AsyncSandbox) -> dict[str, str]:
 
 
 def state_of(raw: Any) -> str:
-    """Return the word for the state of a sandbox or snapshot of the SDK's."""
+    """Return the word for a sandbox's or a snapshot's state."""
     return str(getattr(raw.state, "value", raw.state) or "unknown")

@@ -32,9 +32,10 @@ class CommandEnd:
 
 
 def wrap(command: str, *, tasks: str, task: str, cwd: str, variables: Iterable[str]) -> str:
-    """Return the text to send for one command of the user's, as a task in the folder of all tasks.
+    """Return the text to send for one command of the user's.
 
-    Its variables come in the request under `carried` names: a PATH of the user's must not be ours.
+    `tasks` is the folder of all tasks, `task` this one's name in it. Its variables come in the request under `carried`
+    names: a PATH of the user's must not be ours.
     """
     given = [f'{name}="${carried(name)}"; export {name}; unset {carried(name)}; ' for name in variables]
     if given:
@@ -55,7 +56,7 @@ def _piped(command: str, tasks: str, task: str, script: str) -> str:
 
 
 def beforehand(tags: Sequence[str], tasks: str, paths: Sequence[str]) -> str:
-    """Return the text that silently kills tasks, and removes files of ours, before another text."""
+    """Return the text that tidies up silently before another: tasks by tag, files of ours."""
     lines = []
     if tags:
         lines.append(f"sh -c {shlex.quote(reap(tags, tasks))}")
@@ -106,7 +107,7 @@ def on_files(script: str, words: Iterable[str], **values: str | int) -> str:
 
 
 def pack(paths: Sequence[str], file: str, *, inline: int) -> str:
-    """Return the command that answers what each path is, and packs them if all are files.
+    """Return the command that answers what each path is. It packs them if all are files.
 
     Up to `inline` bytes come with the answer, as base64; for more the answer says `big`, and they are in `file`.
     """
