@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import hashlib
 import json
@@ -12,36 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pytest_kiro.errors import HIDE_FRAMES, SettingsError
+from pytest_kiro.standin import STAND_IN
 
 __tracebackhide__ = HIDE_FRAMES
-# The kinds of the stand-in's misbehave.py, which this process must not import; a test proves them equal.
-MISBEHAVIOURS = frozenset(
-    {"credits", "crash", "denied", "exit", "hangs", "limit", "login", "silent", "slow", "throttled"}
-)
-#: The kinds that only our own tests need.
-INTERNAL_MISBEHAVIOURS = frozenset(
-    {
-        "agent_fallback",
-        "answers_nothing",
-        "bad_key",
-        "carriage",
-        "children",
-        "closes_output",
-        "compaction",
-        "endless",
-        "expired",
-        "forgets",
-        "huge",
-        "ignores_interrupt",
-        "ignores_signals",
-        "mcp",
-        "no_end",
-        "no_session",
-        "overflow",
-        "split_utf8",
-        "stray",
-    }
-)
 #: How `{recall:REGEX|otherwise}` begins, which the stand-in fills in.
 RECALL = "{recall:"
 TURN_KEYS = ("requests", "conversation", "trial", "retry", "misbehave")
@@ -162,16 +136,25 @@ def _count(where: str, entry: dict[str, object], key: str) -> int | None:
     return value
 
 
+@functools.cache
+def misbehaviours() -> tuple[frozenset[str], ...]:
+    """Read the stand-in's kinds, for users and internal ones; it must not be imported here."""
+    tree = ast.parse((STAND_IN / "misbehave.py").read_text(encoding="utf-8"))
+    values = {ast.unparse(node.targets[0]): node.value for node in tree.body if isinstance(node, ast.Assign)}
+    return tuple(frozenset(ast.literal_eval(values[name])) for name in ("KINDS", "INTERNAL"))
+
+
 def _misbehave(where: str, value: object) -> Mapping[str, object]:
     kinds = {value: True} if isinstance(value, str) else value
     if not isinstance(kinds, dict) or not kinds:
         raise SettingsError(
             f'{where}: misbehave must be a kind, "throttled", or kinds with arguments, {{ exit = 7 }}, not {value!r}'
         )
+    for_users, internal = misbehaviours()
     for kind, argument in kinds.items():
-        if kind not in MISBEHAVIOURS | INTERNAL_MISBEHAVIOURS:
+        if kind not in for_users | internal:
             what = f"{where}: misbehave has the unknown kind {kind!r}"
-            raise SettingsError(what, advice=f"known kinds: {', '.join(sorted(MISBEHAVIOURS))}")
+            raise SettingsError(what, advice=f"known kinds: {', '.join(sorted(for_users))}")
         if argument is False or not _is_json(argument):
             what = f"{where}: misbehave {kind} has the argument {argument!r}"
             advice = "it takes true, a number, a text or a list. Leave the kind out to have it off"

@@ -15,7 +15,7 @@ import pytest
 from pytest_kiro.errors import SettingsError
 from pytest_kiro.standin import STAND_IN
 from pytest_kiro.standin.scenario import ConversationNumbers, find
-from pytest_kiro.standin.scenario_file import INTERNAL_MISBEHAVIOURS, MISBEHAVIOURS, Reply, ToolUse
+from pytest_kiro.standin.scenario_file import Reply, ToolUse, misbehaviours
 
 
 def write(folder: Path, text: str) -> Path:
@@ -152,12 +152,12 @@ def test_a_turn_that_misbehaves_needs_no_requests(tmp_path: Path) -> None:
 
 
 def test_the_kinds_are_those_of_the_standin() -> None:
-    code = "import json; from kiro_cli.misbehave import *; print(json.dumps([sorted(KINDS), sorted(INTERNAL)]))"
+    code = "import json; from kiro_cli.misbehave import *; print(json.dumps([[*KINDS], [*INTERNAL]]))"
     folder = STAND_IN.parent
 
     done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, timeout=60, check=True)
 
-    assert json.loads(done.stdout) == [sorted(MISBEHAVIOURS), sorted(INTERNAL_MISBEHAVIOURS)]
+    assert tuple(map(frozenset, json.loads(done.stdout))) == misbehaviours()
 
 
 @pytest.mark.parametrize(
