@@ -1,7 +1,4 @@
-"""Decides from earlier turns whether the login still works.
-
-whoami asks no server, so it cannot tell.
-"""
+"""Decides from earlier turns whether the login still works; whoami asks no server."""
 
 from __future__ import annotations
 

@@ -18,7 +18,6 @@ from pytest_kiro.errors import HIDE_FRAMES, LoginError
 from pytest_kiro.kirocli import commands
 from pytest_kiro.kirocli.sessions import sqlite
 from pytest_kiro.sandbox.protocol import Sandbox
-from pytest_kiro.secrecy.redaction import Secrets
 
 if TYPE_CHECKING:
     import sqlite3
@@ -75,11 +74,6 @@ class Credentials:
         """Whether it may replace a kept login: none of another account, of the other CLI, or that ends later."""
         return kept is None or ((kept.who, kept.scripted) == (self.who, self.scripted) and not self.older_than(kept))
 
-    def hide(self, secrets: Secrets) -> None:
-        """Keep its tokens out of all that is written."""
-        for token in self.tokens:
-            secrets.add(token, "login token")
-
 
 def take(sandbox: Sandbox, *, version: str, scripted: bool, who: str | None = None) -> Credentials | None:
     """Return the login in a sandbox, None without one; `LoginError` when it cannot be read."""
@@ -105,10 +99,9 @@ def read(
 
 
 def put(sandbox: Sandbox, credentials: Credentials) -> None:
-    """Put a login into a sandbox, in the place of its own.
+    """Put a login into a sandbox, for its owner only; its own goes.
 
-    Only its owner can read it. The conversations that are there stay: V1 keeps them in the same file, and they may be
-    resumed.
+    The conversations that are there stay: V1 keeps them in the same file, and they may be resumed.
     """
     data = credentials.data
     with suppress(OSError, sqlite.Unreadable):  # what cannot be read goes

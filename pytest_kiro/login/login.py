@@ -80,11 +80,6 @@ class LoginMeans:
         """The API key, empty without one."""
         return Secret(self.environ.get(commands.API_KEY, ""))
 
-    @property
-    def ci(self) -> bool:
-        """Whether this is a CI's machine, which others may use as well."""
-        return self.environ.get("CI", "").lower() not in ("", "0", "false")
-
     def whoami(self, sandbox: Sandbox, cli: Installation, env: Mapping[str, str] = {}) -> KiroAccount | None:
         """Return the account that is logged in, None without one."""
         timeout = min(self.settings.setup_timeout, self.settings.waits.whoami)
@@ -132,13 +127,13 @@ def _choose(means: LoginMeans) -> str:
     """Return the way that `auto` logs in where no login is stored."""
     if means.key:
         return "api-key"
-    kept = means.saved.newest()
-    if kept is not None and not kept.scripted and not means.ci:
+    kept, ci = means.saved.newest(), means.environ.get("CI", "").lower() not in ("", "0", "false")
+    if kept is not None and not kept.scripted and not ci:
         return "saved"
-    if keyboard.is_there() and not means.ci:
+    if keyboard.is_there() and not ci:
         return "device"
     saved = "no login is saved" if kept is None else f"the saved login {_UNUSED[kept.scripted]}"
-    nobody = "nobody is asked in CI unless by --kiro-login=device" if means.ci else "there is no terminal to log in at"
+    nobody = "nobody is asked in CI unless by --kiro-login=device" if ci else "there is no terminal to log in at"
     what = f"kiro-cli is not logged in, KIRO_API_KEY is not set, {saved}, and {nobody}"
     raise LoginError(what, advice=REMEDIES)
 
@@ -190,7 +185,7 @@ def _enter(
     how: How, sandbox: Sandbox, cli: Installation, means: LoginMeans, login: Credentials, store: LoginStore
 ) -> Identity:
     """Put a login into the sandbox, and try it there."""
-    login.hide(means.secrets)
+    renewal = Renewal(sandbox, store, login, means.secrets)  # which hides its tokens, before they are anywhere
     # In one that another worker has brought it into, turns may be running on it.
     if not (sandbox.joined and means.whoami(sandbox, cli)):
         credentials.put(sandbox, login)
@@ -199,7 +194,7 @@ def _enter(
         wrote = "" if login.version == cli.version else f", which kiro-cli {login.version} has written"
         what = f"kiro-cli {cli.version} does not count itself as logged in with the {how}{wrote}"
         raise LoginError(what, advice="log in anew: python -m pytest_kiro login, or --kiro-login=device")
-    return Identity(how, account.who, account.plan, renewal=Renewal(sandbox, store, login, means.secrets))
+    return Identity(how, account.who, account.plan, renewal=renewal)
 
 
 # -- by device

@@ -99,7 +99,7 @@ class PeerLogin(LoginStore):
         _remove(self._socket)  # of a worker that was killed
         try:
             login = ask()
-            self._server = _serve(login, self._waits.peer)
+            self._server = _Server(login, self._waits.peer)
         except LoginError as error:
             self._note(failed=str(error))
             raise
@@ -139,9 +139,13 @@ class _Server(socketserver.ThreadingUnixStreamServer):
 
     def __init__(self, login: Credentials, timeout: float) -> None:
         self.store, self.answer_timeout = LoginStore(login), timeout
-        # A socket's path may have 104 characters at most, which the usual directory is too deep for on macOS.
-        self.path = f"{tempfile.mkdtemp(prefix=_PREFIX, dir='/tmp')}/socket"  # private to its owner
-        super().__init__(self.path, _Answer)
+        try:
+            # A socket's path may have 104 characters at most, which the usual directory is too deep for on macOS.
+            self.path = f"{tempfile.mkdtemp(prefix=_PREFIX, dir='/tmp')}/socket"  # private to its owner
+            super().__init__(self.path, _Answer)
+        except OSError as error:
+            what = f"the login cannot be served to the other workers: {error}"
+            raise LoginError(what, advice="look at /tmp and at the limits of this process; or run without -n") from None
         self._thread = threading.Thread(target=self.serve_forever, args=(0.1,), name="kiro-login", daemon=True)
         self._thread.start()
 
@@ -165,14 +169,6 @@ class _Answer(socketserver.BaseRequestHandler):
             if offered := _receive(self.request):
                 self.server.store.offer(offered)
             _send(self.request, self.server.store.newest())
-
-
-def _serve(login: Credentials, timeout: float) -> _Server:
-    try:
-        return _Server(login, timeout)
-    except OSError as error:
-        what = f"the login cannot be served to the other workers: {error}"
-        raise LoginError(what, advice="look at /tmp and at the limits of this process; or run without -n") from None
 
 
 def _remove(served: str) -> None:

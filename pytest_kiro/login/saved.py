@@ -1,7 +1,4 @@
-"""Stores the saved login of this user in a file.
-
-It is in the data directory, and only its owner can read it.
-"""
+"""Stores the saved login of this user in a private file."""
 
 from __future__ import annotations
 

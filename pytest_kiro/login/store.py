@@ -87,7 +87,8 @@ class Renewal:
 
     def _hold(self, login: Credentials) -> None:
         self._held = login
-        login.hide(self._secrets)
+        for token in login.tokens:
+            self._secrets.add(token, "login token")
 
     def _take(self) -> Credentials | None:
         held = self._held

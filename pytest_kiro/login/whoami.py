@@ -53,8 +53,7 @@ def whoami(sandbox: Sandbox, cli: Installation, *, timeout: float, env: Mapping[
     """Return the account that is logged in, None without one.
 
     Its first line of JSON counts, since text may follow. A CLI that shows the code of a device login says thereby that
-    no account is logged in, and is ended, not waited for; one that does not answer within `timeout` seconds is a
-    `LoginError`.
+    no account is logged in, and is ended, not waited for; no answer within `timeout` seconds is a `LoginError`.
     """
     command, hide = shlex.join([cli.path, *commands.whoami()]), Secrets.of(env)
     try:
