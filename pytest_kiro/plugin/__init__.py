@@ -23,28 +23,28 @@ Every pytest run of the environment imports this; what only evals need is import
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_kiro.plugin.fixtures import (  # noqa: F401 - pytest finds fixtures in the module of the plugin
-    kiro,
-    kiro_cli,
-    kiro_login,
-    kiro_run_args,
-    kiro_sandbox,
-    kiro_sandbox_args,
-    kiro_settings,
-)
+from pytest_kiro.errors import HIDE_FRAMES
 from pytest_kiro.plugin.owners import EVAL_FIXTURES, is_eval
 from pytest_kiro.plugin.state import STATE, State
 from pytest_kiro.plugin.state import WAITS as WAITS  # named so by who waits less
 from pytest_kiro.settings.rows import TABLE
 
 if TYPE_CHECKING:
+    from pytest_kiro.agent.kiro import Kiro
+    from pytest_kiro.kirocli.install import Installation
+    from pytest_kiro.login.login import Identity
     from pytest_kiro.plugin.hiding import Hiding
     from pytest_kiro.plugin.state import Node
+    from pytest_kiro.sandbox.protocol import Sandbox
+    from pytest_kiro.settings.table import Settings
+
+__tracebackhide__ = HIDE_FRAMES
 
 _MARKER = (
     "kiro(*, workspace=None, agent=None, model=None, effort=None, timeout=None, trust=None, env=None): "
@@ -77,9 +77,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_kiro_register_providers(register: Callable[..., None]) -> None:
-    from pytest_kiro.plugin.providers import register_built_in
+    from pytest_kiro.run.keeper import built_in
 
-    register_built_in(register)
+    def snapshot_lines(settings: Settings) -> Sequence[str]:
+        from pytest_kiro.kirocli import official
+
+        return official.snapshot_lines(settings)
+
+    for name, (make, isolated) in built_in(snapshot_lines).items():
+        register(name, make, isolated=isolated)
 
 
 def pytest_kiro_device_code(config: pytest.Config, url: str) -> None:
@@ -171,3 +177,92 @@ class Hooks:
             self._hiding = Hiding(self._state)
             self._hiding.begin()
         return self._hiding
+
+
+# -- the fixtures; `pytest --setup-show` tells: kiro_settings → kiro_sandbox → kiro_cli → kiro_login → kiro
+
+
+@pytest.fixture(scope="session")
+def kiro_settings(pytestconfig: pytest.Config) -> Settings:
+    """The settings of this run, read only."""
+    return pytestconfig.stash[STATE].settings
+
+
+@pytest.fixture(scope="session")
+def kiro_sandbox_args() -> dict[str, Any]:
+    """What the sandbox shall be (`SandboxSpec`): env, image, snapshot, region, …; override it to say more."""
+    return {}
+
+
+@pytest.fixture(scope="session")
+def kiro_run_args() -> dict[str, Any]:
+    """How turns are run here: agent, model, effort, timeout, trust, env; override it per folder."""
+    return {}
+
+
+@pytest.fixture(scope="session")
+def kiro_sandbox(
+    request: pytest.FixtureRequest,
+    pytestconfig: pytest.Config,
+    kiro_settings: Settings,
+    kiro_sandbox_args: dict[str, Any],
+) -> Iterator[Sandbox]:
+    """The sandbox of this process; override it at the rootdir to bring your own."""
+    from pytest_kiro.plugin.setting_up import InFewWords, sandbox_for
+
+    state = pytestconfig.stash[STATE]
+    with InFewWords(pytestconfig), sandbox_for(request, state, kiro_sandbox_args) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture(scope="session")
+def kiro_cli(pytestconfig: pytest.Config, kiro_settings: Settings, kiro_sandbox: Sandbox) -> Installation:
+    """The kiro-cli in the sandbox: where, which version, scripted or not."""
+    from pytest_kiro.kirocli.install import install
+    from pytest_kiro.plugin.setting_up import InFewWords
+
+    what = pytestconfig.stash[STATE].keeper.cli(isolated=kiro_sandbox.isolated)
+    with InFewWords(pytestconfig):
+        return install(kiro_sandbox, what, timeout=kiro_settings.setup_timeout, version=kiro_settings.cli_version)
+
+
+@pytest.fixture(scope="session")
+def kiro_login(
+    pytestconfig: pytest.Config, kiro_settings: Settings, kiro_sandbox: Sandbox, kiro_cli: Installation
+) -> Identity:
+    """Who is logged in, and how."""
+    from pytest_kiro.login.login import login
+    from pytest_kiro.plugin.setting_up import InFewWords, login_means
+
+    means, scripted = login_means(pytestconfig.stash[STATE]), kiro_settings.replies == "scenario"
+    with InFewWords(pytestconfig):
+        return login(kiro_sandbox, kiro_cli, kiro_settings.login, means, scripted=scripted)
+
+
+@pytest.fixture(scope="session")
+def kiro(request: pytest.FixtureRequest) -> Iterator[Kiro]:
+    """Kiro, installed, logged in, ready: every test starts clean on it, in a workspace of its own."""
+    from pytest_kiro.agent.bench import Bench
+    from pytest_kiro.agent.kiro import Kiro
+    from pytest_kiro.plugin.setting_up import InFewWords
+
+    # Asked for here and not as arguments: pytest resolves those anew for every test, and with six more names
+    # collecting 2,000 evals took 1.35 times the instructions instead of 1.1 (benchmarks/collection.py).
+    kiro_settings: Settings = request.getfixturevalue("kiro_settings")
+    kiro_sandbox: Sandbox = request.getfixturevalue("kiro_sandbox")
+    kiro_cli: Installation = request.getfixturevalue("kiro_cli")
+    kiro_login: Identity = request.getfixturevalue("kiro_login")
+    state = request.config.stash[STATE]
+    with InFewWords(request.config):
+        bench = Bench.set_up(
+            kiro_sandbox,
+            kiro_cli,
+            kiro_login,
+            kiro_settings,
+            budget=state.budget,
+            secrets=state.secrets,
+            observers=state.observers,
+        )
+        kiro = Kiro(bench, state.ownership.current)
+    with closing(kiro):
+        yield kiro

@@ -44,19 +44,15 @@ class TurnObserver:
         #: By the name of a test, which attempt at it runs.
         self.attempts: Counter[str] = Counter()
         self._serial = 0
-        self._unsent: dict[int, TurnRecord] = {}
+        #: By their numbers, the records that no report has carried.
+        self.unsent: dict[int, TurnRecord] = {}
         self._latest: WeakKeyDictionary[Conversing, TurnRecord] = WeakKeyDictionary()
         self._owners: WeakKeyDictionary[Owner, int] = WeakKeyDictionary()
 
-    @property
-    def unsent(self) -> bool:
-        """Whether there are records that no report has carried."""
-        return bool(self._unsent)
-
     def carried(self, nodeid: str = "", error: BaseException | None = None) -> ReportRecord:
         """Return what a test's or worker's report carries. The turns in it are forgotten."""
-        turns = tuple(self._unsent.values())
-        self._unsent.clear()
+        turns = tuple(self.unsent.values())
+        self.unsent.clear()
         return ReportRecord(
             attempt=self.attempts[nodeid] or 1,
             infrastructure=_is_infrastructure(error),
@@ -98,7 +94,7 @@ class TurnObserver:
         self._hook.pytest_kiro_turn_finished(kiro=conversation.kiro, turn=turn)
 
     def _keep(self, conversation: Conversing, record: TurnRecord) -> None:
-        self._latest[conversation] = self._unsent[record.serial] = record
+        self._latest[conversation] = self.unsent[record.serial] = record
 
 
 class TestListener:

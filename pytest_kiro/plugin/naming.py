@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import inspect
+from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
@@ -25,10 +26,7 @@ _ROOT_ONLY = ("kiro_sandbox", "kiro_sandbox_args")
 
 def _marker_words(item: pytest.Item | pytest.Collector) -> Mapping[str, Any]:
     """Return the keywords of `mark.kiro`, the closest mark winning word by word."""
-    merged: dict[str, Any] = {}
-    for mark in item.iter_markers("kiro"):
-        merged = {**mark.kwargs, **merged}
-    return merged
+    return ChainMap(*(dict(mark.kwargs) for mark in item.iter_markers("kiro")))
 
 
 def owner_of_test(item: pytest.Item) -> Owner:
@@ -103,7 +101,7 @@ def refuse_second_sandbox(item: pytest.Item) -> None:
                     "session, so its tests would not use that one",
                     advice="move it to the rootdir's conftest.py or a plugin",
                 )
-            if place and definition.func.__module__ == "pytest_kiro.plugin.fixtures":
+            if place and definition.func.__module__ == "pytest_kiro.plugin":
                 raise SettingsError(
                     f"a plugin overrides the fixture {name}, but was loaded before pytest-kiro, so that its fixture "
                     "is hidden",

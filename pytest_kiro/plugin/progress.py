@@ -30,6 +30,7 @@ class Progress(logging.Handler):
     def __init__(self, config: pytest.Config, worker: str, secrets: Secrets) -> None:
         super().__init__(logging.INFO)
         self._config, self._worker, self._secrets = config, worker, secrets
+        self._terminal: pytest.TerminalReporter | None = config.pluginmanager.getplugin("terminalreporter")
         #: The test that runs in this process, as pytest's terminal announces it.
         self.at: tuple[str, tuple[str, int | None, str]] | None = None
         self._logged_from = logging.NOTSET
@@ -90,24 +91,19 @@ class Progress(logging.Handler):
 
     def _begin_line(self) -> pytest.TerminalReporter | None:
         """Return the terminal, at the beginning of a line; None without one, as on a worker."""
-        if terminal := self._terminal:
-            terminal.ensure_newline()
+        if self._terminal:
+            self._terminal.ensure_newline()
             if self._config.get_terminal_writer().width_of_current_line:  # the dots of -q
-                terminal.write("\n", flush=True)
+                self._terminal.write("\n", flush=True)
             self._interrupted = True
-        return terminal
+        return self._terminal
 
     def _go_on(self) -> None:
         """Let the dots go on behind their file's name."""
-        if self._interrupted and self.at is not None and (terminal := self._terminal):
+        if self._interrupted and self.at is not None and self._terminal:
             with _uncaptured(self._config):
-                terminal.pytest_runtest_logstart(*self.at)
+                self._terminal.pytest_runtest_logstart(*self.at)
         self._interrupted = False
-
-    @property
-    def _terminal(self) -> pytest.TerminalReporter | None:
-        terminal: pytest.TerminalReporter | None = self._config.pluginmanager.getplugin("terminalreporter")
-        return terminal
 
 
 class Stream:

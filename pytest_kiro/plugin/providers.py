@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pytest_kiro.errors import SettingsError
-from pytest_kiro.run.keeper import Registered, built_in
+from pytest_kiro.run.keeper import Registered
 from pytest_kiro.settings.table import did_you_mean
 
 if TYPE_CHECKING:
@@ -33,15 +33,3 @@ def chosen_provider(config: pytest.Config, name: str) -> Registered:
             advice=f"{names}; others come from plugins and the rootdir's conftest.py",
         )
     return known[name]
-
-
-def register_built_in(register: Callable[..., None]) -> None:
-    """Offer our own providers."""
-
-    def snapshot_lines(settings: Settings) -> Sequence[str]:
-        from pytest_kiro.kirocli import official
-
-        return official.snapshot_lines(settings)
-
-    for name, (make, isolated) in built_in(snapshot_lines).items():
-        register(name, make, isolated=isolated)

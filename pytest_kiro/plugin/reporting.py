@@ -134,7 +134,7 @@ class Report:
 
     def _carry(self, item: pytest.Item, report: pytest.TestReport, error: BaseException | None) -> None:
         """Put records on a report as texts. These reach the controller under xdist."""
-        evaluated = self._observer.unsent or is_eval(item)
+        evaluated = bool(self._observer.unsent) or is_eval(item)
         if evaluated:
             vars(report)["kiro_tally"] = self._word()
         if evaluated or self._settings.results is not None:
@@ -196,8 +196,8 @@ class Report:
             self._state.tell_controller(CARRIED, json.dumps(self._observer.carried().to_json()))
             return
         self._spent = self._state.budget.spent
-        if self._observer.unsent:  # Ctrl-C leaves no report that could have brought them
-            self._listener.gathered.add_turns(self._observer.carried().turns)
+        # Ctrl-C leaves no report that could have brought them.
+        self._listener.gathered.add_turns(self._observer.carried().turns)
         for node in self._state.nodes:
             output = _last_words(node)
             if carried := carried_by(output.get(CARRIED)):

@@ -301,7 +301,6 @@ LEAN = {
     "pytest_kiro",
     "pytest_kiro.errors",
     "pytest_kiro.plugin",
-    "pytest_kiro.plugin.fixtures",
     "pytest_kiro.plugin.hookspecs",
     "pytest_kiro.plugin.owners",
     "pytest_kiro.plugin.state",
