@@ -40,15 +40,22 @@ MATRIX = {
         "plugin/test_device.py::test_device, contract/test_pty_contract.py"
     ),
     r"daytona/test_daytona_device.py::test_no_sandbox_is_paid_for.*\[(?!auto)": "the same [auto]",
+    r"daytona/test_daytona_turn.py::test_an_eval_in_which_every_request_fails_once_passes.*(429|drop)": (
+        "the same [502], [lose_response]; daytona/test_daytona_files.py::test_every_byte_arrives_although[* limited], [* torn], "
+        "daytona/test_daytona_exec.py::test_a_command_is_carried_out_once_and_answered"
+    ),
     # The rows in which a link matters are told on both.
     r"daytona/test_daytona_outcomes.py::test_every_row": (
         "daytona/test_daytona_outcomes.py::test_where_the_link_matters, plugin/test_outcomes.py::test_every_row"
     ),
-    # `sh` and `zsh -l` tell every story, the others those in which a start-up file is read.
+    # `sh` and `zsh -l` tell every story, the others those in which a start-up file is read, each in one of both kinds.
     rf"shells/test_shells.py::test_shell\[(bash|bash -l|sh -l|zsh)-(plain|durable)-(?!{_START_UP})": (
         "shells/test_shells.py::test_shell[sh-*], [zsh -l-*]"
     ),
-    r"shells/test_shells.py::test_every_story_without_root\[(plain|durable)-(?!sh\])": "the same [*-sh]",
+    r"shells/test_shells.py::test_shell\[(bash-plain|bash -l-durable|sh -l-plain|zsh-durable)": (
+        "shells/test_shells.py::test_shell[bash-durable-*], [bash -l-plain-*], [sh -l-durable-*], [zsh-plain-*]"
+    ),
+    r"shells/test_shells.py::test_every_story_without_root\[(plain-|durable-(?!sh\]))": "the same [durable-sh], test_shell[sh-*]",
     # A usage error of the controller ends the run before there is a worker.
     r"plugin/test_admission.py::test_a_setting_of_a_device_login_without_one\[xdist": "the same [alone-*]",
     r"plugin/test_admission.py::test_a_setting_of_a_device_login_without_one\[alone-(login_timeout|open_browser)-(?!saved)": (

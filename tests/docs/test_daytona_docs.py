@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 import zygote
+from daytona import AsyncDaytona
 from emulator import Emulator
 
 from pytest_kiro.kirocli.official import HOSTS
@@ -52,7 +53,7 @@ def run(command: str, environ: dict[str, str]) -> str:
     words = [word for word in words if not word.startswith("--junitxml=")]  # it would be left here
     if "pytest" in words:
         words += ["--collect-only", "-q", "-p", "no:cacheprovider"]
-    done = zygote.run(words[0], words[1:], cwd=ROOT, env=environ, timeout=120)
+    done = zygote.run(words[0], words[1:], cwd=ROOT, env=environ, timeout=120, preloaded=[AsyncDaytona.__module__])
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 

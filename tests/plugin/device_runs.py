@@ -166,7 +166,7 @@ def _settled(stty: str) -> str:
 
 
 def arrow_keys_reach_the_selector(device: Device) -> None:
-    device.evals.forks = False  # a shell, and what it starts
+    device.evals.forks = bool(device.evals.preloaded)  # where that costs little it is a shell, and what it starts
     child = device.begin()
     child.expect(SELECTOR)
     child.send(DOWN + DOWN + ENTER)
