@@ -393,7 +393,8 @@ class Terminal(pexpect.spawn):  # type: ignore[misc]
         timeout: float,
         **job: Any,
     ) -> None:
-        super().__init__(None, timeout=timeout, encoding="utf-8")
+        # A link that is lost may cut a character in half, which a terminal shows as well.
+        super().__init__(None, timeout=timeout, encoding="utf-8", codec_errors="replace")
         self.child_fd, theirs = os.openpty()
         try:
             termios.tcsetwinsize(theirs, (size[1], size[0]))
