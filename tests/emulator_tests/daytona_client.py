@@ -81,6 +81,10 @@ async def pty(sandbox: Any, id: str = "one", *, attach: bool = False, **options:
         await opened.handle.disconnect()
 
 
+#: One for all requests: each reads the certificates of this machine.
+OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
 class Answer(NamedTuple):
     status: int
     body: Any
@@ -95,9 +99,8 @@ def ask(emulator: Emulator, method: str, path: str, body: Any = None, *, key: st
         data=None if body is None else json.dumps(body).encode(),
         headers={"Authorization": f"Bearer {key or emulator.key}", "Content-Type": "application/json"},
     )
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(request, timeout=DEADLINE) as response:
+        with OPENER.open(request, timeout=DEADLINE) as response:
             return _answer(response.status, response)
     except urllib.error.HTTPError as error:
         with error:
