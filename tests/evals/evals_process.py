@@ -35,7 +35,8 @@ def run_pytest(folder: Path, *words: str, env: Mapping[str, str] | None = None, 
     """Run pytest in `folder`, offline, away from this repository's settings and caches."""
     (folder / "pytest.ini").write_text("[pytest]\naddopts = --strict-markers\nfilterwarnings = error\n")
     junit = folder / "junit.xml"
-    ours = ("PYTEST_", "KIRO_")
+    # What these runs execute is covered by those of tests/plugin.
+    ours = ("PYTEST_", "KIRO_", "COVERAGE_")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     env = {**inherited, **(env or {}), "PYTHONDONTWRITEBYTECODE": "1"}
     args = ["-p", "no:cacheprovider", f"--junitxml={junit}", "--kiro-cli=scripted", "--kiro-sandbox=local", *words]
