@@ -11,7 +11,7 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
@@ -30,8 +30,8 @@ class Lease:
     def id(self) -> str:
         return self.path.name
 
-    def release(self, sessions: Collection[int] = (), *, keep: bool = False) -> None:
-        """End the sandbox's processes (and these sessions), folder and lock; idempotent.
+    def release(self, *, keep: bool = False) -> None:
+        """End the sandbox's processes, folder and lock; idempotent.
 
         `keep` leaves the folder; without a lock beside it no sweep will take it.
         """
@@ -39,7 +39,7 @@ class Lease:
             return
         descriptor, self._descriptor = self._descriptor, -1
         try:
-            processes.end(tags=[f"{self.id}."], sessions=sessions, below=self.path)
+            processes.end(tags=[f"{self.id}."], below=self.path)
             if not keep:
                 remove_tree(self.path)
             _lock_file(self.path).unlink(missing_ok=True)

@@ -9,25 +9,20 @@ import itertools
 import os
 import select
 import shlex
-import subprocess
-import sys
 import tempfile
 import time
-import weakref
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import IO
 
 from pytest_kiro.errors import SandboxClosed, SandboxError, SandboxTimeout, SettingsError
-from pytest_kiro.sandbox import files, leases, processes
+from pytest_kiro.sandbox import environment, files, leases, processes
 from pytest_kiro.sandbox.local_pty import LocalPty, no_start
 from pytest_kiro.sandbox.protocol import EXEC_TIMEOUT, OUTPUT_KEPT, ExecResult, SandboxBase, SandboxSpec, check_env
+from pytest_kiro.sandbox.supervision import Supervised, Warden
 from pytest_kiro.settings.table import Settings
 from pytest_kiro.settings.waits import Waits
-
-#: All that a sandbox sees of the harness's environment, and PATH (docs/sandboxes.md): a short list, and no key ever.
-INHERITED = ("LANG", "LC_ALL", "LC_CTYPE", "LOGNAME", "TZ", "USER")
 
 
 class LocalProvider:
@@ -86,10 +81,10 @@ class LocalSandbox(SandboxBase):
         with leases.explained(f"at {lease.path}"):
             for folder in (self._home, self._tmp):
                 folder.mkdir(exist_ok=True)
-        self._env = _usual_environment(self.home, str(self._tmp)) | dict(env or {})
-        self._commands = dict[str, Path]()  # where commands were executed, by their tag
-        self._ptys = weakref.WeakSet[LocalPty]()
-        self._leaders = set[int]()  # of commands whose background children may live on
+            self._env = environment.make(self.home, str(self._tmp), lease.path / "tools") | dict(env or {})
+        self._warden = Warden()
+        self._background = list[tuple[Path, Supervised]]()  # commands that have left others, and where
+        self._ptys = list[LocalPty]()
 
     def __repr__(self) -> str:
         return f"<LocalSandbox {self.id}{' closed' if self._closed else ''}>"
@@ -114,39 +109,36 @@ class LocalSandbox(SandboxBase):
         check_env(env or {})
         limit = EXEC_TIMEOUT if timeout is None else timeout
         tag, folder = self._tag(), self._folder(cwd)
-        self._commands[tag] = folder
         started = time.monotonic()
         # A file, not a pipe: a background child that keeps it open does not hold us up (contract S14).
         with tempfile.TemporaryFile() as output:
-            process = self._popen(command, folder, self._environment(env, tag), output)
-            waiter = processes.Waiter(process.wait)
+            program = self._start(command, folder, self._environment(env, tag), output)
             try:
-                ended = waiter.wait(limit)
+                ended = program.wait(limit)
             finally:
-                if not waiter.ended:  # out of time, or Ctrl-C
-                    processes.end(tags=[tag], sessions=[process.pid], waits=self._waits)
-                    waiter.wait_after_kill(self._waits.kill)
-                self._leaders.update(processes.left_by(process.pid))
+                if program.status is None or not program.left:  # out of time, Ctrl-C, or there is nothing to keep
+                    program.end()
+                else:
+                    self._background.append((folder, program))
             duration = time.monotonic() - started
             text = files.read_ends(output, OUTPUT_KEPT).decode("utf-8", "replace")
         if not ended:
             what = f"the command did not end within {limit:g} s and was killed: {command}"
             raise SandboxTimeout(what, text, advice="give exec a longer timeout")
-        return ExecResult(command, processes.shell_status(process.returncode), text, duration)
+        if program.status is None:
+            what = f"how the command ended is not known, since what watched it was killed: {command}"
+            raise SandboxError(what, output=text, advice="see what the command, or one before it, kills")
+        return ExecResult(command, program.status, text, duration)
 
-    def _popen(self, command: str, folder: Path, env: dict[str, str], output: IO[bytes]) -> subprocess.Popen[bytes]:
-        try:
-            return subprocess.Popen(
-                ["/bin/sh", "-c", command],
-                cwd=folder,
-                env=env,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise no_start("command", folder, error) from error
+    def _start(self, command: str, folder: Path, env: dict[str, str], output: IO[bytes]) -> Supervised:
+        argv = ["/bin/sh", "-c", command]
+        with open(os.devnull, "rb") as nothing:  # noqa: PTH123 - a descriptor is wanted
+            try:
+                return self._warden.start(
+                    argv, folder, env, stdin=nothing.fileno(), output=output.fileno(), terminal=False
+                )
+            except OSError as error:
+                raise no_start("command", folder, error) from error
 
     def open_pty(
         self,
@@ -158,8 +150,8 @@ class LocalSandbox(SandboxBase):
         self._check()
         tag = self._tag()
         variables = self._environment({"TERM": "xterm-256color", **(env or {})}, tag)
-        pty = LocalPty(self._shell, self._folder(cwd), variables, size, tag, self._waits)
-        self._ptys.add(pty)
+        pty = LocalPty(self._warden, self._shell, self._folder(cwd), variables, size, waits=self._waits)
+        self._ptys = [*(pty for pty in self._ptys if not pty.closed), pty]
         return pty
 
     def read_file(self, path: str) -> bytes:
@@ -177,11 +169,9 @@ class LocalSandbox(SandboxBase):
     def remove(self, path: str) -> None:
         self._check()
         target = self._resolve(path)
-        if tags := [tag for tag, folder in self._commands.items() if folder.is_relative_to(target)]:
-            # A server that an eval started would hold its port against the next one.
-            processes.end(tags=tags, waits=self._waits)
-            for tag in tags:
-                del self._commands[tag]
+        for entry in [entry for entry in self._background if entry[0].is_relative_to(target)]:
+            self._background.remove(entry)
+            entry[1].end()  # a server that an eval started would hold its port against the next one
         files.remove(target)
 
     def close(self) -> None:
@@ -189,9 +179,12 @@ class LocalSandbox(SandboxBase):
 
     def _close(self, *, keep: bool) -> None:
         self._closed = True
-        for pty in list(self._ptys):
+        for pty in self._ptys:
             pty.close()
-        self._lease.release(processes.left_by(*self._leaders), keep=keep)
+        while self._background:
+            self._background.pop()[1].end()
+        self._warden.close()
+        self._lease.release(keep=keep)
 
     def keep(self) -> list[str]:
         self._close(keep=True)
@@ -220,13 +213,3 @@ class LocalSandbox(SandboxBase):
         if not folder.is_dir():
             os.scandir(folder)  # raises what is true, before a process is started for nothing
         return folder
-
-
-def _usual_environment(home: str, tmp: str) -> dict[str, str]:
-    """Return the environment of a sandbox with this HOME and temporary folder."""
-    env = {name: os.environ[name] for name in INHERITED if name in os.environ}
-    if not any(name in env for name in ("LANG", "LC_ALL", "LC_CTYPE")):
-        env["LC_CTYPE"] = "C.UTF-8"
-    # Its own programs, this Python's, then the harness's.
-    path = os.pathsep.join([f"{home}/.local/bin", str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-    return {**env, "HOME": home, "PATH": path, "SHELL": "/bin/sh", "TMPDIR": tmp}

@@ -91,6 +91,7 @@ def test_the_environment_is_inherited_only_as_documented(base: Path, monkeypatch
         "HOME": sandbox.home,
         "TMPDIR": str(Path(sandbox.home).with_name("tmp")),
         "SHELL": "/bin/sh",
+        "PIP_REQUIRE_VIRTUALENV": "1",
         "EXTRA": "e",
     }
     assert "secret" not in f"{seen}{path}"
@@ -106,12 +107,13 @@ def test_a_locale_is_set_when_none_is_inherited(base: Path, monkeypatch: pytest.
     sandbox.close()
 
 
-def test_path_is_own_programs_then_python_then_what_is_inherited(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", "/usr/bin:/bin:/of/the/machine")
+def test_path_is_a_python_then_what_is_inherited_then_own_programs(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = f"{Path(sys.prefix) / 'bin'}"
+    monkeypatch.setenv("PATH", f"{own}:/usr/bin:/bin:/of/the/machine")
     sandbox = LocalSandbox(leases.acquire("r"))
-    python = str(Path(sys.executable).parent)
+    tools = Path(sandbox.home).with_name("tools")
     path = sandbox.exec('printf %s "$PATH"').output
-    assert path == f"{sandbox.home}/.local/bin:{python}:/usr/bin:/bin:/of/the/machine"
+    assert path == f"{tools}:/usr/bin:/bin:/of/the/machine:{sandbox.home}/.local/bin"
     sandbox.close()
 
 
@@ -336,7 +338,7 @@ for free in (0, 1, 2, 3):
         print(free, str(error).count("No space left on device; free space there"), os.listdir(leases.base()))
 """
     said = confined(f"mount -t tmpfs -o nr_inodes=12 none {tmp_path}", source, tmp_path).splitlines()
-    assert said == ["0 1 []", "1 1 []", "2 1 []"]
+    assert said == ["0 1 []", "1 1 []", "2 1 []", "3 1 []"]
 
 
 # -- nothing is left
@@ -432,23 +434,6 @@ def test_no_descriptor_is_left_open(base: Path, provider: LocalProvider) -> None
     for _ in range(5):
         use()
     assert len(os.listdir("/proc/self/fd")) <= before
-
-
-def test_a_session_whose_number_was_given_away_is_left_alone() -> None:
-    """The number of a reaped leader that is somebody's again is not ours to kill."""
-    somebody = subprocess.Popen(["sleep", "1000"], start_new_session=True)
-    assert processes.left_by(somebody.pid) == []
-    leader = subprocess.Popen(["sh", "-c", "sleep 1000 & echo $!"], start_new_session=True, stdout=subprocess.PIPE)
-    assert leader.stdout
-    child = int(leader.stdout.readline())
-    leader.wait(30)
-    leader.stdout.close()
-    assert processes.left_by(leader.pid) == [leader.pid]
-    processes.end(tags=["nobody has this."], sessions=[leader.pid])
-    assert wait_until(lambda: not is_alive(child))
-    assert somebody.poll() is None
-    somebody.send_signal(signal.SIGKILL)
-    somebody.wait(30)
 
 
 def test_processes_that_are_just_starting_another_program_are_found(sandbox: LocalSandbox) -> None:
@@ -554,3 +539,70 @@ sandbox.close()
 assert b"42" in said, said
 """
     run_python(source)
+
+
+#: What a program does that does not want to be found; it notes its number, and waits.
+_DAEMONS = {
+    "setsid": "setsid ~/daemon ~/pid &",
+    "double fork": "(setsid ~/daemon ~/pid &) &",
+    "neither environment nor descriptors": "(p=$HOME; cd /; setsid env -i $p/daemon $p/pid <&- >&- 2>&- &) &",
+}
+
+
+@pytest.mark.parametrize("command", _DAEMONS.values(), ids=_DAEMONS)
+def test_a_daemon_ends_with_its_terminal_and_with_its_folder(sandbox: LocalSandbox, command: str) -> None:
+    command += " until [ -s ~/pid ]; do sleep 0.01; done"
+    sandbox.write_file("daemon", b'#!/bin/sh\necho $$ >"$1"; exec sleep 1000\n', mode=0o755)
+
+    def begun() -> int:
+        daemon = int(sandbox.read_file("pid"))
+        assert is_alive(daemon)
+        sandbox.remove("pid")
+        return daemon
+
+    pty = sandbox.open_pty()
+    pty.write(f" {command}; exit 3\n".encode())
+    assert pty.wait(30) == 3
+    daemon = begun()
+    pty.close()
+    assert not is_alive(daemon)
+    assert pty.survivors.killed == (f"{daemon} sleep",)
+
+    sandbox.exec("mkdir work")
+    assert sandbox.exec(command, cwd="work").ok
+    daemon = begun()
+    sandbox.remove("work")
+    assert not is_alive(daemon)
+
+
+def test_an_exit_code_is_known_whoever_reaps(sandbox: LocalSandbox) -> None:
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        assert sandbox.exec("exit 3").exit_code == 3
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
+def test_no_program_can_answer_for_its_supervisor(sandbox: LocalSandbox) -> None:
+    assert sandbox.exec("ls /proc/$$/fd").output.split() == ["0", "1", "2"]
+
+
+def test_a_command_that_kills_what_watches_it_has_no_exit_code(sandbox: LocalSandbox) -> None:
+    with pytest.raises(SandboxError, match="how the command ended is not known"):
+        sandbox.exec("sleep 1000 & echo $! >pid; kill -9 $PPID; exit 0")
+    assert wait_until(lambda: not is_alive(int(sandbox.read_file("pid"))))
+    pty = sandbox.open_pty()
+    pty.write(b" kill -9 $PPID\n")
+    assert pty.wait(30) is None
+
+
+def test_a_warden_that_was_killed_is_begun_again(sandbox: LocalSandbox) -> None:
+    with pytest.raises(SandboxError, match="not known"):
+        sandbox.exec("kill -9 $(ps -o ppid= -p $PPID) $PPID")
+    assert sandbox.exec("echo again").output == "again\n"
+
+
+def test_pytests_own_environment_is_not_the_sandboxs(sandbox: LocalSandbox) -> None:
+    prefix = sandbox.exec("python3 -c 'import sys; print(sys.prefix)'").output.strip()
+    assert Path(prefix) == Path(sys.base_prefix)
+    assert "virtualenv" in sandbox.exec("python3 -m pip install nothing-of-the-kind").output

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import pytest_kiro
-from pytest_kiro.sandbox import local
+from pytest_kiro.sandbox import environment
 from pytest_kiro.settings import table as settings
 from pytest_kiro.standin import STAND_IN
 
@@ -106,7 +106,7 @@ def test_readme_has_every_option() -> None:
 @needs_papers
 @pytest.mark.parametrize("paper", ["README.md", "docs/sandboxes.md"])
 def test_the_inherited_environment_is_named(paper: str) -> None:
-    assert ", ".join(f"`{name}`" for name in local.INHERITED) in " ".join((ROOT / paper).read_text().split())
+    assert ", ".join(f"`{name}`" for name in environment.INHERITED) in " ".join((ROOT / paper).read_text().split())
 
 
 @needs_papers

@@ -45,7 +45,7 @@ OUTSIDE = {
     "_pytest": lambda _: False,
     "pluggy": lambda path: path.parent == ROOT / "plugin",
     "daytona": lambda path: path.is_relative_to(ROOT / "sandbox" / "daytona"),
-    "pexpect": lambda path: path in (ROOT / "sandbox" / "local_pty.py", ROOT / "terminal" / "expect.py"),
+    "pexpect": lambda path: path == ROOT / "terminal" / "expect.py",
     "ptyprocess": lambda _: False,
 }
 

@@ -97,10 +97,14 @@ class Isolated(LocalSandbox):
 
     isolated = True
 
+    def __init__(self, sandbox: LocalSandbox) -> None:
+        super().__init__(sandbox._lease)
+        self._warden = sandbox._warden  # which is closed with it
+
 
 @pytest.fixture
 def isolated(sandbox: LocalSandbox) -> Isolated:
-    return Isolated(sandbox._lease)
+    return Isolated(sandbox)
 
 
 @pytest.mark.parametrize("what", ["path", "scripted", "official"])
@@ -145,7 +149,7 @@ class Counting(Isolated):
     """It remembers what was sent to it, and may do something else first."""
 
     def __init__(self, sandbox: LocalSandbox) -> None:
-        super().__init__(sandbox._lease)
+        super().__init__(sandbox)
         self.sent: list[str] = []
 
     def write_file(self, path: str, data: bytes, *, mode: int = 0o644) -> None:

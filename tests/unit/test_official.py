@@ -90,6 +90,7 @@ class Machine(LocalSandbox):
         for tool in tools:
             (folder / "tools" / tool).symlink_to(shutil.which(tool) or "/nowhere")
         super().__init__(sandbox._lease, {"PATH": f"{folder}/tools", "WEB": str(self.web)})
+        self._warden = sandbox._warden  # which is closed with it
         self.bin = Path(self.home, ".local", "bin")
         self.stand_in("curl", CURL)
         self.stand_in("uname", '#!/bin/sh\n[ "$1" = -s ] && echo Linux || echo x86_64\n')
