@@ -11,7 +11,7 @@ import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from pytest_kiro.errors import LaunchError
 from pytest_kiro.sandbox.protocol import check_env
@@ -28,14 +28,16 @@ _PROGRAM = Path(__file__).with_name("launch.sh")
 class Launch:
     """Describes one program to start; `launch.sh` says what each value does.
 
-    `folder` is relative to HOME and never inside the workspace, `stores` are relative to HOME or absolute. `stdin` is
-    None for what is typed. `hidden_env` is given to the terminal, so that it is on no disk, as `env` is.
+    `folder` is relative to the sandbox's HOME and never inside the workspace. `home` is the program's own HOME, an
+    absolute path, the sandbox's when empty; `stores` are relative to it or absolute. `stdin` is None for what is
+    typed. `hidden_env` is given to the terminal, so that it is on no disk, as `env` is.
     """
 
     argv: tuple[str, ...]
     workspace: str
     folder: str
     nonce: str
+    home: str = ""
     stdin: bytes | None = b""
     env: Mapping[str, str] = field(default_factory=dict)
     hidden_env: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -71,19 +73,21 @@ class Launch:
             _PROGRAM,
             launch_folder=self.folder,
             launch_workspace=self.workspace,
+            launch_home=self.home,
             launch_nonce=self.nonce,
             launch_marker=self.marker,
             launch_program="\n".join([*exports, f"exec {shlex.join(self.argv)}"]),
-            launch_stores=" ".join(map(_in_home, self.stores)),
+            launch_stores=" ".join(map(self._store, self.stores)),
             launch_stdin=self.stdin is not None,
             launch_apart=self.apart,
             launch_make=self.make,
             launch_durable=self.durable,
         )
 
-
-def _in_home(path: str) -> str:
-    return shlex.quote(path) if path.startswith("/") else f'"$HOME"/{shlex.quote(path)}'
+    def _store(self, path: str) -> str:
+        if self.home or path.startswith("/"):
+            return shlex.quote(str(PurePosixPath(self.home, path)))
+        return f'"$HOME"/{shlex.quote(path)}'
 
 
 class Filter:

@@ -3,6 +3,7 @@
 #
 # launch_folder     where the files of this launch are, relative to HOME; this program is `launch` in it
 # launch_workspace  the folder in which the program runs
+# launch_home       the program's HOME, empty for the machine's
 # launch_nonce      what the lines between the parts of the record begin with
 # launch_marker     what is printed on a line of its own, just before the program begins
 # launch_program    the commands that become the program; what they export is for it alone
@@ -17,7 +18,7 @@
 #
 # Its own names are long, since a variable of the sandbox with the same name would be overwritten for the program; what
 # the user exports is for the program alone, since a PATH or IFS of theirs must not change what is found here.
-: "${launch_folder?}" "${launch_workspace?}" "${launch_nonce?}" "${launch_marker?}" "${launch_program?}"
+: "${launch_folder?}" "${launch_workspace?}" "${launch_home?}" "${launch_nonce?}" "${launch_marker?}" "${launch_program?}"
 : "${launch_stores?}" "${launch_stdin?}" "${launch_apart?}" "${launch_make?}" "${launch_durable?}"
 unset IFS
 launch_folder=$HOME/$launch_folder
@@ -112,6 +113,7 @@ printf '\n%s\n' "$launch_marker"
 (
   [ -z "$launch_stdin" ] || exec <"$launch_folder/stdin" || exit
   [ -z "$launch_apart" ] || exec 2>"$launch_folder/stderr" || exit
+  if [ -n "$launch_home" ]; then HOME=$launch_home; export HOME; fi
   eval "$launch_program"
 )
 launch_status=$?

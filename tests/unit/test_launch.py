@@ -127,16 +127,16 @@ def home(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(home: Path, *argv: str, **options: object) -> tuple[bytes, LaunchRecord]:
+def run(top: Path, *argv: str, **options: object) -> tuple[bytes, LaunchRecord]:
     """Run the script as its line would, without a terminal; return what follows the marker, and the outcome."""
-    launch = make(*argv, workspace=str(home / "w"), **options)
-    folder = home / launch.folder
+    launch = make(*argv, workspace=str(top / "w"), **options)
+    folder = top / launch.folder
     folder.mkdir(parents=True, exist_ok=True)
     for name, data in launch.contents().items():
         (folder / name).write_bytes(data)
-    env = {"HOME": str(home), "PATH": os.environ["PATH"]}
+    env = {"HOME": str(top), "PATH": os.environ["PATH"]}
     done = subprocess.run(
-        ["sh", str(folder / "launch")], env=env, cwd=home, capture_output=True, timeout=60, check=False
+        ["sh", str(folder / "launch")], env=env, cwd=top, capture_output=True, timeout=60, check=False
     )
     outcome = read_launch_record((folder / "record").read_bytes(), NONCE)
     assert outcome.status == done.returncode, done.stderr
@@ -316,6 +316,13 @@ def test_stderr_is_kept_apart_and_its_end_brought_back(home: Path) -> None:
     told = run(home, "sh", "-c", long, apart=True)[1].diagnostics
     assert len(told) == 256 * 1024
     assert told.endswith(b"xend\n")
+
+
+def test_the_program_has_a_home_of_its_own_and_its_stores_are_there(home: Path) -> None:
+    own = home / "users" / "a b"
+    own.mkdir(parents=True)
+    _, outcome = run(home, "sh", "-c", 'mkdir ~/store; echo "$HOME" >~/store/file', home=str(own), stores=("store",))
+    assert outcome.stores == {f"{own}/store/file": f"{own}\n".encode()}
 
 
 def ask(home: Path, word: str, path: str | None = None) -> str:
