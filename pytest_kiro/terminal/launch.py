@@ -29,8 +29,9 @@ class Launch:
     """Describes one program to start; `launch.sh` says what each value does.
 
     `folder` is relative to the sandbox's HOME and never inside the workspace. `home` is the program's own HOME, an
-    absolute path, the sandbox's when empty; `stores` are relative to it or absolute. `stdin` is None for what is
-    typed. `hidden_env` is given to the terminal, so that it is on no disk, as `env` is.
+    absolute path, the sandbox's when empty, and `prepare` the commands that make it; `stores` are relative to it or
+    absolute. `stdin` is None for what is typed. `hidden_env` is given to the terminal, so that it is on no disk, as
+    `env` is.
     """
 
     argv: tuple[str, ...]
@@ -38,6 +39,7 @@ class Launch:
     folder: str
     nonce: str
     home: str = ""
+    prepare: str = ""
     stdin: bytes | None = b""
     env: Mapping[str, str] = field(default_factory=dict)
     hidden_env: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -74,6 +76,7 @@ class Launch:
             launch_folder=self.folder,
             launch_workspace=self.workspace,
             launch_home=self.home,
+            launch_prepare=self.prepare,
             launch_nonce=self.nonce,
             launch_marker=self.marker,
             launch_program="\n".join([*exports, f"exec {shlex.join(self.argv)}"]),

@@ -4,6 +4,7 @@
 # launch_folder     where the files of this launch are, relative to HOME; this program is `launch` in it
 # launch_workspace  the folder in which the program runs
 # launch_home       the program's HOME, empty for the machine's
+# launch_prepare    commands that make that HOME, before all else; a failure of theirs ends the launch
 # launch_nonce      what the lines between the parts of the record begin with
 # launch_marker     what is printed on a line of its own, just before the program begins
 # launch_program    the commands that become the program; what they export is for it alone
@@ -19,7 +20,7 @@
 # Its own names are long, since a variable of the sandbox with the same name would be overwritten for the program; what
 # the user exports is for the program alone, since a PATH or IFS of theirs must not change what is found here.
 : "${launch_folder?}" "${launch_workspace?}" "${launch_home?}" "${launch_nonce?}" "${launch_marker?}" "${launch_program?}"
-: "${launch_stores?}" "${launch_stdin?}" "${launch_apart?}" "${launch_make?}" "${launch_durable?}"
+: "${launch_stores?}" "${launch_stdin?}" "${launch_apart?}" "${launch_make?}" "${launch_durable?}" "${launch_prepare?}"
 unset IFS
 launch_folder=$HOME/$launch_folder
 if command -v sha256sum >/dev/null 2>&1; then launch_sum=sha256sum; else launch_sum='shasum -a 256'; fi
@@ -102,6 +103,7 @@ if [ -n "$launch_durable" ]; then
   case $launch_locale in =*) LC_ALL=${launch_locale#=} ;; *) unset LC_ALL ;; esac
   unset launch_again launch_shell launch_locale
 fi
+[ -z "$launch_prepare" ] || ( eval "$launch_prepare" ) || exit 126
 [ -z "$launch_make" ] || mkdir -p -- "$launch_workspace" || exit 126
 cd "$launch_workspace" || exit 126
 snapshot before >"$launch_folder/before" 2>/dev/null

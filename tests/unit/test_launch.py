@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shlex
 import subprocess
 import tempfile
 import time
@@ -320,9 +321,21 @@ def test_stderr_is_kept_apart_and_its_end_brought_back(home: Path) -> None:
 
 def test_the_program_has_a_home_of_its_own_and_its_stores_are_there(home: Path) -> None:
     own = home / "users" / "a b"
-    own.mkdir(parents=True)
-    _, outcome = run(home, "sh", "-c", 'mkdir ~/store; echo "$HOME" >~/store/file', home=str(own), stores=("store",))
+    _, outcome = run(
+        home,
+        *("sh", "-c", 'mkdir ~/store; echo "$HOME" >~/store/file'),
+        home=str(own),
+        prepare=shlex.join(["mkdir", "-p", str(own)]),
+        stores=("store",),
+    )
     assert outcome.stores == {f"{own}/store/file": f"{own}\n".encode()}
+
+
+def test_a_home_that_cannot_be_made_ends_the_launch_and_says_why(home: Path) -> None:
+    launch = make("touch", str(home / "ran"), workspace=str(home), prepare="echo because; exit 3")
+    done = subprocess.run(["sh", "-c", launch.script()], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (126, "because\n")
+    assert not (home / "ran").exists()
 
 
 def ask(home: Path, word: str, path: str | None = None) -> str:
