@@ -9,8 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from pytest_kiro.errors import PtyClosed, SandboxError, SandboxTimeout
+from pytest_kiro.sandbox.protocol import Survivors
 from pytest_kiro.sandbox.ready import ready
-from pytest_kiro.sandbox.supervision import Survivors, Warden
+from pytest_kiro.sandbox.supervision import Warden
 from pytest_kiro.settings.waits import Waits
 
 _READ_AT_ONCE = 256 * 1024

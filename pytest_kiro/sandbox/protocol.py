@@ -119,6 +119,23 @@ class SandboxSpec:
                 raise TypeError(f"{name}={value!r} is not right; wanted: a list of texts")
 
 
+@dataclass(frozen=True)
+class Survivors:
+    """What a program had left, each as "PID name". `stuck` could not be killed."""
+
+    killed: tuple[str, ...] = ()
+    stuck: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class TellsSurvivors(Protocol):
+    """A terminal that tells what its program had left behind; a provider's may be none."""
+
+    @property
+    def survivors(self) -> Survivors:
+        """What was left when it was closed: it may be known only after the sandbox's next request."""
+
+
 @runtime_checkable
 class Pty(Protocol):
     """A terminal in a sandbox with one program in it (contract P)."""

@@ -11,24 +11,16 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pytest_kiro.sandbox.environment import base_interpreter
+from pytest_kiro.sandbox.protocol import Survivors
 from pytest_kiro.sandbox.ready import ready
 
 _PROGRAM = Path(__file__).with_name("warden.py")
 #: Seconds for an answer of the warden, which itself gives up on a process that cannot be killed after five.
 _ANSWER = 30.0
-
-
-@dataclass(frozen=True)
-class Survivors:
-    """What a program had left, each as "PID name". `stuck` could not be killed."""
-
-    killed: tuple[str, ...] = ()
-    stuck: tuple[str, ...] = ()
 
 
 class Supervised:

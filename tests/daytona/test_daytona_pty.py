@@ -15,9 +15,10 @@ from emulator import Emulator
 from helpers import is_alive, read_all, read_until, wait_until
 
 from pytest_kiro.errors import PtyClosed, SandboxError
+from pytest_kiro.sandbox.daytona import guest
 from pytest_kiro.sandbox.daytona.pty import DaytonaPty
 from pytest_kiro.sandbox.daytona.sandbox import DaytonaSandbox
-from pytest_kiro.sandbox.protocol import SandboxSpec
+from pytest_kiro.sandbox.protocol import SandboxSpec, Survivors
 from pytest_kiro.settings.waits import DaytonaWaits
 from pytest_kiro.terminal.attach import attach
 from pytest_kiro.terminal.launch import Launch
@@ -342,6 +343,82 @@ def test_what_an_ended_program_left_is_ended_before_the_next_command(sandbox: Da
     assert is_alive(pid)
     sandbox.exec("true")
     assert not is_alive(pid)
+
+
+#: What a program does that does not want to be found; it notes its number, and waits.
+DAEMONS = {
+    "setsid": "setsid $p/daemon $p/pid &",
+    "double fork": "(setsid $p/daemon $p/pid &) &",
+    "neither environment nor descriptors": "(cd /; setsid env -i $p/daemon $p/pid <&- >&- 2>&- &) &",
+}
+
+
+@pytest.mark.parametrize("shell", ["zsh", "bash", "sh"])
+@pytest.mark.parametrize("habit", DAEMONS)
+def test_a_daemon_ends_with_its_terminal_and_with_its_folder(
+    emulator: Emulator, sandbox: DaytonaSandbox, habit: str, shell: str
+) -> None:
+    if not shutil.which(shell) or (shell != "zsh" and not habit.startswith("neither")):
+        pytest.skip(f"there is no {shell} here, or one shell is enough")
+    emulator.configure(shell=shell)
+    command = f"p={sandbox.home}; {DAEMONS[habit]} until [ -s $p/pid ]; do sleep 0.01; done"
+    sandbox.write_file("daemon", b'#!/bin/sh\necho $$ >"$1"; exec sleep 1000\n', mode=0o755)
+
+    def begun() -> int:
+        daemon = int(sandbox.read_file("pid"))
+        assert is_alive(daemon)
+        sandbox.remove("pid")
+        return daemon
+
+    other = sandbox.open_pty()
+    other.write(f" {command}; exec sleep 1000\n".encode())
+    wait_until(lambda: "pid" in sandbox.list_files(""))
+    stranger = begun()
+    pty = sandbox.open_pty()
+    pty.write(f" {command}; exit 3\n".encode())
+    assert pty.wait(30) == 3
+    daemon = begun()
+    pty.close()
+    sandbox.exec("true")
+    assert not is_alive(daemon)
+    assert pty.survivors.killed == (f"{daemon} sleep",)
+    assert is_alive(stranger)
+    other.close()
+    assert not is_alive(stranger)
+
+    sandbox.exec("mkdir work")
+    assert sandbox.exec(command, cwd="work").ok
+    daemon = begun()
+    sandbox.remove("work")
+    assert not is_alive(daemon)
+
+
+def test_what_is_not_ours_is_left_alone_whatever_our_files_say(emulator: Emulator, sandbox: DaytonaSandbox) -> None:
+    """An agent can write the daemon's number there."""
+    machine = sandbox._machine
+    script = f"setsid sh -c 'echo $$ >{sandbox.home}/pid; exec sleep 1000' >/dev/null 2>&1 &"
+    sandbox._client.wait_for(machine.raw.process.exec(script), 30)
+    stranger = int(wait_until(lambda: sandbox.exec("cat pid").output))
+    for end in ("exit 0", "sleep 1000"):
+        pty = sandbox.open_pty()
+        pty.write(f" for f in {machine.tasks}/*session; do cat pid >$f; done; {end}\n".encode())
+        if end == "exit 0":
+            pty.wait(30)
+        pty.close()
+    sandbox.exec("true")
+    assert is_alive(stranger)
+
+
+def test_what_cannot_be_ended_is_named(sandbox: DaytonaSandbox) -> None:
+    """Here: by a `kill` that does nothing."""
+    pty = sandbox.open_pty()
+    pty.write(b" (setsid sh -c 'echo $$ >pid; exec sleep 1000' &); until [ -s pid ]; do :; done; exit 3\n")
+    assert pty.wait(30) == 3
+    pid = sandbox.exec("cat pid").output.strip()
+    code = guest.reap([pty._tag], sandbox._machine.tasks, report="word")
+    answer = sandbox.exec(f"kill() {{ :; }}; sleep() {{ :; }}; sudo() {{ :; }}; {code}").output
+    assert guest.survivors(answer, "word") == Survivors(stuck=(f"{pid} sleep",))
+    pty.close()
 
 
 def test_many_uploads_at_once_need_one_thread_beside_the_loops(sandbox: DaytonaSandbox) -> None:

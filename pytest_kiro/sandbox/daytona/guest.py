@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import randbelow
 
 from pytest_kiro.errors import SandboxError
 from pytest_kiro.sandbox.processes import TAG
-from pytest_kiro.sandbox.protocol import OUTPUT_KEPT
+from pytest_kiro.sandbox.protocol import OUTPUT_KEPT, Survivors
 from pytest_kiro.sandbox.script import program
 
+#: What the lines begin with in which `settle` tells what a program left.
+SETTLED = "left"
 #: Bytes that the kernel takes as one argument or one variable (Linux: 32 pages, with the zero at the end).
 LONGEST_ARGUMENT = 128 * 1024 - 1
 _SCRIPTS = Path(__file__).parent / "scripts"
@@ -41,7 +44,7 @@ def wrap(command: str, *, tasks: str, task: str, cwd: str, variables: Iterable[s
     if given:
         given.append('exec /bin/sh -c "$1"')
     tag, cap = f"{task}.", OUTPUT_KEPT
-    script = _program("exec", task_tag=tag, task_cwd=cwd, task_cap=cap, task_given="".join(given))
+    script = _program("exec", task_tag=tag, task_mark=mark(tag), task_cwd=cwd, task_cap=cap, task_given="".join(given))
     return _piped(command, tasks, task, script)
 
 
@@ -55,14 +58,28 @@ def _piped(command: str, tasks: str, task: str, script: str) -> str:
     return f"printf %s {shlex.quote(command)} | exec sh -c {shlex.quote(script)}"
 
 
-def beforehand(tags: Sequence[str], tasks: str, paths: Sequence[str]) -> str:
-    """Return the text that tidies up silently before another: tasks by tag, files of ours."""
-    lines = []
-    if tags:
-        lines.append(f"sh -c {shlex.quote(reap(tags, tasks))}")
+def beforehand(tags: Sequence[str], tasks: str, paths: Sequence[str], word: str) -> str:
+    """Return the text that tidies up before another: tasks by tag, files of ours.
+
+    What was left of the tags is told in front of a line of the `word`; `take_survivors` reads that.
+    """
+    lines = [f"sh -c {shlex.quote(reap([tag], tasks, report=tag))} </dev/null 2>/dev/null\n" for tag in tags]
     if paths:
-        lines.append(f"rm -rf {shlex.join(paths)}")
-    return "".join(f"{line} </dev/null >/dev/null 2>&1\n" for line in lines)
+        lines.append(f"rm -rf {shlex.join(paths)} </dev/null >/dev/null 2>&1\n")
+    return "".join(lines) + (f"echo {word}\n" if tags else "")
+
+
+def take_survivors(answer: str, tags: Sequence[str], word: str) -> tuple[dict[str, Survivors], str]:
+    """Take an answer apart: what was left of each tag, and what the text behind `beforehand` answered."""
+    before, mark, rest = answer.partition(f"{word}\n")
+    return {tag: survivors(before, tag) for tag in tags}, rest if mark else answer
+
+
+def survivors(answer: str, report: str) -> Survivors:
+    """Read what a `reap` says was left behind."""
+    lines = [line.split(" ", 2)[1:] for line in answer.splitlines() if line.startswith(f"{report} ")]
+    killed, stuck = (tuple(what for how, what in lines if how == kind) for kind in ("killed", "stuck"))
+    return Survivors(tuple(what for what in killed if what not in stuck), stuck)
 
 
 def carried(name: str) -> str:
@@ -81,15 +98,51 @@ def unwrap(text: str, task: str) -> CommandEnd:
     return CommandEnd(output, int(words[1]), "" if words[2] == "ended" else words[2])
 
 
-def reap(tags: Sequence[str], tasks: str, void: str = "") -> str:
-    """Return the command that kills all processes of tasks by tag beginnings; a `void` one shall not begin."""
-    return _program("reap", tasks=tasks, tags=shlex.join(tags), void=void) if tags else ""
+#: Digits of the numbers in a tag: of its machine, its place and its task.
+_DIGITS = (9, 5, 5)
+
+
+def new_tag() -> str:
+    """Return what the tags of all tasks of a machine begin with."""
+    return f"{randbelow(799_999_999) + 100_000_000}."
+
+
+def mark(tag: str) -> str:
+    """Return the digits of a tag, or of a beginning.
+
+    They stand in a limit of its processes, that of file locks: no kernel since Linux 2.4 enforces it, children inherit
+    it, and any user may lower it but not raise it again.
+    """
+    numbers = tag.rstrip(".").split(".")
+    return "".join(f"{int(number) % 10**digits:0{digits}}" for number, digits in zip(numbers, _DIGITS, strict=False))
+
+
+def marking(tag: str) -> str:
+    """Return the command that marks a shell; one word for bash and zsh, another for dash and busybox."""
+    return f"ulimit -x {mark(tag)} 2>/dev/null || ulimit -w {mark(tag)} 2>/dev/null"
+
+
+def reap(tags: Sequence[str], tasks: str, *, void: str = "", report: str = "", leader: str = "") -> str:
+    """Return the command that kills all processes of tasks by tag beginnings; a `void` one shall not begin.
+
+    Processes are told of in lines that begin with `report`, but for those in the session that the file `leader` names.
+    """
+    patterns = [word for tag in tags for word in _patterns(tag)]
+    values = {"tasks": tasks, "patterns": shlex.join(patterns), "void": void, "report": report, "leader": leader}
+    return _program("reap", **values) if tags else ""
+
+
+def _patterns(tag: str) -> Iterator[str]:
+    digits = mark(tag)
+    rest = sum(_DIGITS) - len(digits)
+    yield from ("-e", f"{TAG}={re.escape(tag)}")
+    yield from ("-e", f"^Max file locks +{digits}{f'[0-9]{{{rest}}}' if rest else ''} ")
 
 
 def settle(tag: str, tasks: str) -> str:
     """Return the command that says whether a terminal's program runs. If not, it ends what the program left."""
     settled = _program("settle", session_file=session_file(tag, tasks), mark=f"{TAG}={tag}")
-    return f"{settled}{reap([tag], tasks)}echo ended\n"
+    return f"{settled}{reap([tag], tasks, report=SETTLED)}echo ended\n"
 
 
 def session_file(tag: str, tasks: str) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 from pytest_kiro.errors import SandboxError
 from pytest_kiro.sandbox.daytona import faults, fleet, guest
 from pytest_kiro.sandbox.daytona.client import Client
+from pytest_kiro.sandbox.protocol import Survivors
 
 if TYPE_CHECKING:
     from daytona import AsyncSandbox
@@ -32,9 +33,10 @@ class Machine:
         self.client, self.raw, self.waits = client, raw, client.waits
         self.home = self.tasks = ""
         # Workers that share a sandbox must not take each other's tasks for their own.
-        self.tag, self._numbers = f"{token_hex(4)}.", itertools.count(1)
+        self.tag, self._numbers = guest.new_tag(), itertools.count(1)
         self.thrown_away: list[str] = []  # files of ours that are removed along with the next command
-        self._doomed: list[str] = []  # tags whose processes are killed along with it
+        #: Tags whose processes are killed along with it, and who is told what they were.
+        self._doomed: dict[str, Callable[[Survivors], object]] = {}
         self._flushes = set[asyncio.Task[None]]()
         self.gone = False
 
@@ -116,7 +118,7 @@ class Machine:
             raise SandboxError(what, advice="run pytest again") from error
         finally:
             request.cancel()
-            self.thrown_away.append(f"{self.tasks}/{task}")
+            self.thrown_away += [f"{self.tasks}/{task}", guest.session_file(f"{task}.", self.tasks)]
 
     async def errand(self, what: str, command: str) -> str:
         """Execute a short command that is safe to repeat; return its output."""
@@ -126,15 +128,18 @@ class Machine:
 
     async def _send(self, what: str, text: str, limit: float, envs: Mapping[str, str] | None = None) -> str:
         """Execute a text by the machine's shell; return its output. What is to be tidied up comes first."""
-        paths, tags = self.thrown_away[:_CLEARED_AT_ONCE], self._doomed[:]
-        text = guest.beforehand(tags, self.tasks, paths) + text
+        paths, doomed, word = self.thrown_away[:_CLEARED_AT_ONCE], dict(self._doomed), token_hex(8)
+        text = guest.beforehand([*doomed], self.tasks, paths, word) + text
         # The service's own limit is for the case that ours is not kept, because this process has died.
         timeout = limit + self.waits.answer
         call = partial(self.raw.process.exec, text, env=dict(envs or {}) or None, timeout=math.ceil(timeout))
         answer = await self.ask(what, call, timeout=timeout, safe=True)
         self.thrown_away = [path for path in self.thrown_away if path not in paths]
-        self._doomed = [tag for tag in self._doomed if tag not in tags]
-        return str(answer.result)
+        left, output = guest.take_survivors(str(answer.result), [*doomed], word)
+        for tag in doomed:
+            if tell := self._doomed.pop(tag, None):
+                tell(left[tag])
+        return output
 
     # -- what is left behind
 
@@ -142,13 +147,15 @@ class Machine:
         """Kill a task's processes, and keep it from beginning."""
         await self.errand("end a command", guest.reap([f"{task}."], self.tasks, void=task))
 
-    async def reap(self, tag: str) -> None:
-        """Kill all processes whose tags begin with this."""
-        await self.errand("end processes", guest.reap([tag], self.tasks))
+    async def reap(self, tag: str, *, leader: str = "") -> Survivors:
+        """Kill all processes whose tags begin with this; return them, but for those in the session of `leader`."""
+        word = f"left-{token_hex(8)}"
+        command = guest.reap([tag], self.tasks, report=word, leader=leader)
+        return guest.survivors(await self.errand("end processes", command), word)
 
-    def doom(self, tag: str) -> None:
+    def doom(self, tag: str, tell: Callable[[Survivors], object]) -> None:
         """Kill an ended task's processes along with the next request, or soon; to be called on the loop."""
-        self._doomed.append(tag)
+        self._doomed[tag] = tell
         flush = asyncio.ensure_future(self._flush(tag))
         self._flushes.add(flush)
         flush.add_done_callback(self._flushes.discard)

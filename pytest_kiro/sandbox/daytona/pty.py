@@ -8,7 +8,7 @@ import shlex
 import signal
 import threading
 import uuid
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from pytest_kiro.errors import PtyClosed, SandboxError, SandboxTimeout
 from pytest_kiro.sandbox.daytona import faults, guest
 from pytest_kiro.sandbox.daytona.machine import Machine
 from pytest_kiro.sandbox.processes import TAG
+from pytest_kiro.sandbox.protocol import Survivors
 
 if TYPE_CHECKING:
     from daytona.handle.async_pty_handle import AsyncPtyHandle
@@ -34,12 +35,15 @@ class DaytonaPty:
     def __init__(self, machine: Machine) -> None:
         self._machine, self._client, self._waits = machine, machine.client, machine.waits
         self._tag = f"{machine.task()}."
+        self._leader = guest.session_file(self._tag, machine.tasks)
         self._id = f"kiro-{uuid.uuid4().hex}"
         self._handle: AsyncPtyHandle | None = None
         self._held = bytearray()  # what was printed and not yet read
         self._news = threading.Condition()
         self._room = asyncio.Event()
         self._over = self._closed = False
+        #: What the program had left behind: complete after the request that follows `close`.
+        self.survivors = Survivors()
         #: What the link says of the end, None when it was lost; 0 counts when it is proven.
         self._claimed: int | None = None
         self._proven = False
@@ -79,10 +83,9 @@ class DaytonaPty:
             raise SandboxError(f"sandbox {self._machine.id} {old}", advice=advice) from error
         self._heard = self._client.loop.time()
         self._watch = asyncio.ensure_future(self._follow(self._handle))
-        # Which session is ours is known only here: children that shed their environment are ended by it.
         with suppress(Exception):  # it has ended already
-            file = guest.session_file(self._tag, self._machine.tasks)
-            await self._handle.send_input(f" echo $$ >{shlex.quote(file)}\n")
+            line = f" {guest.marking(self._tag)}; echo $$ >{shlex.quote(self._leader)}\n"
+            await self._handle.send_input(line)
 
     # -- on the loop
 
@@ -133,7 +136,12 @@ class DaytonaPty:
     async def _has_ended(self) -> bool:
         """Ask whether the program has ended where it ran; if so, end what it left."""
         command = guest.settle(self._tag, self._machine.tasks)
-        return (await self._machine.errand("end of a terminal", command)).strip() == "ended"
+        answer = await self._machine.errand("end of a terminal", command)
+        self._note(guest.survivors(answer, guest.SETTLED))
+        return answer.rstrip().rpartition("\n")[2] == "ended"
+
+    def _note(self, left: Survivors) -> None:
+        self.survivors = Survivors(self.survivors.killed + left.killed, self.survivors.stuck + left.stuck)
 
     def _end(self, status: int | None) -> None:
         with self._news:
@@ -217,22 +225,26 @@ class DaytonaPty:
         self._room.set()
         try:
             if ended:  # what it left goes along with the next request, and soon at the latest
-                self._machine.doom(self._tag)
+                self._machine.doom(self._tag, self._note)
             else:
                 await self._kill()
         finally:
+            self._machine.thrown_away.append(self._leader)
             await self._disconnect()
 
     async def _kill(self) -> None:
         """End the program and all that it started: the service's kill ends the shell's tree, ours what has left it."""
         process, what = self._machine.raw.process, "end a terminal"
-        ends = [self._machine.reap(self._tag)]
+        ends: list[Coroutine[Any, Any, object]] = [self._reap()]
         if self._handle is not None:
             call = partial(process.kill_pty_session, self._id)
             ends.append(self._machine.ask(what, call, timeout=self._waits.pty_close, safe=True))
         reaped, *_killed = await asyncio.gather(*ends, return_exceptions=True)  # 404 when reaping was quicker
         if isinstance(reaped, BaseException) and not isinstance(reaped, faults.SandboxGone):
             raise reaped
+
+    async def _reap(self) -> None:
+        self._note(await self._machine.reap(self._tag, leader=self._leader))
 
     async def _disconnect(self) -> None:
         if self._watch is not None:

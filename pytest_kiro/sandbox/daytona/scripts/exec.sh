@@ -4,7 +4,8 @@
 # task_command  the command
 # task_folder   the folder of all tasks
 # task_name     this task's name in it
-# task_tag      marks the command's processes
+# task_tag      marks the command's processes in their environment
+# task_mark     and in their limit of file locks, which nobody looks at
 # task_cwd      the folder in which it is executed
 # task_cap      bytes of its output that are answered
 # task_given    what sets its variables and then becomes it, empty for none
@@ -12,7 +13,8 @@
 # It runs in a session of its own, with a file for its output, and a folder by whose name a repeated request finds what
 # the first one began. What becomes of its files, in a temporary folder that anybody may clear, is of no importance to the
 # first request: it has the output open, and knows the status.
-: "${task_command?}" "${task_folder?}" "${task_name?}" "${task_tag?}" "${task_cwd?}" "${task_cap?}" "${task_given?}"
+: "${task_command?}" "${task_folder?}" "${task_name?}" "${task_tag?}" "${task_mark?}" "${task_cwd?}" "${task_cap?}"
+: "${task_given?}"
 task_files=$task_folder/$task_name task_status='' task_session=0 task_dead=0
 exec 3</dev/null
 if mkdir "$task_files" 2>/dev/null; then
@@ -21,7 +23,13 @@ if mkdir "$task_files" 2>/dev/null; then
     if [ -n "$task_given" ]; then set -- /bin/sh -c "$task_given" sh "$task_command"
     else set -- /bin/sh -c "$task_command"
     fi
-    SANDBOX_TASK="$task_tag" setsid "$@" </dev/null >"$task_files/output" 2>&1 3<&- &
+    {
+      # shellcheck disable=SC3045 # bash's word, or dash's
+      ulimit -x "$task_mark" || ulimit -w "$task_mark"
+      SANDBOX_TASK=$task_tag
+      export SANDBOX_TASK
+      exec setsid "$@" >"$task_files/output" 2>&1
+    } </dev/null 2>/dev/null 3<&- &
     task_session=$!
     echo "$task_session" >"$task_files.session"
     { wait "$task_session"; } 2>/dev/null

@@ -1,28 +1,57 @@
 # shellcheck shell=sh
-# Kills the processes of tasks, and all in their sessions, until nothing is found.
+# Kills the processes of tasks, however they left them, until nothing is found.
 #
-# tasks  the folder of all tasks
-# tags   quoted words: each the beginning of the tags of many tasks, or one task's own
-# void   a task that shall not begin any more, since its request may still be on its way; empty for none
+# tasks     the folder of all tasks
+# patterns  quoted words: options of grep, by which their environment or their limits are known
+# void      a task that shall not begin any more, since its request may still be on its way; empty for none
+# report    what the lines begin with that say `killed` or `stuck`, number and name of each process; empty for none
+# leader    a file with the number of a session whose processes are not reported; empty for none
 #
-# After a kill it looks twice: a process may fork, or be just becoming another program, while we look.
-: "${tasks?}" "${tags?}" "${void?}"
+# The limit tells although a process has left its session, its parents, its folder and its environment, and while it
+# becomes another program, when the kernel shows no environment. Nothing is killed for a number that a file tells: an
+# agent can write any there, the daemon's too.
+: "${tasks?}" "${patterns?}" "${void?}" "${report?}" "${leader?}"
 if [ -n "$void" ]; then mkdir "$tasks/$void" 2>/dev/null && echo '137 ended' >"$tasks/$void/status"; fi
-eval "set -- $tags"
-calm=1 round=0
-marks=$(for tag do echo "SANDBOX_TASK=$tag"; done)
+all() { all="$*"; }
+about() { # sets state, session and name of a process; the name may have anything in it, the others stand behind it
+  stat=''
+  while read -r part; do stat="$stat$part "; done <"/proc/$1/stat"
+  state=${stat##*) } name=${stat#*\(} name=${name%) *}
+  session=${state#* * * } session=${session%% *} state=${state%% *}
+}
+eval "set -- $patterns"
+round=0 calm=0 seen=' ' own=0
+if [ -n "$leader" ]; then read -r own <"$leader"; fi 2>/dev/null
 while [ $calm -lt 2 ] && [ $round -lt 100 ]; do
-  sessions=$(for tag do cat "$tasks/$tag"*session; done 2>/dev/null)
-  # shellcheck disable=SC2086,SC2116 # the lines of sessions become one
-  found=$(
-    grep -laF "$marks" /proc/[0-9]*/environ 2>/dev/null | cut -d/ -f3
-    [ -z "$sessions" ] || cat /proc/[0-9]*/stat 2>/dev/null | awk -v wanted="$(echo $sessions)" '
-      BEGIN { count = split(wanted, each); for (i = 1; i <= count; i++) ours[each[i]] = 1 }
-      { pid = $1; sub(/.*\) /, ""); if ($4 in ours && $1 !~ /[ZX]/) print pid }'
-  )
+  round=$((round + 1)) living=''
+  all /proc/[0-9]* && before=$all
+  # shellcheck disable=SC2013 # names without blanks
+  for pid in $(grep -lasE "$@" /proc/[0-9]*/environ /proc/[0-9]*/limits); do
+    pid=${pid#/proc/} pid=${pid%/*}
+    case " $living " in *" $pid "*) continue ;; esac
+    about "$pid"
+    case $state in '' | Z | X) continue ;; esac
+    living="$living $pid"
+    case $seen in *" $pid "*) continue ;; esac
+    seen="$seen$pid "
+    [ -z "$report" ] || [ "$session" = "$own" ] || printf '%s killed %s %s\n' "$report" "$pid" "$name"
+  done 2>/dev/null
+  if [ -z "$living" ]; then
+    # Where nothing has begun while we looked, nothing can have been missed.
+    all /proc/[0-9]*
+    if [ "$all" = "$before" ]; then break; fi
+    calm=$((calm + 1))
+    continue
+  fi
+  calm=0
   # shellcheck disable=SC2086 # they are words
-  if [ -n "$found" ]; then kill -9 $found 2>/dev/null; calm=0; else calm=$((calm + 1)); fi
-  round=$((round + 1))
-  [ $calm -eq 2 ] || sleep 0.02
+  kill -9 $living 2>/dev/null
+  [ $round -eq 1 ] || sleep 0.02
+  # What became another user's; the sandbox may let us.
+  # shellcheck disable=SC2086
+  [ $round -ne 10 ] || sudo -n kill -9 $living </dev/null >/dev/null 2>&1
 done
-for tag do rm -f "$tasks/$tag"*session; done
+for pid in $living; do
+  about "$pid" 2>/dev/null
+  [ -z "$report" ] || printf '%s stuck %s %s\n' "$report" "$pid" "$name"
+done
