@@ -127,9 +127,18 @@ def reap(tags: Sequence[str], tasks: str, *, void: str = "", report: str = "", l
 
     Processes are told of in lines that begin with `report`, but for those in the session that the file `leader` names.
     """
+    words = {"killed": f"{report} killed ", "stuck": f"{report} stuck "}
+    return _reap(tags, tasks, void=void, report=bool(report), leader=leader, **words) if tags else ""
+
+
+def ending(tag: str, tasks: str) -> str:
+    """Return the command that kills a task's processes: "PID name" each."""
+    return _reap([tag], tasks, void="", report=True, leader="", killed="", stuck="")
+
+
+def _reap(tags: Sequence[str], tasks: str, **values: str | bool) -> str:
     patterns = [word for tag in tags for word in _patterns(tag)]
-    values = {"tasks": tasks, "patterns": shlex.join(patterns), "void": void, "report": report, "leader": leader}
-    return _program("reap", **values) if tags else ""
+    return _program("reap", tasks=tasks, patterns=shlex.join(patterns), **values)
 
 
 def _patterns(tag: str) -> Iterator[str]:

@@ -199,6 +199,16 @@ class DaytonaPty:
                     self._claimed = 0
         return self._claimed
 
+    @property
+    def claimed(self) -> int | None:
+        """The status that the link told. None when it told none; 0 may be a polite proxy's."""
+        return self._claimed
+
+    @property
+    def ending(self) -> str:
+        """`sh` commands that end what the program left: "PID name" each."""
+        return guest.ending(self._tag, self._machine.tasks)
+
     def close(self) -> None:
         if self._closed:
             return

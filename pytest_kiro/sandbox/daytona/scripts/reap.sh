@@ -4,13 +4,15 @@
 # tasks     the folder of all tasks
 # patterns  quoted words: options of grep, by which their environment or their limits are known
 # void      a task that shall not begin any more, since its request may still be on its way; empty for none
-# report    what the lines begin with that say `killed` or `stuck`, number and name of each process; empty for none
-# leader    a file with the number of a session whose processes are not reported; empty for none
+# report    whether each process is told of, by number and name, behind one of two words:
+# killed    for one that was found
+# stuck     for one that could not be ended
+# leader    a file with the number of a session whose processes are not told of; empty for none
 #
 # The limit tells although a process has left its session, its parents, its folder and its environment, and while it
 # becomes another program, when the kernel shows no environment. Nothing is killed for a number that a file tells: an
 # agent can write any there, the daemon's too.
-: "${tasks?}" "${patterns?}" "${void?}" "${report?}" "${leader?}"
+: "${tasks?}" "${patterns?}" "${void?}" "${report?}" "${killed?}" "${stuck?}" "${leader?}"
 if [ -n "$void" ]; then mkdir "$tasks/$void" 2>/dev/null && echo '137 ended' >"$tasks/$void/status"; fi
 all() { all="$*"; }
 about() { # sets state, session and name of a process; the name may have anything in it, the others stand behind it
@@ -34,7 +36,7 @@ while [ $calm -lt 2 ] && [ $round -lt 100 ]; do
     living="$living $pid"
     case $seen in *" $pid "*) continue ;; esac
     seen="$seen$pid "
-    [ -z "$report" ] || [ "$session" = "$own" ] || printf '%s killed %s %s\n' "$report" "$pid" "$name"
+    [ -z "$report" ] || [ "$session" = "$own" ] || printf '%s%s %s\n' "$killed" "$pid" "$name"
   done 2>/dev/null
   if [ -z "$living" ]; then
     # Where nothing has begun while we looked, nothing can have been missed.
@@ -53,5 +55,5 @@ while [ $calm -lt 2 ] && [ $round -lt 100 ]; do
 done
 for pid in $living; do
   about "$pid" 2>/dev/null
-  [ -z "$report" ] || printf '%s stuck %s %s\n' "$report" "$pid" "$name"
+  [ -z "$report" ] || printf '%s%s %s\n' "$stuck" "$pid" "$name"
 done
