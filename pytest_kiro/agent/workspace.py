@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shlex
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -65,6 +66,7 @@ class Workspace:
         if not self.made:
             self.sandbox.exec(f"mkdir -p -- {shlex.quote(self._path)}").check()
             self.made = True
+        self.sandbox.guard(self._path)
         return self._path
 
     def for_launch(self) -> tuple[str, bool]:
@@ -86,8 +88,10 @@ class Workspace:
         """Put files here that `changes` will not count as Kiro's.
 
         `source` is a folder (relative ones start at the test's file, or at the file that defines the fixture)
-        or a mapping of relative path to content. Links inside the folder stay links. Raises `SettingsError`
-        for a folder that is not there or has a link that leads out of it, `ValueError` for a path that does.
+        or a mapping of relative path to content. Links inside the folder stay links. What stands in the way, such as
+        a link that Kiro has made, is replaced and never followed; byte code of a seeded module's old source is removed.
+        Raises `SettingsError` for a folder that is not there or has a link that leads out of it, `ValueError` for a
+        path that does, `SandboxError` when the workspace is no folder of ours any more.
         """
         if isinstance(source, Mapping):
             for path in source:
@@ -104,15 +108,19 @@ class Workspace:
                 f"workspace {os.fspath(source)!r}: there is no folder {folder}",
                 advice=f"{folder.parent} has: {', '.join(beside) or 'nothing, or is not there'}",
             )
-        files, extras = _read_seed(folder)
-        self._write(files)
-        if extras:
-            self.exec(" && ".join(extras)).check()
+        self._write(_read_seed(folder))
 
     def _write(self, files: Mapping[str, tuple[bytes, int]]) -> None:
-        self._seeded |= {path: data for path, (data, _) in files.items() if len(data) <= LARGEST}
-        self.sandbox.write_files({f"{self._path}/{path}": entry for path, entry in files.items()})
-        self.made |= bool(files)
+        if not files:
+            return
+        whole = {f"{self._path}/{path}": entry for path, entry in files.items()}
+        if self.made:
+            self.sandbox.guard(self._path)
+            self.sandbox.write_files(whole)
+        else:  # nobody knows its name yet
+            self.sandbox.write_new(whole)
+            self.made = True
+        self._seeded |= {p: data for p, (data, mode) in files.items() if _is_file(mode) and len(data) <= LARGEST}
 
     def changes(self) -> Changes:
         """Return what Kiro's turns changed here so far; what the eval seeds or executes is not in it."""
@@ -229,7 +237,7 @@ class SandboxPath:
 
     def write_bytes(self, data: bytes) -> None:
         """Write the content; the folders above are made."""
-        self._sandbox.write_file(str(self), data)
+        self._sandbox.write_files({str(self): (data, 0o644)})  # which clears the way on every provider
 
     def write_text(self, text: str, encoding: str = "utf-8") -> None:
         """Write text; the folders above are made."""
@@ -247,10 +255,13 @@ class SandboxPath:
         self._sandbox.remove(str(self))
 
 
-def _read_seed(folder: Path) -> tuple[dict[str, tuple[bytes, int]], list[str]]:
-    """Return a folder's files; and commands for its links and empty folders."""
+def _is_file(mode: int) -> bool:
+    return stat.S_IFMT(mode) in (0, stat.S_IFREG)
+
+
+def _read_seed(folder: Path) -> dict[str, tuple[bytes, int]]:
+    """Return a folder's files, links and empty folders, as `Sandbox.write_files` takes them."""
     files: dict[str, tuple[bytes, int]] = {}
-    extras: list[str] = []
     for path in sorted(folder.rglob("*")):
         relative = path.relative_to(folder)
         name = relative.as_posix()
@@ -264,8 +275,7 @@ def _read_seed(folder: Path) -> tuple[dict[str, tuple[bytes, int]], list[str]]:
                     f"seed {folder}: the link {name} leads to {path.readlink()}, which is not in it",
                     advice="copy that into the seed",
                 )
-            above, leads_to = shlex.quote(str(PurePosixPath(name).parent)), shlex.quote(str(path.readlink()))
-            extras.append(f"mkdir -p -- {above} && ln -sfn -- {leads_to} {shlex.quote(name)}")
+            files[name] = (os.fsencode(path.readlink()), stat.S_IFLNK)
         elif path.is_file():
             files[name] = (path.read_bytes(), path.stat().st_mode & 0o777)
         elif not path.is_dir():
@@ -274,5 +284,5 @@ def _read_seed(folder: Path) -> tuple[dict[str, tuple[bytes, int]], list[str]]:
                 advice="leave it out",
             )
         elif not any(path.iterdir()):  # others are made with what is in them
-            extras.append(f"mkdir -p -- {shlex.quote(name)}")
-    return files, extras
+            files[name] = (b"", stat.S_IFDIR | 0o755)
+    return files

@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
+from secrets import token_hex
 from typing import IO
 
 from pytest_kiro.errors import SandboxError
@@ -26,18 +28,140 @@ def read(path: Path) -> bytes:
         return file.read()
 
 
-def write(path: Path, data: bytes, mode: int) -> None:
-    """Write a file and the folders above it; `SandboxError` when the disk is full."""
+def write(path: Path, data: bytes, mode: int, *, root: Path | None, trash: Path) -> None:
+    """Write a file and the folders above it; `SandboxError` when the disk is full.
+
+    A new file takes the place of what is there, by rename, so nobody sees half of one. Below `root` no link is
+    followed, and what stands in the way is replaced: a folder is moved to `trash` and removed there. Without a root,
+    folders are those that the path names, and a folder or device in the way is an error. `mode` may be that of a link,
+    to which `data` leads, or of a folder.
+    """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NONBLOCK, mode)
-        with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor has no Path
-            os.fchmod(descriptor, mode)
-            file.write(data)
+        folder = _folder_above(path, root, trash)
+        try:
+            _put(folder, path, data, mode, replace=root is not None, trash=trash)
+        finally:
+            os.close(folder)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG):
             raise SandboxError(f"{path} could not be written: {error.strerror}", advice="free space there") from error
         raise
+
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+#: How often something may come into our way again before that is an error.
+_TRIES = 20
+
+
+def _folder_above(path: Path, root: Path | None, trash: Path) -> int:
+    """Open the folder that a path is in, made when missing."""
+    if root is None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    folder = os.open(root, _FOLDER)
+    for name in path.parent.relative_to(root).parts:
+        above = folder
+        try:
+            folder = _enter(above, name, path, trash)
+        finally:
+            os.close(above)
+    return folder
+
+
+def _enter(above: int, name: str, path: Path, trash: Path) -> int:
+    """Open a folder in another one; what is there and is none is replaced."""
+    for _ in range(_TRIES):
+        with suppress(FileExistsError):
+            os.mkdir(name, dir_fd=above)
+        try:
+            return os.open(name, _FOLDER, dir_fd=above)
+        except OSError as error:
+            if error.errno not in (errno.ENOTDIR, errno.ELOOP, errno.ENOENT):
+                raise
+        _put_away(above, name, trash)
+    raise _restless(path)
+
+
+def _put(folder: int, path: Path, data: bytes, mode: int, *, replace: bool, trash: Path) -> None:
+    """Put a file, link or folder into an open folder."""
+    name = path.name
+    if stat.S_ISDIR(mode):
+        os.close(_enter(folder, name, path, trash))
+        return
+    if not replace:
+        _refuse(folder, path)
+    temporary = f".{token_hex(8)}"
+    if stat.S_ISLNK(mode):
+        os.symlink(data, temporary.encode(), dir_fd=folder)
+    else:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=folder)
+    try:
+        if not stat.S_ISLNK(mode):
+            with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor has no Path
+                file.write(data)
+                file.flush()
+                os.fchmod(descriptor, stat.S_IMODE(mode))
+        _rename(folder, temporary, path, replace=replace, trash=trash)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(temporary, dir_fd=folder)
+        raise
+    if replace and path.suffix == ".py":
+        _forget_byte_code(folder, path.stem, trash)
+
+
+def _rename(folder: int, temporary: str, path: Path, *, replace: bool, trash: Path) -> None:
+    for _ in range(_TRIES):
+        try:
+            os.rename(temporary, path.name, src_dir_fd=folder, dst_dir_fd=folder)
+            return
+        except IsADirectoryError:
+            if not replace:
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path)) from None
+            _put_away(folder, path.name, trash)
+    raise _restless(path)
+
+
+def _refuse(folder: int, path: Path) -> None:
+    """Raise for a folder or device, which stays where it is."""
+    with suppress(FileNotFoundError):
+        mode = os.lstat(path.name, dir_fd=folder).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+            raise OSError(errno.EINVAL, "neither a file nor a folder (a device)", str(path))
+
+
+def _put_away(folder: int, name: str, trash: Path) -> None:
+    """Remove whatever has this name in an open folder."""
+    with suppress(FileNotFoundError):
+        try:
+            os.unlink(name, dir_fd=folder)
+        except (IsADirectoryError, PermissionError):  # POSIX has EPERM for a folder
+            waste = trash / f"waste-{token_hex(8)}"
+            os.rename(name, waste, src_dir_fd=folder)
+            remove_tree(waste)
+
+
+def _forget_byte_code(folder: int, module: str, trash: Path) -> None:
+    """Remove what Python would run in place of a module's new source."""
+    try:
+        cache = os.open("__pycache__", _FOLDER, dir_fd=folder)
+    except FileNotFoundError:
+        return
+    except OSError:  # a link, through which Python would go
+        _put_away(folder, "__pycache__", trash)
+        return
+    try:
+        for name in os.listdir(cache):  # noqa: PTH208
+            if name.startswith(f"{module}.") and name.endswith(".pyc"):
+                _put_away(cache, name, trash)
+    finally:
+        os.close(cache)
+
+
+def _restless(path: Path) -> SandboxError:
+    return SandboxError(f"{path} could not be written: something there keeps changing", advice="see what still runs")
 
 
 def listing(top: Path) -> list[str]:

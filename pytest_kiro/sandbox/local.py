@@ -18,8 +18,16 @@ from typing import IO
 
 from pytest_kiro.errors import SandboxClosed, SandboxError, SandboxTimeout, SettingsError
 from pytest_kiro.sandbox import environment, files, leases, processes
+from pytest_kiro.sandbox.guarded import not_ours
 from pytest_kiro.sandbox.local_pty import LocalPty, no_start
-from pytest_kiro.sandbox.protocol import EXEC_TIMEOUT, OUTPUT_KEPT, ExecResult, SandboxBase, SandboxSpec, check_env
+from pytest_kiro.sandbox.protocol import (
+    EXEC_TIMEOUT,
+    OUTPUT_KEPT,
+    ExecResult,
+    SandboxBase,
+    SandboxSpec,
+    check_env,
+)
 from pytest_kiro.sandbox.supervision import Supervised, Warden
 from pytest_kiro.settings.table import Settings
 from pytest_kiro.settings.waits import Waits
@@ -156,14 +164,22 @@ class LocalSandbox(SandboxBase):
 
     def read_file(self, path: str) -> bytes:
         self._check()
+        self._check_guard(path)
         return files.read(self._resolve(path))
 
     def write_file(self, path: str, data: bytes, *, mode: int = 0o644) -> None:
+        self.write_files({path: (data, mode)})
+
+    def write_files(self, files_: Mapping[str, tuple[bytes, int]]) -> None:
         self._check()
-        files.write(self._resolve(path), data, mode)
+        for path, (data, mode) in files_.items():
+            root = self._check_guard(path)
+            place = Path(os.path.normpath(self._resolve(path))) if root else self._resolve(path)
+            files.write(place, data, mode, root=root if root != place else None, trash=self._lease.path)
 
     def list_files(self, path: str) -> list[str]:
         self._check()
+        self._check_guard(path)
         return files.listing(self._resolve(path))
 
     def remove(self, path: str) -> None:
@@ -173,6 +189,7 @@ class LocalSandbox(SandboxBase):
             self._background.remove(entry)
             entry[1].end()  # a server that an eval started would hold its port against the next one
         files.remove(target)
+        self.guarded -= {str(target)}
 
     def close(self) -> None:
         self._close(keep=False)
@@ -208,7 +225,15 @@ class LocalSandbox(SandboxBase):
     def _resolve(self, path: str) -> Path:
         return self._home / path  # an absolute path stays itself
 
+    def _check_guard(self, path: str) -> Path | None:
+        """Return the guarded folder that a path is in; `SandboxError` when it is not itself any more."""
+        root = self.guard_of(path)
+        if root and (os.path.realpath(root) != root or not Path(root).is_dir()):
+            raise not_ours(root)
+        return Path(root) if root else None
+
     def _folder(self, cwd: str | None) -> Path:
+        self._check_guard(cwd or "")
         folder = self._resolve(cwd or "")
         if not folder.is_dir():
             os.scandir(folder)  # raises what is true, before a process is started for nothing

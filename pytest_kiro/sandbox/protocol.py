@@ -12,6 +12,8 @@ S11 A command never reads the harness's stdin.
 S12 Every call is bounded in time.           S13 A command is a POSIX `sh` line.
 S14 `exec` returns when its shell ends: background children do not hold it.
 S15 Removing a folder ends what commands that were executed in it left running.
+S16 A write puts a new file in the place of what is there, with the mode asked for. Below a guarded folder it follows no
+    link and replaces whatever is in its way; and every verb raises `SandboxError` once that is no folder any more.
 
 P1  Bytes arrive in order and unchanged.     P2  All output written before the exit is readable before b"".
 P3  After b"", always b"".
@@ -24,12 +26,14 @@ P8  It is pulled: `read(timeout)`; callbacks and threads stay inside the provide
 from __future__ import annotations
 
 import re
+import stat
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 from pytest_kiro.errors import HIDE_FRAMES, KiroError, SandboxError
+from pytest_kiro.sandbox.guarded import clearing, root_of
 
 __tracebackhide__ = HIDE_FRAMES
 #: Seconds that a command may take unless it is given a timeout (contract S12).
@@ -221,7 +225,19 @@ class Sandbox(Protocol):
         """Write a file and the folders above it."""
 
     def write_files(self, files: Mapping[str, tuple[bytes, int]]) -> None:
-        """Write many files, path to (bytes, mode). It is one request where the provider can."""
+        """Write many files, path to (bytes, mode). It is one request where the provider can.
+
+        A mode may have a type: of `stat.S_IFLNK`, whose bytes say where the link leads, or `stat.S_IFDIR`.
+        """
+
+    def write_new(self, files: Mapping[str, tuple[bytes, int]]) -> None:
+        """Write many files where nothing is yet.
+
+        Nobody knows the name of their folder, so that they may take the quickest way.
+        """
+
+    def guard(self, folder: str) -> None:
+        """Let no write below this folder follow links (contract S16)."""
 
     @abstractmethod
     def list_files(self, path: str) -> list[str]:
@@ -240,7 +256,7 @@ class Sandbox(Protocol):
 
 
 class SandboxBase(Sandbox):
-    """A sandbox of which a provider writes nine members; the other seven are here.
+    """A sandbox of which a provider writes nine members; the other nine are here.
 
     Those are `id`, `home`, `exec`, `open_pty`, `read_file`, `write_file`, `list_files`, `remove` and `close`. Override
     `read_files` and `write_files` where many files can go in one request, `keep` where a sandbox can outlive its run,
@@ -256,9 +272,19 @@ class SandboxBase(Sandbox):
     isolated = False
     remote = False
     joined = False
+    #: The folders that are guarded.
+    guarded: frozenset[str] = frozenset()
 
     def keep_alive(self, seconds: float) -> None:
         """Do nothing: no time limit ends the sandbox."""
+
+    def guard(self, folder: str) -> None:
+        """Note a folder among those that are guarded; `write_files` clears the way below them by `exec`."""
+        self.guarded |= {folder}
+
+    def guard_of(self, path: str) -> str:
+        """Return the guarded folder that a path is in, or is; "" for none."""
+        return root_of(path, self.home, self.guarded)
 
     def read_files(self, paths: Iterable[str]) -> dict[str, bytes]:
         """Return the bytes of files by the given paths, one by one."""
@@ -266,8 +292,17 @@ class SandboxBase(Sandbox):
 
     def write_files(self, files: Mapping[str, tuple[bytes, int]]) -> None:
         """Write many files, path to (bytes, mode), one by one."""
+        command = clearing(files, self.home, self.guarded)
+        if command and not (result := self.exec(command)).ok:
+            advice = "see what Kiro, or a command, did there"
+            raise SandboxError("what stands in the way cannot be replaced", output=result.output, advice=advice)
         for path, (data, mode) in files.items():
-            self.write_file(path, data, mode=mode)
+            if stat.S_IFMT(mode) in (0, stat.S_IFREG):
+                self.write_file(path, data, mode=stat.S_IMODE(mode))
+
+    def write_new(self, files: Mapping[str, tuple[bytes, int]]) -> None:
+        """Write many files as `write_files` does."""
+        self.write_files(files)
 
     def keep(self) -> list[str]:
         """Close it, and raise `SandboxError`: this provider cannot keep one."""

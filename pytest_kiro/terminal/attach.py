@@ -41,7 +41,7 @@ def attach(
     # may enter this HOME is its owner.
     # Over a network two requests, in a thread, then take the time of one.
     join_upload = _begin(
-        lambda: sandbox.write_files({f"{folder}/{name}": (data, 0o644) for name, data in files.items()}),
+        lambda: sandbox.write_new({f"{folder}/{name}": (data, 0o644) for name, data in files.items()}),
         in_thread=launch.durable,
     )
     # The typed line is harmless, yet a history file in HOME is something that the agent would see.

@@ -92,6 +92,31 @@ def test_nine_members_are_enough(evals: Evals) -> None:
     assert "sandboxes: created 1, deleted 1, leaked 0" in result.stdout.str()
 
 
+def test_its_writes_follow_nothing_that_an_agent_left(evals: Evals) -> None:
+    source = r"""
+    import pytest
+    from pytest_kiro import SandboxError
+
+    def test_it(kiro):
+        kiro.workspace.exec("mkdir ../out; ln -s ../out way; ln -s ../out/new file; mkfifo pipe; mkdir -p folder/in")
+        files = {"way/a.py": "a", "file": "f", "pipe": "p", "folder": "x", "plain/b": "b"}
+        kiro.workspace.seed(files)
+        assert kiro.workspace.contents() == {name: text.encode() for name, text in files.items()}
+        kiro.workspace.exec("rm -r way; ln -s ../out way; mkdir __pycache__; touch __pycache__/a.cpython-313.pyc")
+        kiro.workspace.seed("seed")
+        assert kiro.workspace.exec("readlink way/link; ls -A ../out __pycache__; ls way").output.split() == [
+            "../a.py", "../out:", "__pycache__:", "empty", "link"
+        ]
+        kiro.workspace.exec("cd ..; mv $OLDPWD old; ln -s out $OLDPWD")
+        with pytest.raises(SandboxError, match="is no folder of ours any more"):
+            kiro.workspace.seed({"a": "b"})
+    """
+    evals.write("seed/a.py", "a")
+    (evals.path / "seed/way/empty").mkdir(parents=True)
+    (evals.path / "seed/way/link").symlink_to("../a.py")
+    evals.passes(source, {"test_it": ["never asked"]}, "--kiro-sandbox=cloud")
+
+
 def test_what_cannot_be_kept_is_removed_and_said_so(evals: Evals) -> None:
     evals.write("test_it.py", "def test_it(kiro): pass")
     result = evals.run("--kiro-sandbox=cloud", "--kiro-keep-sandbox=always")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import shlex
+import stat
 import threading
 import time
 from collections.abc import Callable
@@ -276,9 +277,9 @@ def test_s12_a_pipe_that_an_agent_made_holds_nobody_up(sandbox: Sandbox) -> None
     started = time.monotonic()
     with pytest.raises(OSError, match="neither a file nor a folder"):
         sandbox.read_file("pipe")
-    with pytest.raises(OSError, match="pipe"):
-        sandbox.write_file("pipe", b"x")
     assert own(sandbox) == ["pipe"]
+    sandbox.write_file("pipe", b"in its place")
+    assert sandbox.read_file("pipe") == b"in its place"
     sandbox.remove("pipe")
     assert own(sandbox) == []
     assert time.monotonic() - started < 10
@@ -358,3 +359,131 @@ def test_s15_removing_a_folder_ends_what_was_executed_in_it(sandbox: Sandbox) ->
 
     wait_until(lambda: sandbox.exec(f"kill -0 {running['one']} || kill -0 {running['one/inner']}").exit_code)
     assert sandbox.exec(f"kill -0 {running['two']}").ok
+
+
+#: What an agent may leave where a file, or a folder above one, shall be; `out` is outside of the guarded folder.
+IN_THE_WAY = {
+    "link": "ln -s ../out/file {0}",
+    "link to a folder": "ln -s ../out {0}",
+    "link to nothing": "ln -s ../out/new {0}",
+    "link to a device": "ln -s /dev/null {0}",
+    "link to itself": "ln -s {0} {0}",
+    "pipe": "mkfifo {0}",
+    "socket": "python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"{0}\")'",
+    "folder": "mkdir -p {0}/full; touch {0}/full/a {0}/-b; chmod 640 {0}/full/a {0}/-b",
+    "file": "echo >{0}; chmod 600 {0}",
+    "hard link": "ln ../out/file {0}",
+}
+
+
+@pytest.fixture
+def guarded(sandbox: Sandbox) -> str:
+    """The absolute path of a folder in which an agent has worked."""
+    sandbox.write_files({"guarded/first": (b"", 0o644), "out/file": (b"kept", 0o644)})
+    path = sandbox.exec("pwd -P", cwd="guarded").output.strip()
+    sandbox.guard(path)
+    return path
+
+
+@pytest.mark.parametrize("write", ["one", "many"])
+def test_s16_what_an_agent_left_in_the_way_is_replaced_and_never_followed(
+    sandbox: Sandbox, guarded: str, write: str
+) -> None:
+    names = [f"{kind}{suffix}" for kind in IN_THE_WAY for suffix in ("", " above")]
+    lines = [IN_THE_WAY[name.removesuffix(" above")].format(shlex.quote(name)) for name in names]
+    sandbox.exec("; ".join(lines), cwd=guarded).check()
+    entries = {f"{guarded}/{name}/deep/file" if " above" in name else f"{guarded}/{name}": name for name in names}
+    if write == "one":
+        for path, name in entries.items():
+            sandbox.write_file(path, name.encode(), mode=0o640)
+    else:
+        sandbox.write_files({path: (name.encode(), 0o640) for path, name in entries.items()})
+    assert sandbox.read_files(entries) == {path: name.encode() for path, name in entries.items()}
+    assert sandbox.exec("cat file; ls", cwd="out").output == "keptfile\n"
+    assert (
+        sandbox.exec("find . -type f ! -name first ! -perm 640; find . ! -type f ! -type d", cwd=guarded).output == ""
+    )
+    assert {name.partition("/")[0] for name in sandbox.list_files(guarded)} == {"first", *names}
+    assert own(sandbox) == sorted(
+        ["guarded/", "out/", "out/file", *(f"guarded/{n}" for n in sandbox.list_files(guarded))]
+    )
+
+
+def test_s16_links_and_folders_are_written_as_such(sandbox: Sandbox, guarded: str) -> None:
+    sandbox.exec("ln -s ../out below; ln -s ../out link; echo >folder", cwd=guarded).check()
+    sandbox.write_files(
+        {
+            f"{guarded}/below/link": (b"../first", stat.S_IFLNK),
+            f"{guarded}/link": (b"to nothing", stat.S_IFLNK),
+            f"{guarded}/folder": (b"", stat.S_IFDIR | 0o755),
+            f"{guarded}/a/b/folder": (b"", stat.S_IFDIR | 0o755),
+        }
+    )
+    assert sandbox.exec("readlink below/link link", cwd=guarded).output == "../first\nto nothing\n"
+    assert sandbox.list_files(guarded) == sorted(
+        ["first", "below/", "below/link", "link", "folder/", "a/", "a/b/", "a/b/folder/"]
+    )
+    assert sandbox.list_files("out") == ["file"]
+
+
+def test_s16_a_name_is_the_name_that_was_given(sandbox: Sandbox, guarded: str) -> None:
+    for folder in (guarded, "elsewhere"):
+        names = {f"{folder}/d/{name}": (name.encode(), 0o644) for name in ("trail ", "trail", " lead", "\t", "trail\n")}
+        sandbox.write_new(names) if folder == "elsewhere" else sandbox.write_files(names)
+        assert sandbox.read_files(names) == {path: data for path, (data, _) in names.items()}
+
+
+def test_s16_the_mode_is_the_mode_asked_for_and_a_running_program_is_no_obstacle(
+    sandbox: Sandbox, guarded: str
+) -> None:
+    for folder in (guarded, "elsewhere"):
+        sandbox.exec(
+            f"mkdir -p {folder}; cd {folder}; cp /bin/sleep program; (./program 1000 >/dev/null 2>&1 &)"
+        ).check()
+        sandbox.exec("echo >private; chmod 600 private; echo >open; chmod 777 open", cwd=folder).check()
+        sandbox.write_files({f"{folder}/{name}": (b"new", 0o644) for name in ("private", "open", "program")})
+        assert sandbox.exec("find . -type f -name '[op]*' ! -perm 644; cat program", cwd=folder).output == "new"
+
+
+def test_s16_byte_code_of_what_was_there_before_is_not_run_in_place_of_new_source(
+    sandbox: Sandbox, guarded: str
+) -> None:
+    code = "__pycache__/check.cpython-313.pyc __pycache__/check.x.opt-1.pyc __pycache__/other.pyc"
+    plant = f"mkdir -p __pycache__; touch {code}"
+    sandbox.exec(f"{plant}; mkdir a; ln -s ../../out a/__pycache__; touch ../out/check.y.pyc", cwd=guarded).check()
+    sandbox.write_files({f"{guarded}/{folder}check.py": (b"", 0o644) for folder in ("", "a/")})
+    assert sandbox.exec("ls __pycache__ a", cwd=guarded).output == "__pycache__:\nother.pyc\n\na:\ncheck.py\n"
+    assert sandbox.list_files("out") == ["check.y.pyc", "file"]
+
+
+SWAPS = {
+    "link": "mv guarded old; ln -s out guarded",
+    "removed": "rm -rf guarded",
+    "file": "rm -rf guarded; echo >guarded",
+    "link above": "cd ..; mv $OLDPWD old-home; ln -s old-home $OLDPWD",
+}
+
+
+@pytest.mark.parametrize("swap", SWAPS)
+def test_s16_a_guarded_folder_that_is_none_any_more_is_an_error_of_every_verb(
+    sandbox: Sandbox, guarded: str, swap: str
+) -> None:
+    sandbox.exec("cp out/file out/first").check()
+    sandbox.exec(f"cd; cd ..; cd -; {SWAPS[swap]}").check()
+    verbs: dict[str, Callable[[], Any]] = {
+        "exec": lambda: sandbox.exec("echo ran >ran", cwd=guarded),
+        "read_file": lambda: sandbox.read_file(f"{guarded}/first"),
+        "read_files": lambda: sandbox.read_files([f"{guarded}/first"]),
+        "write_file": lambda: sandbox.write_file(f"{guarded}/ran", b""),
+        "write_files": lambda: sandbox.write_files({f"{guarded}/ran": (b"", 0o644)}),
+        "list_files": lambda: sandbox.list_files(guarded),
+    }
+    for name, verb in verbs.items():
+        with pytest.raises(SandboxError, match="guarded is no folder of ours any more"):
+            pytest.fail(f"{name} gave {verb()}")
+    assert sandbox.exec("ls out").output == "file\nfirst\n"
+    if swap == "link above":  # or it would not be removed
+        sandbox.exec("cd; home=$PWD; cd -P ..; rm $home; mv old-home $home").check()
+    else:
+        sandbox.remove(guarded)
+        assert sandbox.exec("ls out").output == "file\nfirst\n"

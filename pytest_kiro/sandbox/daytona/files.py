@@ -6,17 +6,21 @@ import asyncio
 import base64
 import binascii
 import errno
+import gzip
 import io
 import os
 import re
+import stat
 import tarfile
-from collections.abc import Awaitable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from secrets import token_hex
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from pytest_kiro.errors import SandboxError, SandboxTimeout
 from pytest_kiro.sandbox.daytona import faults, guest
+from pytest_kiro.sandbox.guarded import not_ours
 
 if TYPE_CHECKING:
     from pytest_kiro.sandbox.daytona.machine import Machine
@@ -24,6 +28,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 #: Bytes that come back with a command's answer; more is downloaded, which is one request further.
 _INLINE = 4 * 1024 * 1024
+#: Bytes of an archive that travel with the command that unpacks it.
+_SENT_ALONG = 384 * 1024
+#: Modes and blanks as they are; the owner is who unpacks.
+_UNTAR = "tar -xpof -"
 #: Bytes of names in one command, quoted twice: the SDK's client warns of a request of more than 1 MiB.
 _NAMES_AT_ONCE = 768 * 1024
 #: Bytes a second of an upload: slower is a link that hangs.
@@ -41,17 +49,21 @@ _SAYINGS = {
 }
 
 
-async def read(machine: Machine, paths: Sequence[str]) -> dict[str, bytes]:
-    """Return the bytes of files by their absolute paths; the errors of contract S7."""
+async def read(machine: Machine, paths: Sequence[str], roots: Collection[str]) -> dict[str, bytes]:
+    """Return the bytes of files by their absolute paths; the errors of contract S7.
+
+    `roots` are the guarded folders that they are in; one that is not itself any more is an error.
+    """
     contents: dict[str, bytes] = {}
     for some in _batches(paths, paths):
-        contents.update(await _read_some(machine, some))
+        contents.update(await _read_some(machine, some, roots))
     return contents
 
 
-async def _read_some(machine: Machine, paths: Sequence[str]) -> dict[str, bytes]:
+async def _read_some(machine: Machine, paths: Sequence[str], roots: Collection[str]) -> dict[str, bytes]:
     pack = f"{machine.tasks}/{token_hex(8)}.pack"
-    answer = await machine.errand("read files", guest.pack(paths, pack, inline=_INLINE))
+    command = guest.guarded(roots) + guest.pack(paths, pack, inline=_INLINE)
+    answer = _of_ours(await machine.errand("read files", command))
     kinds, _, rest = answer.partition("\n")
     for path, kind in zip(paths, kinds, strict=False):
         if kind != "f":
@@ -90,38 +102,81 @@ async def _download(machine: Machine, path: str) -> bytes:
     return await machine.ask(f"download {path}", call, timeout=machine.waits.all_files, safe=True)
 
 
-async def write(machine: Machine, files: Mapping[str, tuple[bytes, int]], *, careful: bool) -> None:
+@dataclass(frozen=True)
+class Target:
+    """Where a file goes: a path below a folder; when that is guarded, nothing on the way is followed."""
+
+    base: str
+    path: str
+    guarded: bool
+
+    @classmethod
+    def of(cls, path: str, root: str) -> Target:
+        """Return the target of an absolute path; `root` may be empty."""
+        whole = os.path.normpath(path)
+        if root and whole != root:
+            return cls(root, whole[len(root) + 1 :], guarded=True)
+        # What `..` means behind a link is the machine's to say.
+        base, _, rest = path.rpartition("/../")
+        return cls(f"{base}/.." if base else "/", rest.lstrip("/"), guarded=False)
+
+
+async def write_new(machine: Machine, files: Mapping[str, tuple[bytes, int]]) -> None:
+    """Write files where nothing is yet; plain ones go straight to their places."""
+    # The service takes blanks off the end of a name.
+    if all(_PLAIN.fullmatch(path) and path[-1] != " " and mode == 0o644 for path, (_, mode) in files.items()):
+        await _upload(machine, {path: data for path, (data, _) in files.items()})
+    else:
+        await write(machine, {Target.of(path, ""): entry for path, entry in files.items()})
+
+
+async def write(machine: Machine, files: Mapping[Target, tuple[bytes, int]]) -> None:
     """Write files with their modes, and the folders above them.
 
-    Plain names of the default mode go straight to their places; all others, and all when it is `careful`, are copied
-    there by a command: only that sees a pipe that an agent made, keeps a mode, and spells any name.
+    They travel in an archive, with the command that puts them in place when it is small.
     """
-    if not files:
-        return
-    token, sent, staged = token_hex(8), dict[str, bytes](), list[tuple[str, str, int]]()
-    for number, (path, (data, mode)) in enumerate(files.items()):
-        place = path
-        if careful or mode != 0o644 or not _PLAIN.fullmatch(path):
-            place = f"{machine.tasks}/{token}.{number}"
-            staged.append((place, path, mode))
-        sent[place] = data
+    groups = list(dict.fromkeys((target.base, target.guarded) for target in files))
+    packed = _archive({f"{groups.index((t.base, t.guarded))}/{t.path}": entry for t, entry in files.items()})
+    roots = [base for base, guarded in groups if guarded]
+    token, inline, archive = token_hex(8), "", ""
+    stage = f"{roots[0]}.{token}" if roots else f"{machine.tasks}/{token}"
+    small = packed if len(packed) <= _SENT_ALONG else gzip.compress(packed, 1, mtime=0)
+    if len(small) <= _SENT_ALONG:
+        inline = base64.b64encode(small).decode()
+    else:
+        archive = f"{machine.tasks}/{token}.tar"
+        await _upload(machine, {archive: packed})
+    words = [word for base, guarded in groups for word in (base, "1" if guarded else "")]
+    unpack = f"gzip -d | {_UNTAR}" if inline and small is not packed else _UNTAR
+    place = guest.on_files("place", words, stage=stage, inline=inline, archive=archive, unpack=unpack)
     try:
-        await _upload(machine, sent)
-        for some in _batches(staged, [path for _, path, _ in staged]):
-            await _place(machine, some)
+        answer = _of_ours(await machine.errand("write files", guest.guarded(roots) + place))
     finally:
-        machine.thrown_away += [name for name, _, _ in staged]
-
-
-async def _place(machine: Machine, staged: Sequence[tuple[str, str, int]]) -> None:
-    """Copy uploaded files to where they belong: (uploaded name, path, mode)."""
-    words = [word for name, path, mode in staged for word in (name, path, f"{mode:o}")]
-    answer = await machine.errand("write files", guest.on_files("place", words))
-    kind, _, number = answer.strip().rpartition("\n")[2].partition(" ")
-    if number.isdigit():
-        _refuse(staged[int(number)][1], kind)
+        machine.thrown_away += [stage, *([archive] if archive else [])]
+    kind, _, path = answer.rpartition("\nplaced ")[2].rstrip("\n").partition(" ")
+    if kind == "strange":
+        raise not_ours(path)
+    if kind in ("d", "n", "o"):
+        _refuse(path, kind)
     if kind != "f":
-        _explain("write files", answer, [path for _, path, _ in staged])
+        _explain("write files", answer, [f"{target.base.rstrip('/')}/{target.path}" for target in files])
+
+
+def _archive(files: Mapping[str, tuple[bytes, int]]) -> bytes:
+    """Return a tar archive of files, links and folders."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w", format=tarfile.GNU_FORMAT, errors="surrogateescape") as archive:
+        for path, (data, mode) in files.items():
+            member = tarfile.TarInfo(path)
+            member.mode = stat.S_IMODE(mode)
+            if stat.S_ISLNK(mode):
+                member.type, member.linkname = tarfile.SYMTYPE, os.fsdecode(data)
+            elif stat.S_ISDIR(mode):
+                member.type = tarfile.DIRTYPE
+            else:
+                member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    return packed.getvalue()
 
 
 async def _upload(machine: Machine, files: Mapping[str, bytes]) -> None:
@@ -135,26 +190,28 @@ async def _upload(machine: Machine, files: Mapping[str, bytes]) -> None:
     what = f"upload {len(files)} files, {size} bytes" if len(files) > 1 else f"upload {next(iter(files))}"
     try:
         await machine.ask(what, call, timeout=machine.waits.upload + size / _SLOWEST, safe=True)
-    except SandboxTimeout:
-        # Something that an agent put there may hold up whoever opens it.
-        for some in _batches(list(files), list(files)):
-            kinds = await machine.errand("look at files", guest.on_files("kinds", some))
-            for path, kind in zip(some, kinds.strip(), strict=False):
-                if kind not in "fmu":
-                    _refuse(path, kind)
-        raise
     except SandboxError as error:
+        if isinstance(error, SandboxTimeout):
+            raise
         _explain(what, str(error), list(files), error)
 
 
-async def listing(machine: Machine, path: str) -> list[str]:
+async def listing(machine: Machine, path: str, roots: Collection[str]) -> list[str]:
     """Return every entry below a folder: relative paths, sorted, folders with a trailing slash."""
-    answer = await machine.errand(f"list {path}", guest.on_files("list", [path]))
+    command = guest.guarded(roots) + guest.on_files("list", [path])
+    answer = _of_ours(await machine.errand(f"list {path}", command))
     kind, _, rest = answer.partition("\n")
     if kind != "d":
         _refuse(path, "n" if kind in ("f", "u", "o") else kind)
     folders, _, others = rest.partition("-")
     return sorted([f"{name}/" for name in _names(folders)] + _names(others))
+
+
+def _of_ours(answer: str) -> str:
+    """Return an answer; `SandboxError` when it calls a guarded folder strange."""
+    if answer.startswith("strange "):
+        raise not_ours(answer.removeprefix("strange ").rstrip("\n"))
+    return answer
 
 
 def _names(encoded: str) -> list[str]:

@@ -34,7 +34,7 @@ class CommandEnd:
     trouble: str = ""
 
 
-def wrap(command: str, *, tasks: str, task: str, cwd: str, variables: Iterable[str]) -> str:
+def wrap(command: str, *, tasks: str, task: str, cwd: str, root: str, variables: Iterable[str]) -> str:
     """Return the text to send for one command of the user's.
 
     `tasks` is the folder of all tasks, `task` this one's name in it. Its variables come in the request under `carried`
@@ -43,8 +43,16 @@ def wrap(command: str, *, tasks: str, task: str, cwd: str, variables: Iterable[s
     given = [f'{name}="${carried(name)}"; export {name}; unset {carried(name)}; ' for name in variables]
     if given:
         given.append('exec /bin/sh -c "$1"')
-    tag, cap = f"{task}.", OUTPUT_KEPT
-    script = _program("exec", task_tag=tag, task_mark=mark(tag), task_cwd=cwd, task_cap=cap, task_given="".join(given))
+    tag = f"{task}."
+    script = _program(
+        "exec",
+        task_tag=tag,
+        task_mark=mark(tag),
+        task_cwd=cwd,
+        task_root=root,
+        task_cap=OUTPUT_KEPT,
+        task_given="".join(given),
+    )
     return _piped(command, tasks, task, script)
 
 
@@ -166,6 +174,15 @@ def on_files(script: str, words: Iterable[str], **values: str | int) -> str:
     """Return the command that executes one of the scripts on paths; the script says what it answers."""
     before, names = _words(words)
     return before + _program("look") + _program(script, names=names, **values)
+
+
+def guarded(roots: Iterable[str]) -> str:
+    """Return the command that lets nothing follow unless these are folders.
+
+    It answers `strange FOLDER` of one that is not itself any more.
+    """
+    before, names = _words(roots, prefix="g")
+    return before + _program("guarded", names=names) if names else ""
 
 
 def pack(paths: Sequence[str], file: str, *, inline: int) -> str:

@@ -98,14 +98,14 @@ class Machine:
         return f"{self.tag}{next(self._numbers)}."
 
     async def execute(
-        self, command: str, *, task: str, cwd: str, env: Mapping[str, str], limit: float
+        self, command: str, *, task: str, cwd: str, root: str, env: Mapping[str, str], limit: float
     ) -> tuple[guest.CommandEnd, bool]:
         """Execute a command of the user's; return how it ended, and whether in time.
 
         At the limit its processes are killed from outside: the service's own timeout would lose what was printed.
         """
         _check_length(command, env)
-        text = guest.wrap(command, tasks=self.tasks, task=task, cwd=cwd, variables=env)
+        text = guest.wrap(command, tasks=self.tasks, task=task, cwd=cwd, root=root, variables=env)
         carried = {guest.carried(name): value for name, value in env.items()}
         request = asyncio.ensure_future(self._send("exec", text, limit, carried))
         try:

@@ -14,6 +14,7 @@ from pytest_kiro.errors import SandboxClosed, SandboxError, SandboxTimeout
 from pytest_kiro.sandbox.daytona import files, fleet, guest
 from pytest_kiro.sandbox.daytona.machine import Machine
 from pytest_kiro.sandbox.daytona.pty import DaytonaPty
+from pytest_kiro.sandbox.guarded import not_ours
 from pytest_kiro.sandbox.protocol import EXEC_TIMEOUT, ExecResult, SandboxBase, check_env
 
 T = TypeVar("T")
@@ -68,7 +69,9 @@ class DaytonaSandbox(SandboxBase):
         folder = self._resolve(cwd or "")
         task = self._machine.task(self._places.setdefault(PurePosixPath(folder), self._machine.new_place()))
         started = time.monotonic()
-        work = self._machine.execute(command, task=task, cwd=folder, env=env or {}, limit=limit)
+        work = self._machine.execute(
+            command, task=task, cwd=folder, root=self.guard_of(folder), env=env or {}, limit=limit
+        )
         try:
             end, in_time = self._client.wait_for(work, limit + self._waits.request + 2 * self._waits.answer)
         except BaseException as error:
@@ -78,7 +81,7 @@ class DaytonaSandbox(SandboxBase):
             raise
         duration = time.monotonic() - started
         if end.trouble:
-            raise _trouble(end, folder, command)
+            raise _trouble(end, folder, command, self.guard_of(folder))
         if not in_time:
             what = f"the command did not end within {limit:g} s and was killed: {command}"
             raise SandboxTimeout(what, end.output, advice="give exec a longer timeout")
@@ -113,21 +116,27 @@ class DaytonaSandbox(SandboxBase):
         wanted = {path: self._resolve(path) for path in paths}
         if not wanted:
             return {}
-        contents = self._transfer(files.read(self._machine, list(dict.fromkeys(wanted.values()))))
+        contents = self._transfer(files.read(self._machine, list(dict.fromkeys(wanted.values())), self._guards(wanted)))
         return {path: contents[absolute] for path, absolute in wanted.items()}
 
     def write_file(self, path: str, data: bytes, *, mode: int = 0o644) -> None:
-        self._check()
-        self._transfer(files.write(self._machine, {self._resolve(path): (data, mode)}, careful=True))
+        self.write_files({path: (data, mode)})
 
     def write_files(self, files_: Mapping[str, tuple[bytes, int]]) -> None:
         self._check()
-        resolved = {self._resolve(path): entry for path, entry in files_.items()}
-        self._transfer(files.write(self._machine, resolved, careful=False))
+        if files_:
+            targets = {files.Target.of(self._resolve(p), self.guard_of(p)): entry for p, entry in files_.items()}
+            self._transfer(files.write(self._machine, targets))
+
+    def write_new(self, files_: Mapping[str, tuple[bytes, int]]) -> None:
+        self._check()
+        if files_:
+            resolved = {self._resolve(path): entry for path, entry in files_.items()}
+            self._transfer(files.write_new(self._machine, resolved))
 
     def list_files(self, path: str) -> list[str]:
         self._check()
-        return self._transfer(files.listing(self._machine, self._resolve(path)))
+        return self._transfer(files.listing(self._machine, self._resolve(path), self._guards([path])))
 
     def remove(self, path: str) -> None:
         self._check()
@@ -138,6 +147,7 @@ class DaytonaSandbox(SandboxBase):
         if answer.strip():
             advice = "look at who owns what in it, with sandbox.exec"
             raise SandboxError(f"{target} could not be removed", output=answer, advice=advice)
+        self.guarded -= {target}
 
     def close(self) -> None:
         if self._closed:
@@ -176,13 +186,18 @@ class DaytonaSandbox(SandboxBase):
             advice = "a fixture or test used it after its session ended"
             raise SandboxClosed(f"sandbox {self.id} is closed", advice=advice)
 
+    def _guards(self, paths: Iterable[str]) -> set[str]:
+        return {root for path in paths if (root := self.guard_of(path))}
+
     def _resolve(self, path: str) -> str:
         # `a/../b` stays as it is: what it means is the machine's to say, where links lead elsewhere.
         return str(PurePosixPath(self.home) / path)
 
 
-def _trouble(end: guest.CommandEnd, folder: str, command: str) -> Exception:
+def _trouble(end: guest.CommandEnd, folder: str, command: str, root: str) -> Exception:
     """Return the error for an unstarted command, or output beyond the disk."""
+    if end.trouble == "strange":
+        return not_ours(root)
     if end.trouble == "full":
         return files.disk_full(f"execute {command}", end.output)
     return files.os_error({"missing": ENOENT, "file": ENOTDIR, "closed": EACCES}[end.trouble], folder)

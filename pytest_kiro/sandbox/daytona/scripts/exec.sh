@@ -7,6 +7,7 @@
 # task_tag      marks the command's processes in their environment
 # task_mark     and in their limit of file locks, which nobody looks at
 # task_cwd      the folder in which it is executed
+# task_root     the guarded folder that is in, which has to be itself; empty for none
 # task_cap      bytes of its output that are answered
 # task_given    what sets its variables and then becomes it, empty for none
 #
@@ -14,11 +15,12 @@
 # the first one began. What becomes of its files, in a temporary folder that anybody may clear, is of no importance to the
 # first request: it has the output open, and knows the status.
 : "${task_command?}" "${task_folder?}" "${task_name?}" "${task_tag?}" "${task_mark?}" "${task_cwd?}" "${task_cap?}"
-: "${task_given?}"
+: "${task_given?}" "${task_root?}"
 task_files=$task_folder/$task_name task_status='' task_session=0 task_dead=0
 exec 3</dev/null
 if mkdir "$task_files" 2>/dev/null; then
   if ! true >"$task_files/output"; then task_status='1 full'
+  elif [ -n "$task_root" ] && ! ( cd -P -- "$task_root" && [ "$PWD" = "$task_root" ] ); then task_status='1 strange'
   elif exec 3<"$task_files/output"; { cd "$task_cwd"; } 2>"$task_files/output"; then
     if [ -n "$task_given" ]; then set -- /bin/sh -c "$task_given" sh "$task_command"
     else set -- /bin/sh -c "$task_command"
