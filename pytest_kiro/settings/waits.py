@@ -30,6 +30,8 @@ class DaytonaWaits:
     stalled: float = 30.0
     #: For a terminal to open, to take what is typed, to close.
     pty_open: float = 60.0
+    #: For the first word of a terminal's link.
+    pty_connected: float = 10.0
     pty_write: float = 30.0
     pty_close: float = 30.0
     #: Of silence after which the machine is asked whether the program still runs; then the link has `late` to say so.

@@ -16,6 +16,7 @@ from helpers import is_alive, read_all, read_until, wait_until
 
 from pytest_kiro.errors import PtyClosed, SandboxError
 from pytest_kiro.sandbox.daytona import guest
+from pytest_kiro.sandbox.daytona.link import PtyLink
 from pytest_kiro.sandbox.daytona.pty import DaytonaPty
 from pytest_kiro.sandbox.daytona.sandbox import DaytonaSandbox
 from pytest_kiro.sandbox.protocol import SandboxSpec, Survivors
@@ -186,6 +187,20 @@ def test_an_old_daemon_is_called_one(emulator: Emulator, sandbox: DaytonaSandbox
     with pytest.raises(SandboxError, match=r"old daemon.*HTTP 404.*newer snapshot"):
         sandbox.open_pty()
     assert emulator.sandboxes()[0]["pids"] == []
+
+
+def test_a_terminal_that_cannot_start_is_told_at_once(emulator: Emulator, sandbox: DaytonaSandbox) -> None:
+    """Here: one that is not there; the daemon says so in a frame, after it has agreed to a WebSocket."""
+    machine, client = sandbox._machine, sandbox._client
+    emulator.reset_log()
+
+    async def attempt() -> PtyLink:
+        return await PtyLink.open(client.http, f"{machine.ptys}/none/connect", lambda _: None, limit=30)
+
+    with pytest.raises(SandboxError, match=r"could not start a terminal: .*none not found") as error:
+        client.wait_for(machine.ask("open a terminal", attempt, safe=True), 30)
+    assert "network" not in str(error.value)
+    assert len(emulator.log("pty_connect")) == 1
 
 
 @pytest.mark.parametrize("rule", [{"status": 503}, {"status": 401}, {"drop": True}], ids=str)

@@ -45,6 +45,7 @@ OUTSIDE = {
     "_pytest": lambda _: False,
     "pluggy": lambda path: path.parent == ROOT / "plugin",
     "daytona": lambda path: path.is_relative_to(ROOT / "sandbox" / "daytona"),
+    "aiohttp": lambda path: path.is_relative_to(ROOT / "sandbox" / "daytona"),
     "pexpect": lambda path: path == ROOT / "terminal" / "expect.py",
     "ptyprocess": lambda _: False,
 }

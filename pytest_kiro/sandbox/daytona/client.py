@@ -23,6 +23,7 @@ from pytest_kiro.settings.table import Secret
 from pytest_kiro.settings.waits import DaytonaWaits
 
 if TYPE_CHECKING:
+    from aiohttp import ClientSession
     from daytona import AsyncDaytona
 
 T = TypeVar("T")
@@ -58,6 +59,7 @@ class Client:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._sdk: AsyncDaytona | None = None
+        self._http: ClientSession | None = None
 
     @property
     def sdk(self) -> AsyncDaytona:
@@ -66,6 +68,17 @@ class Client:
             if self._sdk is None:
                 self._sdk = self._make()
             return self._sdk
+
+    @property
+    def http(self) -> ClientSession:
+        """The connections of terminals' links, made at first use; on the loop only."""
+        if self._http is None:
+            from aiohttp import ClientSession, TCPConnector
+
+            headers = {"Authorization": f"Bearer {self._environ.get('DAYTONA_API_KEY', '')}"}
+            # As the SDK's: proxies of the environment count, and a terminal holds a connection for life.
+            self._http = ClientSession(connector=TCPConnector(limit=0), headers=headers, trust_env=True)
+        return self._http
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -124,14 +137,18 @@ class Client:
     def close(self) -> None:
         """Close the connections and end the thread; idempotent."""
         with self._lock:
-            loop, thread, sdk = self._loop, self._thread, self._sdk
-            self._loop = self._thread = self._sdk = None
+            loop, thread, sdk, http = self._loop, self._thread, self._sdk, self._http
+            self._loop = self._thread = self._sdk = self._http = None
         if loop is None or thread is None:
             return
+        closing: list[Coroutine[Any, Any, None]] = []
+        if http is not None:
+            closing.append(http.close())
         if sdk is not None:
+            closing.append(sdk.close())  # type: ignore[no-untyped-call] # the SDK has no types for it
+        for one in closing:
             with suppress(Exception):  # it is all being thrown away
-                closing: Coroutine[Any, Any, None] = sdk.close()  # type: ignore[no-untyped-call] # the SDK has no types for it
-                asyncio.run_coroutine_threadsafe(closing, loop).result(self.waits.slack)
+                asyncio.run_coroutine_threadsafe(one, loop).result(self.waits.slack)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(self.waits.slack)
 

@@ -44,6 +44,11 @@ class Machine:
     def id(self) -> str:
         return str(self.raw.id)
 
+    @property
+    def ptys(self) -> str:
+        """The address below which its terminals are."""
+        return f"{self.raw.toolbox_proxy_url.rstrip('/')}/{self.id}/process/pty"
+
     async def explore(self) -> None:
         """Find out where its home and its temporary folder are."""
         call = partial(self.raw.process.exec, _EXPLORE, timeout=math.ceil(self.waits.request / 2))

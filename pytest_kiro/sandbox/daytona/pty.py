@@ -1,4 +1,4 @@
-"""Opens terminals in a Daytona sandbox, which are pulled: the SDK's callbacks stay in here."""
+"""Opens terminals in a Daytona sandbox, which are pulled: their callbacks stay in here."""
 
 from __future__ import annotations
 
@@ -11,16 +11,14 @@ import uuid
 from collections.abc import Coroutine, Mapping
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pytest_kiro.errors import PtyClosed, SandboxError, SandboxTimeout
 from pytest_kiro.sandbox.daytona import faults, guest
+from pytest_kiro.sandbox.daytona.link import PtyLink
 from pytest_kiro.sandbox.daytona.machine import Machine
 from pytest_kiro.sandbox.processes import TAG
 from pytest_kiro.sandbox.protocol import Survivors
-
-if TYPE_CHECKING:
-    from daytona.handle.async_pty_handle import AsyncPtyHandle
 
 _READ_AT_ONCE = 256 * 1024
 #: The service takes frames of 64 KiB.
@@ -37,7 +35,7 @@ class DaytonaPty:
         self._tag = f"{machine.task()}."
         self._leader = guest.session_file(self._tag, machine.tasks)
         self._id = f"kiro-{uuid.uuid4().hex}"
-        self._handle: AsyncPtyHandle | None = None
+        self._link: PtyLink | None = None
         self._held = bytearray()  # what was printed and not yet read
         self._news = threading.Condition()
         self._room = asyncio.Event()
@@ -59,22 +57,24 @@ class DaytonaPty:
         self._client.wait_for(self._open(cwd, envs, size), self._waits.pty_open)
 
     async def _open(self, cwd: str | None, envs: dict[str, str], size: tuple[int, int]) -> None:
-        from daytona import DaytonaConflictError, DaytonaError, PtySize
+        base, limit = self._machine.ptys, self._waits.pty_connected
+        query = {"cols": str(size[0]), "rows": str(size[1]), **({"cwd": cwd} if cwd else {})}
 
-        process = self._machine.raw.process
-
-        async def call() -> AsyncPtyHandle:
-            with suppress(DaytonaConflictError):
-                return await process.create_pty_session(
-                    self._id, self._feed, cwd=cwd, envs=envs, pty_size=PtySize(cols=size[0], rows=size[1])
-                )
-            with suppress(DaytonaError):  # an attempt whose answer was lost has made it
-                return await process.connect_pty_session(self._id, self._feed)
+        async def call() -> PtyLink:
+            http = self._client.http
+            try:
+                new = {"id": self._id, **query}
+                return await PtyLink.open(http, f"{base}/create-connect", self._feed, limit=limit, query=new, envs=envs)
+            except Exception as error:
+                if faults.status_of(error) != 409:
+                    raise
+            with suppress(Exception):  # an attempt whose answer was lost has made it
+                return await PtyLink.open(http, f"{base}/{self._id}/connect", self._feed, limit=limit)
             self._id = f"kiro-{uuid.uuid4().hex}"
             raise ConnectionError("a terminal was made, and could not be reached afterwards")
 
         try:
-            self._handle = await self._machine.ask("open a terminal", call, timeout=self._waits.pty_open, safe=True)
+            self._link = await self._machine.ask("open a terminal", call, timeout=self._waits.pty_open, safe=True)
         except faults.DaytonaRefused as error:
             if error.status != 404 or isinstance(error, faults.SandboxGone):
                 raise
@@ -82,15 +82,15 @@ class DaytonaPty:
             advice = "make it from a newer snapshot or image"
             raise SandboxError(f"sandbox {self._machine.id} {old}", advice=advice) from error
         self._heard = self._client.loop.time()
-        self._watch = asyncio.ensure_future(self._follow(self._handle))
+        self._watch = asyncio.ensure_future(self._follow(self._link))
         with suppress(Exception):  # it has ended already
             line = f" {guest.marking(self._tag)}; echo $$ >{shlex.quote(self._leader)}\n"
-            await self._handle.send_input(line)
+            await self._link.send(line.encode())
 
     # -- on the loop
 
     def _feed(self, data: bytes) -> Any:
-        """Take what was printed; before the SDK reads on, it awaits what this returns."""
+        """Take what was printed; before the link is read on, it awaits what this returns."""
         with self._news:
             self._held += data
             self._heard = self._client.loop.time()
@@ -100,19 +100,17 @@ class DaytonaPty:
             self._room.clear()
         return self._room.wait()
 
-    async def _follow(self, handle: AsyncPtyHandle) -> None:
+    async def _follow(self, link: PtyLink) -> None:
         """Wait for the end and find out what it was."""
         status: int | None = None
-        by_link, noticed = asyncio.ensure_future(handle.wait()), asyncio.ensure_future(self._notice())
+        noticed = asyncio.ensure_future(self._notice())
         try:
-            await asyncio.wait((by_link, noticed), return_when=asyncio.FIRST_COMPLETED)
-            if by_link.done():
-                end = by_link.result()
-                status = _shell_status(end.exit_code, end.error)
+            await asyncio.wait((link.ended, noticed), return_when=asyncio.FIRST_COMPLETED)
+            if link.ended.done():
+                status = _shell_status(link.status, link.reason)
             else:  # what may still come would come after the end
                 await self._hang_up()
         finally:
-            by_link.cancel()
             noticed.cancel()
             self._end(status)
 
@@ -165,12 +163,12 @@ class DaytonaPty:
         self._client.wait_for(self._write(data), self._waits.pty_write)
 
     async def _write(self, data: bytes) -> None:
-        handle = self._handle
+        link = self._link
         for start in range(0, len(data), _FRAME):
-            if handle is None or self._over or self._closed:
+            if link is None or self._over or self._closed:
                 raise PtyClosed("the program in this terminal has ended; nothing can be typed")
             try:
-                await asyncio.wait_for(handle.send_input(data[start : start + _FRAME]), self._waits.pty_write)
+                await asyncio.wait_for(link.send(data[start : start + _FRAME]), self._waits.pty_write)
             except TimeoutError:
                 text = f"the program did not read {len(data) - start} typed bytes within {self._waits.pty_write:g} s"
                 raise SandboxTimeout(text) from None
@@ -178,12 +176,13 @@ class DaytonaPty:
                 raise PtyClosed(f"nothing can be typed into this terminal any more: {faults.text_of(error)}") from error
 
     def resize(self, size: tuple[int, int]) -> None:
-        if self._over or self._closed or self._handle is None:
+        if self._over or self._closed:
             return
         from daytona import PtySize
 
         limit = self._waits.pty_write
-        call = partial(self._handle.resize, PtySize(cols=size[0], rows=size[1]))
+        process = self._machine.raw.process
+        call = partial(process.resize_pty_session, self._id, PtySize(cols=size[0], rows=size[1]))
         with suppress(SandboxError):  # the program may just have ended
             self._client.wait_for(self._machine.ask("resize a terminal", call, timeout=limit, safe=True), limit)
 
@@ -192,7 +191,7 @@ class DaytonaPty:
             if not self._news.wait_for(lambda: self._over, timeout):
                 raise TimeoutError(f"the program still runs after {timeout:g} s")
         if self._claimed == 0 and not self._proven and not self._closed:
-            # The SDK makes 0 of every polite close, also of a proxy's.
+            # Every polite close counts as 0, also a proxy's.
             self._proven, self._claimed = True, None
             with suppress(SandboxError):
                 if self._client.wait_for(self._has_ended(), self._waits.pty_close):
@@ -246,7 +245,7 @@ class DaytonaPty:
         """End the program and all that it started: the service's kill ends the shell's tree, ours what has left it."""
         process, what = self._machine.raw.process, "end a terminal"
         ends: list[Coroutine[Any, Any, object]] = [self._reap()]
-        if self._handle is not None:
+        if self._link is not None:
             call = partial(process.kill_pty_session, self._id)
             ends.append(self._machine.ask(what, call, timeout=self._waits.pty_close, safe=True))
         reaped, *_killed = await asyncio.gather(*ends, return_exceptions=True)  # 404 when reaping was quicker
@@ -262,9 +261,9 @@ class DaytonaPty:
         await self._hang_up()
 
     async def _hang_up(self) -> None:
-        if self._handle is not None:
+        if self._link is not None:
             with suppress(Exception):
-                await asyncio.wait_for(self._handle.disconnect(), self._waits.slack)
+                await asyncio.wait_for(self._link.close(), self._waits.slack)
 
 
 def _shell_status(code: int | None, reason: str | None) -> int | None:
