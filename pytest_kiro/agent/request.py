@@ -14,7 +14,7 @@ from secrets import token_hex
 from typing import Any, TypedDict
 
 from pytest_kiro.agent.bench import Bench
-from pytest_kiro.agent.workspace import Workspace
+from pytest_kiro.agent.workspace import VARIABLES, Workspace
 from pytest_kiro.errors import HIDE_FRAMES, SandboxError, SettingsError
 from pytest_kiro.kirocli import commands
 from pytest_kiro.sandbox.protocol import Sandbox, check_env
@@ -133,7 +133,7 @@ def launch(bench: Bench, words: Iterable[str], workspace: str, env: Mapping[str,
         folder=folder,
         nonce=nonce,
         stdin=None,
-        env={"PATH": bench.path, **commands.QUIET, **env, **scripted},
+        env={"PATH": bench.path, **commands.QUIET, **VARIABLES, **env, **scripted},
         hidden_env=bench.identity.env,
         files=files,
     )

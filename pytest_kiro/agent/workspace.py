@@ -17,6 +17,9 @@ from pytest_kiro.sandbox.protocol import ExecResult, Sandbox
 from pytest_kiro.turn.changes import LARGEST, Changes, Ledger, unified
 
 __tracebackhide__ = HIDE_FRAMES
+#: For all that runs in one: Python tells byte code from new by seconds and size, so that a module which was rewritten
+#: within a second would be the old one.
+VARIABLES = {"PYTHONDONTWRITEBYTECODE": "1"}
 #: What programs rewrite while they only read; the launch script leaves it out as well.
 _UNNOTICED = frozenset({".git", "__pycache__"})
 #: Left behind by the machine on which a seed was edited, and never meant.
@@ -79,10 +82,11 @@ class Workspace:
     def exec(self, command: str, *, env: Mapping[str, str] | None = None, timeout: float | None = None) -> ExecResult:
         """Execute one POSIX `sh` line in this folder.
 
-        `env` adds to the sandbox's environment; `timeout` is in seconds (default 600), then `SandboxTimeout`.
-        Returns an `ExecResult`; a non-zero exit code is a result, and `.check()` makes it an error.
+        `env` adds to the sandbox's environment, in which `PYTHONDONTWRITEBYTECODE` is set; `timeout` is in seconds
+        (default 600), then `SandboxTimeout`. Returns an `ExecResult`; a non-zero exit code is a result, and `.check()`
+        makes it an error.
         """
-        return self.sandbox.exec(command, cwd=self.path, env=env, timeout=timeout)
+        return self.sandbox.exec(command, cwd=self.path, env={**VARIABLES, **(env or {})}, timeout=timeout)
 
     def seed(self, source: str | os.PathLike[str] | Mapping[str, str | bytes]) -> None:
         """Put files here that `changes` will not count as Kiro's.

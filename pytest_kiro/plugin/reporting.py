@@ -19,6 +19,7 @@ from pytest_kiro.plugin.progress import Stream
 from pytest_kiro.report.summary import (
     budget_line,
     diff_lines,
+    planted_lines,
     retried_lines,
     sandboxes_line,
     scripted_line,
@@ -31,6 +32,7 @@ from pytest_kiro.run.keeper import Tally
 if TYPE_CHECKING:
     from pytest_kiro.plugin.state import Node, State
     from pytest_kiro.records.turns import TurnRecord
+    from pytest_kiro.turn.turn import Turn
 
 __tracebackhide__ = HIDE_FRAMES
 
@@ -128,6 +130,8 @@ class Report:
         if report.failed:
             # Without a terminal there is no such option, and pytest 8.2 cannot be asked for it either.
             self._explain(item, report, full=getattr(item.config.option, "verbose", 0) > 1)
+        elif report.when == "call" and (text := planted_lines(self._turns_of(item))):
+            report.sections.append(("kiro planted", text))
         if call.when == "teardown":
             self._state.ownership.forget_test(item)
         return report
@@ -142,9 +146,12 @@ class Report:
             vars(report)[CARRIED] = json.dumps(carried.to_json())
             note((item.user_properties, report.user_properties), carried.turns)
 
+    def _turns_of(self, item: pytest.Item) -> list[Turn]:
+        return [turn for owner in self._state.ownership.owners_of(item) for turn in owner.turns]
+
     def _explain(self, item: pytest.Item, report: pytest.TestReport, *, full: bool) -> None:
         """Show a failed test's turns, and changes if the failure says "changes"."""
-        turns = [turn for owner in self._state.ownership.owners_of(item) for turn in owner.turns]
+        turns = self._turns_of(item)
         if text := turns_lines(turns, full=full):
             report.sections.append(("kiro turns", text))
         if report.when == "call" and "changes" in report.longreprtext.lower():

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from pytest_kiro.records.turns import TurnRecord, credits_of
 from pytest_kiro.turn.calls import label, walk
-from pytest_kiro.turn.changes import KINDS
+from pytest_kiro.turn.changes import KINDS, Changes
+from pytest_kiro.turn.planted import planted
 from pytest_kiro.turn.shown import short
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 #: Characters that are shown of a prompt.
 _PROMPT = 100
 _TRANSCRIPT_LINES = 40
+#: Files that are named of a turn.
+_PLANTED = 20
 _DIFF_LINES = 60
 _RETRIED_LINES = 10
 
@@ -112,7 +115,21 @@ def turns_lines(turns: Sequence[Turn], *, full: bool) -> str:
     for turn in turns:
         lines.append(f"{turn.summary}: {short(' '.join(turn.prompt.split()), _PROMPT)}")
         lines += _details(turn) if full else []
+        lines += _planted(turn)
     return "\n".join([*lines, *(line for turn in turns[-1:] for line in _transcript(turn))])
+
+
+def planted_lines(turns: Sequence[Turn]) -> str:
+    """Return what turns wrote that may decide a check."""
+    return "\n".join(line for turn in turns if (lines := _planted(turn)) for line in (turn.summary, *lines))
+
+
+def _planted(turn: Turn) -> list[str]:
+    changes = turn.known_changes or Changes()
+    known = planted(changes.added | changes.modified).items()
+    lines = [f"  may decide a check: {path} ({why})" for path, why in known]
+    more = len(lines) - _PLANTED
+    return [*lines[:_PLANTED], f"  (and {more} more files)"] if more > 0 else lines
 
 
 def diff_lines(diff: str, *, full: bool) -> str:

@@ -195,3 +195,96 @@ def test_paths_and_commands(evals: Evals) -> None:
         """,
         {"test_it": ["never asked"]},
     )
+
+
+def test_what_kiro_left_in_the_way_of_a_seed(evals: Evals) -> None:
+    evals.write("checks/check.py", "raise SystemExit('the seeded check ran')")
+    evals.write("checks/deep/trail ", "blank")
+    evals.write("checks/deep/trail", "none")
+    (evals.path / "checks/link").symlink_to("deep/trail")
+    (evals.path / "checks/empty").mkdir()
+    evals.passes(
+        """
+        import pytest
+        from pytest_kiro import SandboxError
+
+        WAYS = {
+            "null": "ln -s /dev/null check.py",
+            "out": "echo mine >~/out; ln -s ~/out check.py; ln -s ~ deep; ln -s ~ link; ln -s ~/none empty",
+            "pipes": "mkfifo check.py deep link empty",
+            "folders": "mkdir -p check.py/a/b link/c; echo >empty",
+            "private": "echo >check.py; chmod 600 check.py",
+        }
+
+        @pytest.mark.parametrize("way", WAYS)
+        def test_seed(kiro, way):
+            kiro.run("Prepare.")
+            kiro.workspace.exec(WAYS[way]).check()
+            kiro.workspace.seed("checks")
+            assert kiro.workspace.exec("python3 check.py").output == "the seeded check ran\\n"
+            seen = kiro.workspace.exec("readlink link; find . -type f ! -perm 644; ls -A empty").output
+            assert seen == "deep/trail\\n"
+            assert kiro.workspace.contents()["deep/trail "] == b"blank"
+            if way == "out":
+                assert kiro.workspace.exec("cat ~/out; test -e ~/trail").output == "mine\\n"
+            (kiro.workspace / "check.py").unlink()
+            kiro.workspace.exec("ln -s ~/new check.py; ln -s ~ way")
+            (kiro.workspace / "check.py").write_text("text")
+            (kiro.workspace / "way/file").write_bytes(b"bytes")
+            assert kiro.workspace.exec("cat check.py way/file; test -e ~/new || test -e ~/file").output == "textbytes"
+
+        def test_byte_code(kiro):
+            for mark in ("one", "two"):  # same size, same second
+                kiro.workspace.seed({"module.py": f"mark = {mark!r}"})
+                assert kiro.workspace.exec("python3 -c 'import module; print(module.mark)'").output == f"{mark}\\n"
+            kiro.workspace.exec("python3 -c 'import module'", env={"PYTHONDONTWRITEBYTECODE": ""})
+            kiro.workspace.exec("test -d __pycache__").check()
+            kiro.workspace.seed({"module.py": "mark = 'six'"})
+            assert kiro.workspace.exec("python3 -c 'import module; print(module.mark)'").output == "six\\n"
+
+        @pytest.mark.parametrize("swap", ["mv $OLDPWD ../old; ln -s ../old $OLDPWD", "rm -r $OLDPWD"])
+        def test_swap(kiro, swap):
+            turn = kiro.run("Prepare.")
+            kiro.workspace.exec(f"cd ..; {swap}").check()
+            path = kiro.workspace.path
+            for use in (
+                lambda: kiro.workspace.exec("pwd -P"),
+                lambda: kiro.workspace.contents(),
+                lambda: kiro.workspace.diff(),
+                lambda: kiro.workspace.seed({"a": "b"}),
+                lambda: (kiro.workspace / "a").write_text("b"),
+                lambda: (kiro.workspace / "made").read_text(),
+            ):
+                with pytest.raises(SandboxError, match="is no folder of ours any more: it was removed, or a"):
+                    pytest.fail(f"{use()}")
+        """,
+        {
+            "test_seed": [turn([shell("touch made")], ["OK"])],
+            "test_swap": [turn([shell("echo >made")], ["OK"])],
+            "test_byte_code": ["never asked"],
+        },
+    )
+
+
+def test_what_may_decide_a_check_is_told_also_when_the_test_passes(evals: Evals) -> None:
+    plants = turn([shell("echo >conftest.py; mkdir -p sub; echo >sub/json.py; echo >app.py")], ["OK"])
+    evals.write(
+        "test_it.py",
+        """
+        def test_good(kiro):
+            kiro.run("Help.")
+
+        def test_bad(kiro):
+            kiro.run("Help.")
+            assert False
+
+        def test_plain(kiro):
+            kiro.run("Help.")
+        """,
+        {"test_good": [plants], "test_bad": [plants], "test_plain": [turn([shell("echo >app.py")], ["OK"])]},
+    )
+    said = evals.run("-rP").stdout.str()
+    for line in ("conftest.py (pytest runs it)", "sub/json.py (shadows the standard library's json)"):
+        assert said.count(f"  may decide a check: {line}") == 2
+    assert said.count("kiro planted") == 1
+    assert "may decide a check: app.py" not in said
