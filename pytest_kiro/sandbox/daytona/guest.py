@@ -53,17 +53,24 @@ def wrap(command: str, *, tasks: str, task: str, cwd: str, root: str, variables:
         task_cap=OUTPUT_KEPT,
         task_given="".join(given),
     )
-    return _piped(command, tasks, task, script)
+    return _sent(command, tasks, task, script)
 
 
 def errand(command: str, *, tasks: str, task: str) -> str:
     """Return the text to send for our command. It may be carried out twice."""
-    return _piped(command, tasks, task, _program("errand"))
+    return _sent(command, tasks, task, _program("errand"))
 
 
-def _piped(command: str, tasks: str, task: str, script: str) -> str:
-    script = _program("begin", task_folder=tasks, task_name=task) + script
-    return f"printf %s {shlex.quote(command)} | exec sh -c {shlex.quote(script)}"
+def _sent(command: str, tasks: str, task: str, script: str) -> str:
+    script = f"exec /bin/sh -c {shlex.quote(_program('begin', task_folder=tasks, task_name=task) + script)}"
+    if len(command.encode("utf-8", "surrogateescape")) <= LONGEST_ARGUMENT:
+        return f"{script} sh {shlex.quote(command)} </dev/null"
+    return f"printf %s {shlex.quote(command)} | {script}"
+
+
+def task_files(task: str, tasks: str) -> list[str]:
+    """Return the files of a command of the user's."""
+    return [f"{tasks}/{task}{end}" for end in ("", ".output", ".status", ".session")]
 
 
 def beforehand(tags: Sequence[str], tasks: str, paths: Sequence[str], word: str) -> str:
@@ -71,7 +78,7 @@ def beforehand(tags: Sequence[str], tasks: str, paths: Sequence[str], word: str)
 
     What was left of the tags is told in front of a line of the `word`; `take_survivors` reads that.
     """
-    lines = [f"sh -c {shlex.quote(reap([tag], tasks, report=tag))} </dev/null 2>/dev/null\n" for tag in tags]
+    lines = [f"/bin/sh -c {shlex.quote(reap([tag], tasks, report=tag))} </dev/null 2>/dev/null\n" for tag in tags]
     if paths:
         lines.append(f"rm -rf {shlex.join(paths)} </dev/null >/dev/null 2>&1\n")
     return "".join(lines) + (f"echo {word}\n" if tags else "")

@@ -123,7 +123,7 @@ class Machine:
             raise SandboxError(what, advice="run pytest again") from error
         finally:
             request.cancel()
-            self.thrown_away += [f"{self.tasks}/{task}", guest.session_file(f"{task}.", self.tasks)]
+            self.thrown_away += guest.task_files(task, self.tasks)
 
     async def errand(self, what: str, command: str) -> str:
         """Execute a short command that is safe to repeat; return its output."""
@@ -137,7 +137,9 @@ class Machine:
         text = guest.beforehand([*doomed], self.tasks, paths, word) + text
         # The service's own limit is for the case that ours is not kept, because this process has died.
         timeout = limit + self.waits.answer
-        call = partial(self.raw.process.exec, text, env=dict(envs or {}) or None, timeout=math.ceil(timeout))
+        # Of the shell that the service chooses no file is read that an agent may have written: zsh has ~/.zshenv.
+        env = {"ZDOTDIR": "/nonexistent", **(envs or {})}
+        call = partial(self.raw.process.exec, text, env=env, timeout=math.ceil(timeout))
         answer = await self.ask(what, call, timeout=timeout, safe=True)
         self.thrown_away = [path for path in self.thrown_away if path not in paths]
         left, output = guest.take_survivors(str(answer.result), [*doomed], word)

@@ -13,7 +13,11 @@
 # becomes another program, when the kernel shows no environment. Nothing is killed for a number that a file tells: an
 # agent can write any there, the daemon's too.
 : "${tasks?}" "${patterns?}" "${void?}" "${report?}" "${killed?}" "${stuck?}" "${leader?}"
-if [ -n "$void" ]; then mkdir "$tasks/$void" 2>/dev/null && echo '137 ended' >"$tasks/$void/status"; fi
+if [ -n "$void" ]; then
+  set -C
+  if true >"$tasks/$void"; then echo '137 ended' >"$tasks/$void.status"; fi 2>/dev/null
+  set +C
+fi
 all() { all="$*"; }
 about() { # sets state, session and name of a process; the name may have anything in it, the others stand behind it
   stat=''
