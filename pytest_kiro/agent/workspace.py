@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from pytest_kiro.agent.check import execute
 from pytest_kiro.errors import HIDE_FRAMES, SandboxError, SettingsError
 from pytest_kiro.sandbox.protocol import ExecResult, Sandbox
 from pytest_kiro.turn.changes import LARGEST, Changes, Ledger, unified
@@ -97,14 +98,46 @@ class Workspace:
         Raises `SettingsError` for a folder that is not there or has a link that leads out of it, `ValueError` for a
         path that does, `SandboxError` when the workspace is no folder of ours any more.
         """
+        self._write(self._read_source(source))
+
+    def check(
+        self,
+        source: str | os.PathLike[str] | Mapping[str, str | bytes],
+        command: str,
+        *,
+        env: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+    ) -> ExecResult:
+        """Execute a check apart from this folder.
+
+        Nothing that Kiro left here can stand in for it. `source` is what `seed` takes; it is put into a fresh folder
+        elsewhere, in which the `sh` line `command` is executed. `$WORKSPACE` is the path of this folder, `$HOME` an
+        empty one. What is in the check's folder is compared with `source` before and after. `env` and `timeout` are
+        as for `exec`. Returns an `ExecResult`; raises `SandboxError` when the check was altered, or the workspace is
+        no folder of ours any more.
+
+        Let the check start what Kiro wrote as a program of its own: code that it imports could end it, or alter its
+        tests. `python3 -I` imports nothing from the folder that it is started in, from HOME and from variables.
+
+        >>> def test_slugify(kiro):
+        ...     kiro.run("Write slugify.py, which prints the slug of its argument.")
+        ...     assert kiro.workspace.check("checks/slugify", "python3 -I -m unittest -q").ok
+        """
+        files, path = self._read_source(source), self.path
+        variables = {**VARIABLES, "WORKSPACE": path, **(env or {})}
+        self.exec("true")  # raises if this is no folder any more
+        return execute(self.sandbox, files, command, env=variables, timeout=timeout)
+
+    def _read_source(
+        self, source: str | os.PathLike[str] | Mapping[str, str | bytes]
+    ) -> Mapping[str, tuple[bytes, int]]:
+        """Return the files of a mapping or folder."""
         if isinstance(source, Mapping):
             for path in source:
                 parts = PurePosixPath(path)
                 if not path or parts.is_absolute() or ".." in parts.parts or "\0" in path:
                     raise ValueError(f"seed path {path!r}: a relative path inside the workspace is wanted")
-            files = {p: (c.encode() if isinstance(c, str) else c, 0o644) for p, c in source.items()}
-            self._write(files)
-            return
+            return {path: (c.encode() if isinstance(c, str) else c, 0o644) for path, c in source.items()}
         folder = self._origin / source
         if not folder.is_dir():
             beside = sorted(p.name for p in folder.parent.iterdir()) if folder.parent.is_dir() else []
@@ -112,7 +145,7 @@ class Workspace:
                 f"workspace {os.fspath(source)!r}: there is no folder {folder}",
                 advice=f"{folder.parent} has: {', '.join(beside) or 'nothing, or is not there'}",
             )
-        self._write(_read_seed(folder))
+        return _read_seed(folder)
 
     def _write(self, files: Mapping[str, tuple[bytes, int]]) -> None:
         if not files:

@@ -29,6 +29,19 @@ def shop(kiro):
     return kiro.run("Build a price list service in shop/, with tests.")
 """
 
+CHECKS = """
+import os, subprocess, sys, unittest
+
+class Test(unittest.TestCase):
+    def slug(self, text):
+        slugify = [sys.executable, "-I", f"{os.environ['WORKSPACE']}/slugify.py", text]
+        return subprocess.run(slugify, capture_output=True, text=True).stdout.strip()
+
+    def test_one(self): self.assertEqual(self.slug("Ada"), "ada")
+    def test_two(self): self.assertEqual(self.slug("ADA"), "ada")
+    def test_three(self): self.assertEqual(self.slug(""), "")
+"""
+
 needs_papers = pytest.mark.skipif(
     not (ROOT / "README.md").exists(), reason="a copy of the tests alone, beside the built wheel, has no papers"
 )
@@ -52,6 +65,13 @@ def _run_eval(pytester: pytest.Pytester, source: str) -> None:
     agents = pytester.path / "projects" / "shop" / ".kiro" / "agents"
     agents.mkdir(parents=True)
     (agents / "reviewer.json").write_text('{"name": "reviewer", "tools": ["read", "grep"]}')
+    checks = pytester.path / "checks" / "slugify"
+    checks.mkdir(parents=True)
+    (checks / "test_slugify.py").write_text(CHECKS)
+    (pytester.path / "conftest.py").touch()
+    if "collect_ignore" not in (pytester.path / "conftest.py").read_text():
+        with (pytester.path / "conftest.py").open("a") as conftest:
+            conftest.write("\ncollect_ignore = ['checks']\n")
 
     plugins = ("randomly", "hypothesispytest", "rerunfailures")
     result = pytester.runpytest_inprocess(*(f"-pno:{name}" for name in plugins))

@@ -1,0 +1,107 @@
+"""Checks that are executed apart from the workspace: what an agent left cannot stand in for them."""
+
+from __future__ import annotations
+
+from eval_runs import Evals, shell, turn
+
+FAILING = """
+import os, subprocess, sys, unittest
+
+class Test(unittest.TestCase):
+    def test_it(self):
+        app = f"{os.environ['WORKSPACE']}/app.py"
+        said = subprocess.run([sys.executable, "-I", app], capture_output=True, text=True).stdout
+        self.assertEqual(said, "right\\n")
+"""
+PASSES = "print('Ran 3 tests OK', flush=True); import os; os._exit(0)"
+
+
+def test_what_kiro_planted_decides_no_check(evals: Evals) -> None:
+    """Each would make `workspace.exec` of a check pass that is seeded there, or one that reads HOME."""
+    plants = {
+        "a module": f'echo "{PASSES}" >unittest.py',
+        "a package": f'mkdir unittest && echo "{PASSES}" | tee unittest/__init__.py unittest/__main__.py',
+        "a sitecustomize": f'echo "{PASSES}" >sitecustomize.py',
+        "a usercustomize": f'd=$(python3 -c "import site; print(site.getusersitepackages())"); mkdir -p $d; '
+        f'echo "{PASSES}" | tee $d/usercustomize.py $d/plant.pth',
+        "a python3": "mkdir -p ~/.local/bin; printf '#!/bin/sh\\necho OK\\n' >~/.local/bin/python3; "
+        "chmod +x ~/.local/bin/python3",
+    }
+    evals.write("checks/check_app.py", FAILING)
+    evals.write("plants.py", f"PLANTS = {plants!r}")
+    result = evals.passes(
+        """
+        import pytest
+        from plants import PLANTS
+
+        @pytest.mark.parametrize("name", PLANTS)
+        def test_it(kiro, name):
+            kiro.run("Write app.py.")
+            kiro.workspace.exec(PLANTS[name]).check()
+            unittest = "-m unittest discover -q -p check_*.py"
+            result = kiro.workspace.check("checks", f"python3 {unittest}")  # and without -I
+            assert not result.ok and "AssertionError: 'wrong" in result.output, result
+            assert not kiro.workspace.check("checks", f"python3 -I {unittest}").ok
+            kiro.workspace.seed({"app.py": "print('right')"})
+            assert kiro.workspace.check("checks", f"python3 -I {unittest}").ok
+            assert "check_app.py" not in kiro.workspace.contents()
+        """,
+        {"test_it": [turn([shell("echo \"print('wrong')\" >app.py")], ["OK"])]},
+    )
+    result.assert_outcomes(passed=5)
+
+
+def test_where_a_check_is_executed(evals: Evals) -> None:
+    evals.passes(
+        """
+        import sys, pytest
+        from pytest_kiro import SandboxError, SandboxTimeout, SettingsError
+
+        def test_it(kiro):
+            show = 'pwd -P; echo "$WORKSPACE|$HOME|$MINE"; ls -A . "$HOME" "$WORKSPACE"; exit 3'
+            result = kiro.workspace.check({"a b/c ": "text"}, show, env={"MINE": "mine"})
+            folder, variables, *rest = result.output.splitlines()
+            path, home, mine = variables.split("|")
+            assert (result.exit_code, result.command, mine, path) == (3, show, "mine", kiro.workspace.path)
+            assert not folder.startswith(path) and not home.startswith((path, folder))
+            assert rest == [".:", "a b", "", f"{home}:", "", f"{path}:"]
+            for gone in (folder, home):
+                kiro.workspace.exec(f"test ! -e {gone}").check()
+            with pytest.raises(SandboxTimeout):
+                kiro.workspace.check({"a": ""}, "sleep 600", timeout=0.3)
+            with pytest.raises(SettingsError, match="there is no folder"):
+                kiro.workspace.check("missing", "true")
+
+        ALTERED = {
+            "echo >>test_a.py": "test_a.py",
+            "rm deep/b": "deep/b",
+            "rm deep/b; mkfifo deep/b": "deep/b",
+            "rm test_a.py; ln -s /dev/null test_a.py": "test_a.py",
+            "echo >conftest.py": "conftest.py",
+            "echo >json.py": "json.py",
+            "mv ../check ../old; mkdir ../check": "deep, deep/b, test_a.py",
+        }
+
+        @pytest.mark.parametrize("way", ALTERED)
+        def test_altered(kiro, way):
+            with pytest.raises(SandboxError, match=f"it was altered while it ran: {ALTERED[way]}; see what Kiro left"):
+                kiro.workspace.check({"test_a.py": "a", "deep/b": "b"}, way)
+
+        def test_its_own_output_is_no_alteration(kiro):
+            assert kiro.workspace.check({"test_a.py": "a"}, "echo >report.xml; mkdir out; echo >out/log").ok
+
+        def test_settings_above_it(kiro):
+            ini = "printf '[pytest]\\naddopts = --collect-only\\n'"
+            kiro.sandbox.exec(f"{ini} | tee pytest.ini .local/pytest.ini .local/state/pytest.ini").check()
+            command = f"{sys.executable} -m pytest -q -p no:cacheprovider"
+            result = kiro.workspace.check({"test_a.py": "def test_a(): assert 0"}, command)
+            assert (result.exit_code, "1 failed" in result.output) == (1, True)
+
+        def test_swap(kiro):
+            kiro.run("Prepare.")
+            kiro.workspace.exec("cd ..; rm -r $OLDPWD").check()
+            with pytest.raises(SandboxError, match="is no folder of ours any more"):
+                kiro.workspace.check({"a": "b"}, "true")
+        """,
+        {"test_swap": [turn([shell("echo >made")], ["OK"])]},
+    )
