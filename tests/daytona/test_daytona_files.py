@@ -13,6 +13,7 @@ import pytest
 from emulator import Emulator
 
 from pytest_kiro.errors import SandboxError, SandboxTimeout
+from pytest_kiro.sandbox.daytona import guest
 from pytest_kiro.sandbox.daytona.sandbox import DaytonaSandbox
 from pytest_kiro.sandbox.protocol import SandboxSpec
 from pytest_kiro.settings.waits import DaytonaWaits
@@ -301,3 +302,17 @@ def test_what_a_name_means_is_not_for_the_shell(sandbox: DaytonaSandbox) -> None
     for path in wanted:
         sandbox.remove(path)
     assert sandbox.exec(f"find {shlex.quote(sandbox.home)} -name hit; ls in").output == ""
+
+
+@pytest.mark.parametrize("has_gzip", [True, False], ids=["gzip", "no gzip"])
+def test_a_large_file_that_has_the_line_by_which_downloads_are_cut(sandbox: DaytonaSandbox, has_gzip: bool) -> None:
+    data = b"x" * (5 << 20) + b"\r\n--DAYTONA-FILE-BOUNDARY\r\n" + b"y" * 20_000
+    sandbox.write_file("large file", data)
+    if has_gzip:
+        assert sandbox.read_file("large file") == data
+        return
+    command = guest.pack([f"{sandbox.home}/large file"], f"{sandbox.home}/pack", inline=0)
+    answer = sandbox.exec(f"gzip() {{ return 1; }}; {command}").output.splitlines()
+    assert answer[:2] == ["f", "failed"]
+    assert answer[2].endswith("/large file")
+    assert "by which Daytona cuts what is downloaded" in answer[3]

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from daytona import AsyncSandbox
 
 T = TypeVar("T")
-#: Files of ours that one command removes before it begins.
-_CLEARED_AT_ONCE = 500
+#: Files of ours that one errand removes before it begins; a command of the user's does so when there are many.
+_CLEARED_AT_ONCE, _MANY = 500, 100
 _ALIVE = frozenset({"started", "starting", "resizing", "snapshotting", "unknown"})
 _EXPLORE = 'cd && pwd && tasks="${TMPDIR:-/tmp}/tasks" && mkdir -p -m 700 "$tasks" && echo "$tasks"'
 
@@ -134,6 +134,8 @@ class Machine:
     async def _send(self, what: str, text: str, limit: float, envs: Mapping[str, str] | None = None) -> str:
         """Execute a text by the machine's shell; return its output. What is to be tidied up comes first."""
         paths, doomed, word = self.thrown_away[:_CLEARED_AT_ONCE], dict(self._doomed), token_hex(8)
+        if what == "exec" and len(paths) < _MANY:
+            paths = []
         text = guest.beforehand([*doomed], self.tasks, paths, word) + text
         # The service's own limit is for the case that ours is not kept, because this process has died.
         timeout = limit + self.waits.answer

@@ -55,14 +55,17 @@ elif [ -e "$task_files" ]; then
   if [ -n "$task_status" ] && [ -f "$task_files.output" ]; then exec 3<"$task_files.output"; fi
 else task_status='1 full'
 fi 2>/dev/null
-task_output=/proc/self/fd/3
+task_output=/proc/self/fd/3 task_rest=''
 if [ -s $task_output ]; then
-  task_size=$(wc -c <$task_output)
-  if [ "$task_size" -le "$task_cap" ]; then cat <$task_output
-  else
-    head -c $((task_cap / 2)) <$task_output
-    printf '\n[... %d bytes in the middle were not kept ...]\n' $((task_size - task_cap))
-    tail -c $((task_cap / 2)) <$task_output
+  head -c $((task_cap / 2)) <&3
+  # It has read no further, so most often nothing is there for the shell to read.
+  if IFS= read -r task_rest <&3 || [ -n "$task_rest" ]; then
+    task_size=$(($(wc -c <$task_output) - task_cap / 2))
+    if [ "$task_size" -gt $((task_cap / 2)) ]; then
+      printf '\n[... %d bytes in the middle were not kept ...]\n' $((task_size - task_cap / 2))
+      task_size=$((task_cap / 2))
+    fi
+    tail -c "$task_size" <$task_output
   fi
 fi 2>/dev/null
 printf '\n%s %s\n' "$task_name" "$task_status"

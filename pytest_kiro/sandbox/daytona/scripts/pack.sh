@@ -18,4 +18,17 @@ eval "set -- $inner"
 if [ "$size" -le "$inline" ]; then $tar -chf - -C / -- "$@" 2>/dev/null | base64; exit; fi
 # shellcheck disable=SC2086
 said=$($tar -chf "$pack" -C / -- "$@" 2>&1)
-if [ $? -le 1 ]; then echo big; else echo failed; echo "$said"; rm -f "$pack"; fi
+if [ $? -gt 1 ]; then echo failed; echo "$said"; rm -f "$pack"; exit; fi
+# The service cuts all that is downloaded by one line, and the SDK takes it for the end wherever it stands.
+boundary=--DAYTONA-FILE-BOUNDARY
+if grep -qaF -- "$boundary" "$pack"; then
+  if gzip -1 <"$pack" >"$pack.gz" && mv "$pack.gz" "$pack"; then :
+  else
+    rm -f "$pack" "$pack.gz"
+    echo failed
+    ( cd / && grep -laF -- "$boundary" "$@" )
+    echo "has $boundary in it, by which Daytona cuts what is downloaded, and cannot be packed by gzip"
+    exit
+  fi
+fi 2>/dev/null
+echo big
