@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from pytest_kiro.agent.kiro import Kiro as Kiro
     from pytest_kiro.agent.live import Condition as Condition
     from pytest_kiro.agent.live import LiveTurn as LiveTurn
+    from pytest_kiro.agent.paths import SandboxPath as SandboxPath
     from pytest_kiro.agent.stop import on_calls as on_calls
     from pytest_kiro.agent.stop import on_command as on_command
     from pytest_kiro.agent.stop import on_silence as on_silence
     from pytest_kiro.agent.stop import on_text as on_text
-    from pytest_kiro.agent.workspace import SandboxPath as SandboxPath
     from pytest_kiro.agent.workspace import Workspace as Workspace
     from pytest_kiro.errors import BudgetExceeded as BudgetExceeded
     from pytest_kiro.errors import ConversationError as ConversationError
@@ -59,7 +59,8 @@ _HOMES = {
     "agent.kiro": "Kiro",
     "agent.live": "Condition LiveTurn",
     "agent.stop": "on_calls on_command on_silence on_text",
-    "agent.workspace": "SandboxPath Workspace",
+    "agent.paths": "SandboxPath",
+    "agent.workspace": "Workspace",
     "errors": (
         "BudgetExceeded ConversationError InstallError KiroError LaunchError LoginError NotPrinted "
         "PtyClosed RecordingMiss SandboxClosed SandboxError SandboxTimeout SettingsError SetupError"

@@ -143,8 +143,7 @@ class LossySandbox(LocalSandbox):
 
     def write_files(self, files: Mapping[str, tuple[bytes, int]]) -> None:
         self.calls.append("write_files")
-        for path, (data, mode) in files.items():
-            super().write_file(path, data, mode=mode)
+        super().write_files(files)
 
     def remove(self, path: str) -> None:
         if self.deaf:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from pytest_kiro.agent.homes import Homes, OwnerHome
 from pytest_kiro.agent.workspace import Workspace
 from pytest_kiro.errors import SettingsError
 from pytest_kiro.kirocli import commands
@@ -42,6 +42,7 @@ class Owner:
     conversations: list[Conversing] = field(default_factory=list)
     ended: bool = False
     numbers: ConversationNumbers = field(default_factory=ConversationNumbers)
+    _homes: dict[Homes, OwnerHome] = field(default_factory=dict, repr=False)
 
     def enter(self, conversation: Conversing) -> None:
         """Note one more conversation, and give it its number."""
@@ -53,11 +54,17 @@ class Owner:
         """All turns of all its conversations, in order of conversation."""
         return [turn for conversation in self.conversations for turn in conversation.turns]
 
+    def home(self, homes: Homes) -> OwnerHome:
+        """Return its HOME in a sandbox; its conversations there share it."""
+        return self._homes.setdefault(homes, homes.begin())
+
     def end(self) -> None:
-        """Remove its workspaces; idempotent."""
+        """Remove its HOME with its workspaces; idempotent."""
         self.ended = True
         for conversation in self.conversations:
             conversation.end()
+        while self._homes:
+            self._homes.popitem()[1].remove()
 
 
 class Conversing(Home, Hashable, Protocol):
@@ -96,7 +103,7 @@ class Observer(Protocol):
 class Bench:
     """A sandbox with kiro-cli installed and logged in.
 
-    `path` is the PATH of Kiro's process, `work` the folder of its workspaces.
+    `path` is the PATH of Kiro's process, behind its owner's own folder; `homes` makes the HOMEs of owners.
     """
 
     sandbox: Sandbox
@@ -105,7 +112,7 @@ class Bench:
     settings: Settings
     engine: Engine
     path: str
-    work: str
+    homes: Homes
     secrets: Secrets
     budget: Budget
     admission: Admission
@@ -123,7 +130,7 @@ class Bench:
         secrets: Secrets | None = None,
         observers: Sequence[Observer] = (),
     ) -> Bench:
-        """Make the folder of workspaces and ask the machine for its PATH.
+        """Keep how HOME is, and ask the machine for its PATH.
 
         A login shell sets PATH anew, so the launch script exports it whole, and only the machine knows it.
         Raises `SettingsError` when a model is asked for and the stand-in is to answer.
@@ -133,11 +140,9 @@ class Bench:
                 f"--kiro-replies=model: {installation.path} is the stand-in, which has no model",
                 advice="leave it out, or use --kiro-cli=official",
             )
-        # `pwd -P`, since Kiro notes its folder without links in it, and a session is found by its folder.
-        work = shlex.quote(f"{sandbox.home}/work")
-        answer = sandbox.exec(f'mkdir -p {work} && cd {work} && printf "%s\\n" "$PATH" && pwd -P').check().output
-        path, _, work = answer.removesuffix("\n").partition("\n")
-        folders = dict.fromkeys([f"{sandbox.home}/.local/bin", installation.folder, *path.split(":")])
+        homes = Homes.prepare(sandbox, settings.home, identity.renewal)
+        own = [f"{sandbox.home}/.local/bin"] if settings.home == "shared" else []
+        folders = dict.fromkeys([*own, installation.folder, *homes.path.split(":")])
         return cls(
             sandbox=sandbox,
             installation=installation,
@@ -145,7 +150,7 @@ class Bench:
             settings=settings,
             engine=commands.ENGINES[settings.engine],
             path=":".join(folders),
-            work=work,
+            homes=homes,
             secrets=secrets or Secrets(),
             budget=budget or Budget(),
             admission=Admission(identity),

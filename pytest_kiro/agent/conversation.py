@@ -82,7 +82,8 @@ class Conversation:
                 self._check_usable()
                 seed = self._seed if self._seed is not None else self._owner.marker().get("workspace")
                 bench = self._bench
-                self._workspace = Workspace.seeded(bench.sandbox, bench.work, self._owner.file.parent, seed)
+                home = self._owner.home(bench.homes)
+                self._workspace = Workspace.seeded(bench.sandbox, home, self._owner.file.parent, seed)
             return self._workspace
 
     def run(
@@ -106,11 +107,11 @@ class Conversation:
         return self._fly(prompt, check=check, stop_when=stop_when, options=options, retries=False)
 
     def end(self) -> None:
-        """End a turn in flight and remove the workspace; idempotent."""
+        """End a turn in flight, and its workspace; idempotent."""
         with self.terminals:
             self._break_off()
         if self._workspace is not None:
-            self._workspace.remove()
+            self._workspace.end()
 
     # -- one turn
 

@@ -46,6 +46,7 @@ class Flight:
     def __init__(self, bench: Bench, conversation: Conversing, request: Request) -> None:
         self.bench, self.conversation, self.request = bench, conversation, request
         settings, timeout = bench.settings, request.options.timeout
+        self._home = conversation.owner.home(bench.homes)
         self._launch = request.launch(bench, conversation.workspace)
         self.printed = Printed(bench.engine.name, bench.secrets, stream=bench.streams)
         self._spending = bench.budget.admit(conversation.owner.name)
@@ -55,6 +56,7 @@ class Flight:
             undo.callback(self._spend)
             undo.callback(self._clear)
             bench.sandbox.keep_alive(timeout)
+            self._home.keep_in_step()
             self._pty = attach(bench.sandbox, self._launch, size=settings.terminal, waits=settings.waits)
             self._began = True
             with ExitStack() as broken:
@@ -73,12 +75,13 @@ class Flight:
         """
         before, admission = self.request.resume, self.bench.admission
         self.conversation.workspace.made |= self._pty.started
+        self._home.made |= self._pty.started
         with self._undo:
             record, trouble = self._collect()
-            admission.keep_in_step()
+            self._home.hand_on(record.stores if record else {})
             turn, transcript = self._judged(record, trouble, late)
             self._turn = turn
-        renewed = admission.heard(turn)
+        renewed = admission.heard(turn, self._home.copy_in)
         untouched = turn.known_changes == Changes() and not turn.tool_calls and not self.printed.announced
         passing = renewed or (turn.cause is not None and turn.cause.passing)
         resume = before

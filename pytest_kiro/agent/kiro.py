@@ -73,13 +73,13 @@ class Kiro:
 
     @property
     def path(self) -> str:
-        """The PATH of Kiro's process."""
+        """The PATH of Kiro's process, behind `~/.local/bin` of its own HOME."""
         return self.bench.path
 
     @property
     def work(self) -> str:
-        """The folder of its workspaces."""
-        return self.bench.work
+        """The folder of the HOMEs in which its workspaces are; with `--kiro-home=shared`, the one HOME."""
+        return self.bench.homes.folder
 
     @property
     def admission(self) -> Admission:
@@ -193,8 +193,7 @@ class Kiro:
         for owner in list(self._owners):
             if not owner.ended:
                 owner.end()
-        if renewal := self.identity.renewal:
-            renewal.hand_on()
+        self.bench.homes.close()
 
     def _main(self) -> Conversation:
         owner = self._current_owner()

@@ -14,6 +14,7 @@ from secrets import token_hex
 from typing import Any, TypedDict
 
 from pytest_kiro.agent.bench import Bench
+from pytest_kiro.agent.homes import OwnerHome
 from pytest_kiro.agent.workspace import VARIABLES, Workspace
 from pytest_kiro.errors import HIDE_FRAMES, SandboxError, SettingsError
 from pytest_kiro.kirocli import commands
@@ -111,18 +112,20 @@ class Request:
             effort=options.effort,
             trust=options.trust,
         )
-        plain = launch(bench, words, path, options.env, self.reply)
+        plain = launch(bench, words, path, workspace.owner_home, options.env, self.reply)
         return replace(
             plain,
             stdin=commands.check_prompt(self.prompt),
-            stores=bench.engine.stores_for(plain.env, path),
+            stores=tuple(dict.fromkeys([*bench.engine.stores_for(plain.env, path), *workspace.owner_home.stores])),
             make=make,
             durable=bench.sandbox.remote,
             apart=bench.streams,
         )
 
 
-def launch(bench: Bench, words: Iterable[str], workspace: str, env: Mapping[str, str], reply: Reply | None) -> Launch:
+def launch(
+    bench: Bench, words: Iterable[str], workspace: str, home: OwnerHome, env: Mapping[str, str], reply: Reply | None
+) -> Launch:
     """Return how to start kiro-cli with `words`; its input is typed."""
     nonce = token_hex(8)
     folder = f".local/state/{nonce}"  # not a cache: an agent may clear those
@@ -132,8 +135,16 @@ def launch(bench: Bench, words: Iterable[str], workspace: str, env: Mapping[str,
         workspace=workspace,
         folder=folder,
         nonce=nonce,
+        home=home.own,
+        prepare=home.making(),
         stdin=None,
-        env={"PATH": bench.path, **commands.QUIET, **VARIABLES, **env, **scripted},
+        env={
+            "PATH": f"{home.own}/.local/bin:{bench.path}" if home.own else bench.path,
+            **commands.QUIET,
+            **VARIABLES,
+            **env,
+            **scripted,
+        },
         hidden_env=bench.identity.env,
         files=files,
     )

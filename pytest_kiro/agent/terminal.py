@@ -42,7 +42,8 @@ def open_terminal(
         bench.admission.check()
     reply, note = _reply(conversation) if talks and bench.scripted else (None, "")
     words = commands.typed(bench.engine, argv)
-    plain = launch(bench, words, conversation.workspace.path, options.env, reply)
+    home, workspace = conversation.owner.home(bench.homes), conversation.workspace.path
+    plain = launch(bench, words, workspace, home, options.env, reply)
     hidden = {name: value for name, value in plain.env.items() if bench.secrets(value) != value}
     env = {name: value for name, value in plain.env.items() if name not in hidden}
     prepared = replace(plain, env=env, hidden_env={**plain.hidden_env, **hidden})
@@ -51,10 +52,11 @@ def open_terminal(
         spending = bench.budget.admit(conversation.owner.name) if talks else None
         if spending is not None:
             undo.callback(bench.budget.settle, spending, None)
+        home.keep_in_step()
         bench.sandbox.keep_alive(max(bench.settings.timeout, timeout or 0.0))
         pty = attach(bench.sandbox, prepared, size=size, waits=bench.settings.waits)
         undo.callback(pty.close)
-        undo.callback(bench.admission.keep_in_step)
+        undo.callback(home.hand_on)
         if spending is not None and not bench.scripted:
             undo.callback(bench.budget.forfeit, spending)  # nobody tells what a chat cost
         terminal = Terminal(

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import secrets
-import shlex
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pytest_kiro.agent.check import execute
+from pytest_kiro.agent.homes import OwnerHome
+from pytest_kiro.agent.paths import SandboxPath
 from pytest_kiro.errors import HIDE_FRAMES, SandboxError, SettingsError
 from pytest_kiro.sandbox.protocol import ExecResult, Sandbox
 from pytest_kiro.turn.changes import LARGEST, Changes, Ledger, unified
@@ -36,23 +36,23 @@ class Workspace:
     ...     assert (kiro.workspace / "donut.js").is_file()
     """
 
-    def __init__(self, sandbox: Sandbox, work: str, origin: Path) -> None:
-        self.sandbox = sandbox
+    def __init__(self, sandbox: Sandbox, home: OwnerHome, origin: Path) -> None:
+        self.sandbox, self.owner_home = sandbox, home
         self.ledger = Ledger()
         self._seeded: dict[str, bytes] = {}
         # A neutral name: that of a test would tell the agent what is tested.
-        self._path = f"{work}/{secrets.token_hex(4)}"
+        self._path = f"{home.work}/{secrets.token_hex(4)}"
         self._origin = origin
         #: Whether something has made the folder; the first turn's launch script can, which saves a request.
         self.made = False
 
     @classmethod
-    def seeded(cls, sandbox: Sandbox, work: str, origin: Path, seed: Any) -> Workspace:
-        """Make a workspace in `work` from a folder below `origin`; nothing is left of it when the seed is wrong."""
+    def seeded(cls, sandbox: Sandbox, home: OwnerHome, origin: Path, seed: Any) -> Workspace:
+        """Make a workspace in `home` from a folder below `origin`; nothing is left of it when the seed is wrong."""
         if seed is not None and not (isinstance(seed, str | os.PathLike) and os.fspath(seed).strip(" ./")):
             advice = "wanted: the name of a folder beside the test's file"
             raise SettingsError(f"workspace={seed!r} is not right", advice=advice)
-        made = cls(sandbox, work, origin)
+        made = cls(sandbox, home, origin)
         try:
             if seed is not None:
                 made.seed(seed)
@@ -68,10 +68,26 @@ class Workspace:
     def path(self) -> str:
         """The absolute path; asking for it makes the folder."""
         if not self.made:
-            self.sandbox.exec(f"mkdir -p -- {shlex.quote(self._path)}").check()
-            self.made = True
+            self._make()
         self.sandbox.guard(self._path)
         return self._path
+
+    @property
+    def home(self) -> SandboxPath:
+        """The HOME that Kiro has here, fresh for each test; asking for it makes it.
+
+        >>> def test_obeys_steering(kiro):
+        ...     (kiro.workspace.home / ".kiro/steering/tone.md").write_text("Answer in rhymes.")
+        ...     kiro.run("Say hello.")
+        """
+        if not self.owner_home.made:
+            self._make()
+        return SandboxPath(self.sandbox, PurePosixPath(self.owner_home.path))
+
+    def _make(self) -> None:
+        """Make the folder and its HOME in one request."""
+        self.owner_home.make(self._path)
+        self.made = True
 
     def for_launch(self) -> tuple[str, bool]:
         """Return the path, and whether a launch script shall make the folder."""
@@ -80,14 +96,33 @@ class Workspace:
     def __truediv__(self, path: str) -> SandboxPath:
         return SandboxPath(self.sandbox, PurePosixPath(self.path) / path)
 
-    def exec(self, command: str, *, env: Mapping[str, str] | None = None, timeout: float | None = None) -> ExecResult:
+    def exec(
+        self,
+        command: str,
+        *,
+        env: Mapping[str, str] | None = None,
+        path: Sequence[str] = (),
+        timeout: float | None = None,
+    ) -> ExecResult:
         """Execute one POSIX `sh` line in this folder.
 
         `env` adds to the sandbox's environment, in which `PYTHONDONTWRITEBYTECODE` is set; `timeout` is in seconds
-        (default 600), then `SandboxTimeout`. Returns an `ExecResult`; a non-zero exit code is a result, and `.check()`
-        makes it an error.
+        (default 600), then `SandboxTimeout`. HOME is Kiro's. On PATH the system's folders come first, and what Kiro may
+        have installed for itself, in `~/.local/bin`, comes last; `path` are folders that come before all others, below
+        `~/` or relative to this one. Returns an `ExecResult`; a non-zero exit code is a result, and `.check()` makes it
+        an error.
+
+        >>> def test_linter(kiro):
+        ...     kiro.run("Write a linter that is called `neat`, and install it for your user.")
+        ...     kiro.workspace.exec("neat .", path=["~/.local/bin"]).check()
         """
-        return self.sandbox.exec(command, cwd=self.path, env={**VARIABLES, **(env or {})}, timeout=timeout)
+        if isinstance(path, str):
+            raise TypeError(f"path={path!r} is not right; wanted: a list of folders")
+        home, folder = PurePosixPath(self.owner_home.path), PurePosixPath(self.path)
+        first = [str(home / name.removeprefix("~/") if name.startswith("~/") else folder / name) for name in path]
+        return self.owner_home.exec(
+            command, cwd=str(folder), env={**VARIABLES, **(env or {})}, path=first, timeout=timeout
+        )
 
     def seed(self, source: str | os.PathLike[str] | Mapping[str, str | bytes]) -> None:
         """Put files here that `changes` will not count as Kiro's.
@@ -199,97 +234,15 @@ class Workspace:
                     continue
         return {paths[path]: data for path, data in contents.items()}
 
+    def end(self) -> None:
+        """Remove the folder where its HOME stays: that of an owner goes as a whole."""
+        if not self.owner_home.own:
+            self.remove()
+
     def remove(self) -> None:
         """Remove the folder; a sandbox that is gone has taken it along."""
         with suppress(SandboxError):
             self.sandbox.remove(self._path)
-
-
-@dataclass(frozen=True, repr=False)
-class SandboxPath:
-    """A path in the sandbox, with the words of pathlib; each question is asked of the machine.
-
-    >>> def test_config(kiro):
-    ...     kiro.run("Write config.json with debug set to true.")
-    ...     assert "debug" in (kiro.workspace / "config.json").read_text()
-    """
-
-    _sandbox: Sandbox = field(hash=False)
-    _path: PurePosixPath
-
-    def __str__(self) -> str:
-        return str(self._path)
-
-    def __fspath__(self) -> str:
-        raise TypeError(f"{self} is in the sandbox; use its own read_text(), exists(), … or workspace.exec")
-
-    def __repr__(self) -> str:
-        return f"SandboxPath({str(self._path)!r})"
-
-    def __truediv__(self, path: str) -> SandboxPath:
-        return SandboxPath(self._sandbox, self._path / path)
-
-    @property
-    def name(self) -> str:
-        """The last part."""
-        return self._path.name
-
-    @property
-    def suffix(self) -> str:
-        """The last part's ending, with its dot."""
-        return self._path.suffix
-
-    @property
-    def stem(self) -> str:
-        """The last part without its ending."""
-        return self._path.stem
-
-    @property
-    def parent(self) -> SandboxPath:
-        """The folder above."""
-        return SandboxPath(self._sandbox, self._path.parent)
-
-    def exists(self) -> bool:
-        """Whether something is there."""
-        return self._test("-e")
-
-    def is_file(self) -> bool:
-        """Whether it is a file."""
-        return self._test("-f")
-
-    def is_dir(self) -> bool:
-        """Whether it is a folder."""
-        return self._test("-d")
-
-    def _test(self, flag: str) -> bool:
-        return self._sandbox.exec(f"test {flag} {shlex.quote(str(self))}").ok
-
-    def read_bytes(self) -> bytes:
-        """Return the content; `FileNotFoundError`, `IsADirectoryError`."""
-        return self._sandbox.read_file(str(self))
-
-    def read_text(self, encoding: str = "utf-8") -> str:
-        """Return the content as text, line ends as they are."""
-        return self.read_bytes().decode(encoding)
-
-    def write_bytes(self, data: bytes) -> None:
-        """Write the content; the folders above are made."""
-        self._sandbox.write_files({str(self): (data, 0o644)})  # which clears the way on every provider
-
-    def write_text(self, text: str, encoding: str = "utf-8") -> None:
-        """Write text; the folders above are made."""
-        self.write_bytes(text.encode(encoding))
-
-    def iterdir(self) -> Iterator[SandboxPath]:
-        """Yield what is directly in this folder, sorted by name."""
-        entries = self._sandbox.list_files(str(self))
-        yield from (self / name.rstrip("/") for name in entries if "/" not in name.rstrip("/"))
-
-    def unlink(self) -> None:
-        """Remove the file; `FileNotFoundError` when there is none."""
-        if not self._test("-e") and not self._test("-L"):
-            raise FileNotFoundError(2, "No such file or directory", str(self))
-        self._sandbox.remove(str(self))
 
 
 def _is_file(mode: int) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from pytest_kiro.errors import HIDE_FRAMES, LoginError
 from pytest_kiro.kirocli import commands
 from pytest_kiro.login.login import Identity
@@ -25,19 +27,14 @@ class Admission:
             what = f"no turn was begun, since an earlier one was refused: {self._refused}"
             raise LoginError(what, advice=self._advice)
 
-    def keep_in_step(self) -> None:
-        """Hand on a token that kiro-cli may have renewed."""
-        if (renewal := self._identity.renewal) and renewal.due:
-            renewal.hand_on()
-
-    def heard(self, turn: Turn) -> bool:
-        """Learn from a turn; return whether it was refused, and a newer login is put in."""
+    def heard(self, turn: Turn, copy_in: Callable[[], bool]) -> bool:
+        """Learn from a turn; return whether it was refused, and a newer login is put in by `copy_in`."""
         if turn.cause is not Cause.AUTH:
             self._proven |= turn.ok
             return False
         if self._identity.how == "scripted":  # a scenario says so, of this turn
             return False
-        if (renewal := self._identity.renewal) and renewal.copy_in():
+        if copy_in():
             return True
         self._refused = turn.detail
         return False

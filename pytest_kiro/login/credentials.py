@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from pytest_kiro.errors import HIDE_FRAMES, LoginError
@@ -75,10 +76,12 @@ class Credentials:
         return kept is None or ((kept.who, kept.scripted) == (self.who, self.scripted) and not self.older_than(kept))
 
 
-def take(sandbox: Sandbox, *, version: str, scripted: bool, who: str | None = None) -> Credentials | None:
-    """Return the login in a sandbox, None without one; `LoginError` when it cannot be read."""
+def take(
+    sandbox: Sandbox, *, version: str, scripted: bool, who: str | None = None, home: str = ""
+) -> Credentials | None:
+    """Return the login in a `home` of a sandbox, None without one; `LoginError` when it cannot be read."""
     try:
-        data = _stored(sandbox)
+        data = _stored(sandbox, _database(home))
     except OSError as error:
         raise _unusable(error) from None
     return read(data, version=version, scripted=scripted, who=who)
@@ -98,18 +101,22 @@ def read(
     return Credentials(kept, version, scripted, who) if login else None
 
 
-def put(sandbox: Sandbox, credentials: Credentials) -> None:
-    """Put a login into a sandbox, for its owner only; its own goes.
+def put(sandbox: Sandbox, credentials: Credentials, home: str = "") -> None:
+    """Put a login into a `home`, for its owner only.
 
-    The conversations that are there stay: V1 keeps them in the same file, and they may be resumed.
+    The login that is there goes. The conversations stay: V1 keeps them in the same file, and they may be resumed.
     """
-    data = credentials.data
+    data, database = credentials.data, _database(home)
     with suppress(OSError, sqlite.Unreadable):  # what cannot be read goes
-        if there := _stored(sandbox):
+        if there := _stored(sandbox, database):
             data = _merged(there, data)
     for suffix in ("", "-wal", "-shm"):  # who still has it open keeps the old one, and does not write into ours
-        sandbox.remove(commands.DATABASE + suffix)
-    sandbox.write_file(commands.DATABASE, data, mode=0o600)
+        sandbox.remove(database + suffix)
+    sandbox.write_file(database, data, mode=0o600)
+
+
+def _database(home: str) -> str:
+    return str(PurePosixPath(home, commands.DATABASE))
 
 
 def _unusable(error: Exception, name: str = "kiro-cli's data file") -> LoginError:
@@ -117,13 +124,13 @@ def _unusable(error: Exception, name: str = "kiro-cli's data file") -> LoginErro
     return LoginError(what, advice="log in anew: python -m pytest_kiro login, or --kiro-login=device")
 
 
-def _stored(sandbox: Sandbox) -> bytes:
+def _stored(sandbox: Sandbox, database: str) -> bytes:
     """Return the database as it is now, empty when there is none."""
     wal = b""
     with suppress(FileNotFoundError):  # first: what moves from it into the database meanwhile is then in both
-        wal = sandbox.read_file(f"{commands.DATABASE}-wal")
+        wal = sandbox.read_file(f"{database}-wal")
     with suppress(FileNotFoundError):
-        return sqlite.with_wal(sandbox.read_file(commands.DATABASE), wal)
+        return sqlite.with_wal(sandbox.read_file(database), wal)
     return b""
 
 

@@ -189,7 +189,7 @@ class LocalSandbox(SandboxBase):
             self._background.remove(entry)
             entry[1].end()  # a server that an eval started would hold its port against the next one
         files.remove(target)
-        self.guarded -= {str(target)}
+        self.guarded = frozenset(folder for folder in self.guarded if not Path(folder).is_relative_to(target))
 
     def close(self) -> None:
         self._close(keep=False)

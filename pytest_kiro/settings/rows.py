@@ -142,6 +142,13 @@ TABLE = (
         "leave the sandbox after the run and print how to get back to it: never, on-failure, always",
     ),
     Setting(
+        "home",
+        "WHICH",
+        "fresh",
+        ("fresh", "shared"),
+        "the HOME that Kiro has: fresh (one for each test, as it was when the sandbox was ready) or shared (by all)",
+    ),
+    Setting(
         "snapshot",
         "WHAT",
         "none",

@@ -70,6 +70,7 @@ class Settings:
     retries: int
     budget: float | None
     keep_sandbox: str
+    home: str
     snapshot: str
     max_sandboxes: int | None
     terminal: tuple[int, int]

@@ -233,7 +233,7 @@ def test_a_prompt_of_5_megabytes_arrives_byte_for_byte(runs: Runs) -> None:
         prompt = "".join(map(chr, random.Random(1).choices([*range(1, 0x250), *range(0x1F300, 0x1F500)], k=2_600_000)))
         assert len(prompt.encode()) > 5_000_000
         assert kiro.run(prompt).ok
-        assert kiro.sandbox.read_file("prompt") == prompt.encode()
+        assert (kiro.workspace.home / "prompt").read_bytes() == prompt.encode()
     """
     passes(runs, source, {"test_it": ["Long."]}, f"--kiro-cli={cli}")
 

@@ -144,7 +144,7 @@ def test_a_key_that_ends_in_mid_run_was_one(logins: Logins, monkeypatch: pytest.
 
         def test_it(kiro):
             assert kiro.run("Hello.").ok
-            kiro.sandbox.write_file(".kiro-standin/login.json", b'{"invalid_keys": true}')
+            (kiro.workspace.home / ".kiro-standin/login.json").write_bytes(b'{"invalid_keys": true}')
             with pytest.raises(TurnFailed, match="(?s)auth.*set a valid KIRO_API_KEY") as caught:
                 kiro.run("Hello.")
             assert caught.value.infrastructure

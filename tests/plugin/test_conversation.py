@@ -14,7 +14,7 @@ def test_what_is_resumed(evals: Evals) -> None:
 
         def sessions(kiro):
             """Every session of the store: its id, and the prompts in it."""
-            folder = f"{kiro.sandbox.home}/.kiro/sessions/cli"
+            folder = f"{kiro.workspace.home}/.kiro/sessions/cli"
             found = {}
             for name in kiro.sandbox.list_files(folder):
                 if name.endswith(".jsonl"):
@@ -142,7 +142,9 @@ def test_what_cannot_go_on(evals: Evals) -> None:
         """,
         {
             "test_after_a_timeout": [turn(misbehave="silent"), turn([RECALL], conversation=2)],
-            "test_lost": [turn([shell('rm -rf "$HOME/.local/state"; kill -9 $(cut -d" " -f4 /proc/$PPID/stat)')])],
+            "test_lost": [
+                turn([shell('rm -rf "${KIRO_MOCK_CHAT_RESPONSE%/*}"; kill -9 $(cut -d" " -f4 /proc/$PPID/stat)')])
+            ],
             "test_without_a_workspace": [turn([shell('rm -rf "$PWD"')], ["Done."]), "OK"],
             "test_in_flight": [
                 turn(["Done."], misbehave={"silent": 0.5}),
@@ -198,7 +200,7 @@ def test_the_machine_is_gone(evals: Evals) -> None:
         def test_next(kiro):
             kiro.run("Hello.")
         """,
-        {"test_gone": [turn([shell('rm -rf "$HOME"')], ["Done."])], "test_next": ["OK"]},
+        {"test_gone": [turn([shell('rm -rf "${HOME%/users/*}"')], ["Done."])], "test_next": ["OK"]},
     )
     result = evals.run()
     result.assert_outcomes(passed=1, failed=1)

@@ -49,7 +49,7 @@ def delete(evals: Evals, printed: str) -> None:
 def test_what_is_kept(evals: Evals, when: str, source: str, conftest: str, stays: bool) -> None:
     evals.write("test_it.py", source, TURN)
     evals.write("conftest.py", conftest)
-    result = evals.run(f"--kiro-keep-sandbox={when}", "-p", "no:cacheprovider")
+    result = evals.run(f"--kiro-keep-sandbox={when}", "--kiro-home=shared", "-p", "no:cacheprovider")
     printed = result.stdout.str()
     counts = "created 1, deleted 0, kept 1, leaked 0" if stays else "created 1, deleted 1, leaked 0"
     assert f"\nsandboxes: {counts}\n" in printed

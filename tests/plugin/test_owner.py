@@ -266,11 +266,15 @@ def test_workspaces_live_as_long_as_their_owner(evals: Evals) -> None:
         def test_one(kiro, shop, mine):
             mine.seed({"a": b"1"})
             kiro.conversation().workspace.seed({"b": b"1"})
-            places["one"] = os.path.dirname(mine.path)
-            assert len(os.listdir(places["one"])) == 3
+            places["homes"] = os.path.dirname(str(mine.home))
+            assert [len(os.listdir(os.path.dirname(path))) for path in (mine.path, shop.path)] == [3, 1]
+            assert homes() == {str(mine.home), str(shop.home)}
+
+        def homes():
+            return {entry.path for entry in os.scandir(places["homes"]) if entry.is_dir()}
 
         def test_two(shop):
-            assert os.listdir(places["one"]) == [os.path.basename(shop.path)]
+            assert homes() == {str(shop.home)}
             assert shop.contents() == {"till.txt": b"1"}
 
         def test_names_tell_nothing(kiro):
@@ -296,7 +300,7 @@ def test_workspaces_live_as_long_as_their_owner(evals: Evals) -> None:
         from test_a import places
 
         def test_three():
-            assert os.listdir(places["one"]) == []
+            assert not any(entry.is_dir() for entry in os.scandir(places["homes"]))
         """,
     )
     result = evals.run()

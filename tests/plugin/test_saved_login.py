@@ -50,8 +50,9 @@ def test_no_terminal_is_needed(logins: Logins) -> None:
         "test_it.py",
         HELLO
         + """
-    data = kiro.sandbox.home + "/.local/share/kiro-cli/data.sqlite3"
-    assert kiro.workspace.exec(f"find {data} -perm 600").check().output.strip() == data
+    for home in (kiro.sandbox.home, kiro.workspace.home):
+        data = f"{home}/.local/share/kiro-cli/data.sqlite3"
+        assert kiro.workspace.exec(f"find {data} -perm 600").check().output.strip() == data
     assert "one-access" not in repr(kiro_login) + repr(vars(kiro_login)) + str(kiro_login)
 """,
     )
@@ -71,13 +72,14 @@ def test_every_worker_has_it(logins: Logins) -> None:
 
 @pytest.mark.parametrize("how", ["renewed since it ended", "renewed before its end"])
 def test_a_renewed_one_is_saved(logins: Logins, how: str) -> None:
-    """After the turn where its end was known, at the end of the run in any case."""
+    """After the turn in which kiro-cli renewed it, in the HOME of that test."""
     if how == "renewed since it ended":
         save(expires=LONG_AGO)
         then = "assert 'one-access' not in SavedLogin().newest().tokens"
     else:
         save(expires=SOME_DAY)
-        then = "credentials.put(kiro.sandbox, login('two', expires='2999-01-01T01:00:00Z'))"
+        put = "credentials.put(kiro.sandbox, login('two', expires='2999-01-01T01:00:00Z'), str(kiro.workspace.home))"
+        then = f"{put}; kiro.run('Hello.')"
     logins.evals.write(
         "test_it.py",
         f"""
@@ -122,7 +124,7 @@ def test_nothing_of_it_is_written(logins: Logins) -> None:
 
         def test_it(kiro, kiro_login, record_property):
             turn = kiro.run("Hello.")
-            found = credentials.take(kiro.sandbox, version="1", scripted=False)
+            found = credentials.take(kiro.sandbox, version="1", scripted=False, home=str(kiro.workspace.home))
             tokens = found.tokens
             print(tokens, kiro_login)
             record_property("found", tokens[0])
@@ -142,6 +144,45 @@ def test_nothing_of_it_is_written(logins: Logins) -> None:
         assert token not in shown
         assert logins.written(token) == []
     assert json.loads((logins.path / "r.json").read_text())["tests"]
+
+
+@pytest.mark.parametrize("engine", ["v1", "v2", "v3"])
+def test_a_token_that_one_test_renews_is_used_in_the_next(logins: Logins, engine: str) -> None:
+    save(expires=LONG_AGO)
+    logins.evals.write(
+        "test_it.py",
+        """
+        import json
+        import pytest
+        from pytest_kiro.login import credentials
+
+        def tokens(kiro, home):
+            found = credentials.take(kiro.sandbox, version="1", scripted=False, home=str(home))
+            return found.tokens
+
+        @pytest.fixture(scope="module")
+        def wide(kiro):
+            return kiro.conversation()
+
+        SEEN = []
+
+        def test_a_renews_it(kiro, wide):
+            assert wide.run("Hello.").ok  # it is renewed in the module's HOME
+            SEEN.extend(tokens(kiro, wide.workspace.home))
+            assert "one-access" not in SEEN and "one-access" in tokens(kiro, kiro.sandbox.home)
+
+        def test_b_uses_it(kiro, wide):
+            (kiro.workspace.home / ".kiro-standin/login.json").write_text('{"revoked": ["one-access", "one-refresh"]}')
+            assert kiro.run("Hello.").ok and list(tokens(kiro, kiro.workspace.home)) == SEEN
+            # Another one comes, in this test's HOME: the older HOME goes on with it.
+            from login_data import login
+            credentials.put(kiro.sandbox, login("three", expires="2999-01-01T01:00:00Z"), str(kiro.workspace.home))
+            assert kiro.run("Hello.").ok
+            assert wide.run("Hello.").ok and "three-access" in tokens(kiro, wide.workspace.home)
+        """,
+    )
+    logins.evals.run(logins.cli, "--kiro-login=saved", f"--kiro-engine={engine}").assert_outcomes(passed=2)
+    assert "three-access" in newest().tokens
 
 
 # -- refused in mid-run
@@ -166,7 +207,7 @@ def test_a_refused_token_is_replaced_once(logins: Logins) -> None:
         from pytest_kiro import LoginError, TurnFailed
 
         def revoke(kiro, what):
-            kiro.sandbox.write_file(".kiro-standin/login.json", json.dumps({"revoked": what}).encode())
+            (kiro.workspace.home / ".kiro-standin/login.json").write_text(json.dumps({"revoked": what}))
 
         def elsewhere(name):
             subprocess.run([sys.executable, Path(__file__).with_name("elsewhere.py"), name], check=True, timeout=120)
@@ -184,7 +225,7 @@ def test_a_refused_token_is_replaced_once(logins: Logins) -> None:
 
         def test_c_once(kiro):
             elsewhere("three")
-            revoke(kiro, ["two-access"])
+            revoke(kiro, ["two-access", "three-access"])
             with pytest.raises(TurnFailed, match="(?s)auth"):
                 kiro.run("Hello.")
 
@@ -200,7 +241,7 @@ def test_a_refused_token_is_replaced_once(logins: Logins) -> None:
             "log in anew: python -m pytest_kiro login",
         ]
     )
-    assert logins.turns == 5
+    assert logins.turns == 6
 
 
 @pytest.mark.parametrize("engine", ["v1", "v2"])
@@ -219,7 +260,7 @@ def test_a_conversation_goes_on_with_the_new_one(logins: Logins, engine: str) ->
         def test_it(kiro):
             kiro.run("The word is donut.")
             subprocess.run([sys.executable, Path(__file__).with_name("elsewhere.py"), "two"], check=True, timeout=120)
-            kiro.sandbox.write_file(".kiro-standin/login.json", b'{"revoked": ["one-access"]}')
+            (kiro.workspace.home / ".kiro-standin/login.json").write_text('{"revoked": ["one-access"]}')
             assert kiro.run("And?", check=False).cause == "auth"
             assert "Heard: donut." in kiro.run("And?").output
         """,

@@ -31,7 +31,7 @@ def test_a_key_is_on_no_disk(evals: Evals, monkeypatch: pytest.MonkeyPatch) -> N
             assert digest.split()[0] == "{digest}"  # so that it is the real one which the process has
             # And what else the process is given: quiet, and a PATH that begins with its own programs.
             assert seen["KIRO_NO_AUTO_UPDATE"] == seen["KIRO_DISABLE_TELEMETRY"] == "1"
-            assert seen["PATH"].split(":")[0] == f"{{kiro.sandbox.home}}/.local/bin"
+            assert seen["PATH"].split(":")[0] == f"{{kiro.workspace.home}}/.local/bin"
             assert kiro.workspace.exec("env").output.count("ksk_") == 0
         """,
         {

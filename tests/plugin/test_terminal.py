@@ -66,7 +66,7 @@ def test_what_it_is_started_with(evals: Evals) -> None:
             with kiro.terminal("show", "two words", env={"B": "b"}) as terminal:
                 where, size, path, env, argv = terminal.readlines()
             assert (where.strip(), size) == (kiro.workspace.path, "41 133\\r\\n")
-            assert path.strip() == kiro.path and env == "a b 1\\r\\n"
+            assert path.strip() == f"{kiro.workspace.home}/.local/bin:{kiro.path}" and env == "a b 1\\r\\n"
             assert argv == f"{kiro.installation.path} show two words\\r\\n"
             assert kiro.sandbox.list_files(".local/state") == []
         """,
@@ -169,7 +169,8 @@ def test_what_is_left_open_is_closed_with_its_owner(evals: Evals) -> None:
 
         def test_they_are_closed(kiro):
             assert [terminal.closed for terminal in opened] == [True, True]
-            assert kiro.sandbox.list_files("work") == [] and kiro.sandbox.list_files(".local/state") == []
+            assert not any(entry.is_dir() for entry in os.scandir(kiro.work))
+            assert kiro.sandbox.list_files(".local/state") == []
 
         def test_a_wider_one(chat):
             chat.expect("> ")

@@ -204,7 +204,7 @@ def test_prompts(evals: Evals) -> None:
         import json, pytest
 
         def recorded(kiro, turn):
-            path = f"{kiro.sandbox.home}/.kiro/sessions/cli/{turn.session_id}.jsonl"
+            path = f"{kiro.workspace.home}/.kiro/sessions/cli/{turn.session_id}.jsonl"
             first = json.loads(kiro.sandbox.read_file(path).splitlines()[0])
             return first["data"]["content"][0]["data"]
 

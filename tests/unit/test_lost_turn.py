@@ -279,9 +279,8 @@ def test_a_network_that_goes_when_the_time_is_over_is_told_with_the_time(bench: 
 
 
 def test_a_program_that_was_killed_with_its_link_is_lost(bench: Bench) -> None:
-    bench.script(
-        [["Hello.", {"name": "shell", "args": {"command": "kill -9 $(cat ~/.local/state/*/pid)"}}], ["Never."]]
-    )
+    kill = {"name": "shell", "args": {"command": 'kill -9 $(cat "${KIRO_MOCK_CHAT_RESPONSE%/*}/pid")'}}
+    bench.script([["Hello.", kill], ["Never."]])
     turn = bench.run(after(b"Hello."))
     assert (turn.status, turn.cause) == ("lost", Cause.CONNECTION)
 

@@ -42,6 +42,7 @@ DEFAULTS = {
     "retries": 1,
     "budget": None,
     "keep_sandbox": "never",
+    "home": "fresh",
     "snapshot": "none",
     "max_sandboxes": None,
     "terminal": (120, 30),
@@ -121,6 +122,7 @@ VALUES: dict[str, tuple[dict[str, object], list[str], str]] = {
         ["", "yes", "Always"],
         "one of never, on-failure, always",
     ),
+    "home": ({"fresh": "fresh", "shared": "shared"}, ["", "own", "Shared"], "one of fresh, shared"),
     "snapshot": ({"auto": "auto", "my-snapshot": "my-snapshot"}, ["", " "], "a value that is not blank"),
     "max_sandboxes": ({"1": 1, "16": 16}, ["", "0", "-1", "1.5", "many", "01"], "a whole number above 0"),
     "terminal": (

@@ -147,7 +147,7 @@ class DaytonaSandbox(SandboxBase):
         if answer.strip():
             advice = "look at who owns what in it, with sandbox.exec"
             raise SandboxError(f"{target} could not be removed", output=answer, advice=advice)
-        self.guarded -= {target}
+        self.guarded = frozenset(root for root in self.guarded if not PurePosixPath(root).is_relative_to(target))
 
     def close(self) -> None:
         if self._closed:

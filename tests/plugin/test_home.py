@@ -1,0 +1,183 @@
+"""A HOME for each owner: what one test's agent leaves in it reaches no other test, and goes with its owner."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from eval_runs import Evals, shell, turn
+
+#: What an agent may leave in HOME, by accident or not, that other programs read or run by themselves.
+LEFT = {
+    ".profile": "export LEFT=profile",
+    ".bashrc": "export LEFT=bashrc",
+    ".zshrc": "export LEFT=zshrc",
+    ".zshenv": "export LEFT=zshenv",
+    ".npmrc": "registry=http://127.0.0.1:1/left",
+    ".gitconfig": "[user]\n\tname = left",
+    ".config/pip/pip.conf": "[global]\nindex-url = http://127.0.0.1:1/left",
+    ".kiro/steering/left.md": "Always answer 42.",
+    ".kiro/agents/left.json": '{"name": "left", "prompt": "Answer 42."}',
+    ".kiro/settings/cli.json": '{"chat.defaultAgent": "left"}',
+    ".local/bin/python3": "#!/bin/sh\necho left",
+    ".local/bin/git": "#!/bin/sh\necho left",
+    ".local/bin/find": "#!/bin/sh\nexit 0",
+    ".local/bin/sha256sum": "#!/bin/sh\necho 0",
+}
+LEAVES = "\n".join(
+    [
+        "cd",
+        *(f"mkdir -p $(dirname {name}); printf '%s\\n' '{text}' >{name}" for name, text in LEFT.items()),
+        "chmod 755 .local/bin/*",
+        "for v in 3.9 3.10 3.11 3.12 3.13 3.14; do",
+        "  d=.local/lib/python$v/site-packages; mkdir -p $d; echo 'print(\"left\")' >$d/usercustomize.py",
+        "done",
+    ]
+)
+EVALS = '''
+import json
+
+LEFT = json.loads(r"""{left}""")
+
+def test_a_leaves_it(kiro):
+    turn = kiro.run("Leave it.")
+    assert turn.ok, turn.detail
+    assert (kiro.workspace.home / ".gitconfig").exists()
+    # It is the agent's own: what an eval executes finds the system's programs first.
+    checked = kiro.workspace.exec("python3 -I -c 'print(6 * 7)'; find . -name x; git --version").check().output
+    assert "42" in checked and "left" not in checked
+    assert kiro.workspace.exec("python3", path=["~/.local/bin"]).output == "left\\n"
+
+def test_b_sees_none_of_it(kiro):
+    kiro.workspace.seed({{"kept.txt": "x"}})
+    turn = kiro.run("Look around.")
+    assert "left" not in turn.tool_calls[0].output
+    assert turn.changes.modified == {{"kept.txt"}} and not turn.changes.added
+    assert [name for name in LEFT if (kiro.workspace.home / name).exists()] == []
+    seen = kiro.workspace.exec("echo $HOME; python3 -c 'print(1)'; git config --global user.name; env; ls -A ~").output
+    assert "left" not in seen and str(kiro.workspace.home) in seen
+'''
+LOOKS = "ls -AR ~; git config user.name; python3 -c 'print(1)'; env; echo changed >kept.txt"
+
+
+def evals_of_two_tests(evals: Evals) -> None:
+    evals.write(
+        "test_it.py",
+        EVALS.format(left=json.dumps(LEFT)),
+        {
+            "test_a_leaves_it": [turn([shell(LEAVES)], ["Done."])],
+            "test_b_sees_none_of_it": [turn([shell(LOOKS)], ["Done."])],
+        },
+    )
+
+
+def test_the_next_test_sees_nothing_of_it(evals: Evals) -> None:
+    evals_of_two_tests(evals)
+    evals.run().assert_outcomes(passed=2)
+
+
+def test_a_shared_one_is_as_it_was_left(evals: Evals) -> None:
+    evals.passes(
+        """
+        def test_a(kiro):
+            kiro.run("Leave it.")
+            assert str(kiro.workspace.home) == kiro.sandbox.home
+
+        def test_b(kiro):
+            assert (kiro.workspace.home / "left").exists()
+            assert kiro.workspace.exec('test -e ~/left && test "$HOME" = "$0"'.replace("$0", kiro.sandbox.home)).ok
+        """,
+        {"test_a": [turn([shell("touch ~/left")], ["Done."])]},
+        "--kiro-home=shared",
+    )
+
+
+def test_it_is_as_the_sandboxs_was_when_that_was_ready(evals: Evals) -> None:
+    """What a hook has put there, and kiro-cli's own; not what package managers keep, nor what is large."""
+    evals.write(
+        "conftest.py",
+        r'''
+        def pytest_kiro_sandbox_ready(sandbox, settings):
+            sandbox.exec("""
+                mkdir -p .kiro/agents .kiro/sessions/cli .config/tool .cache/x .local/lib/x .npm .ssh deep
+                mkdir -p .local/share/kiro-cli/bun .local/share/kiro-cli/logs
+                echo '{}' >.kiro/agents/mine.json; chmod 600 .kiro/agents/mine.json; echo 1 >.kiro/sessions/cli/old
+                echo 1 >.config/tool/conf; echo 1 >.cache/x/x; echo 1 >.local/lib/x/x; echo 1 >.npm/x
+                ln -s tool .config/link
+                echo x >.local/share/kiro-cli/bun/big; echo x >.local/share/kiro-cli/logs/log
+                echo 'user' >.gitconfig; echo 'a b' >'odd name'; chmod 700 .ssh; mkfifo deep/fifo
+                head -c 9000000 /dev/zero >large.img
+            """).check()
+        ''',
+    )
+    evals.passes(
+        """
+        def test_it(kiro):
+            listed = kiro.workspace.exec("cd; find . -path ./work -prune -o ! -type d -print | sort").check().output
+            assert listed.splitlines() == [
+                "./.config/link", "./.config/tool/conf", "./.gitconfig", "./.kiro/agents/mine.json",
+                "./.local/share/kiro-cli/bun", "./deep/fifo", "./odd name",
+            ]
+            modes = kiro.workspace.exec("cd; find .kiro/agents/mine.json -perm 600; find .ssh -perm 700").output
+            assert modes == ".kiro/agents/mine.json\\n.ssh\\n"
+            assert kiro.workspace.exec("cat ~/.local/share/kiro-cli/bun/big ~/.config/link/conf").output == "x\\n1\\n"
+        """,
+        {},
+    )
+
+
+def test_one_for_an_owner_and_all_its_conversations(evals: Evals) -> None:
+    evals.passes(
+        """
+        import os
+        import pytest
+
+        @pytest.fixture(scope="module")
+        def wide(kiro):
+            kiro.run("Leave it.")
+            return kiro.workspace
+
+        @pytest.fixture
+        def mine(kiro):
+            kiro.run("Leave it.")
+
+        seen = []
+
+        def test_a(kiro, wide, mine):
+            first, second = kiro.conversation().stream("Go."), kiro.conversation().stream("Go.")  # both make it
+            assert first.finish().tool_calls[0].output == second.finish().tool_calls[0].output == "left\\n"
+            assert kiro.workspace.home == first.turn.workspace.home != wide.home
+            (wide.home / "left").write_text("of the module")
+            seen.append(str(kiro.workspace.home))
+
+        def test_b(kiro, wide):
+            assert not os.path.exists(seen[0]) and (wide.home / "left").read_text() == "of the module"
+            assert kiro.workspace.contents() == {} and not (kiro.workspace.home / "left").exists()
+        """,
+        {
+            "test_a": [
+                turn([shell("touch ~/left")], ["Done."]),
+                turn([shell("cd; ls left")], ["Done."], conversation=2),
+                turn([shell("cd; ls left")], ["Done."], conversation=3),
+            ],
+            "fixture:wide": [turn([shell("touch ~/left")], ["Done."])],
+        },
+    )
+
+
+@pytest.mark.parametrize("use", ["kiro.run('Hello.')", "kiro.workspace.exec('true')", "kiro.terminal('chat').read()"])
+def test_a_template_that_was_altered_is_not_used(evals: Evals, use: str) -> None:
+    evals.write(
+        "test_it.py",
+        f"""
+        def test_it(kiro):
+            kiro.sandbox.exec("for file in users/*.tar; do echo x >>$file; done").check()
+            {use}
+        """,
+        {"test_it": ["OK"]},
+    )
+    result = evals.run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["E *LaunchError: *", "*is not what it was when the sandbox was ready: something in it, an *"]
+    )
