@@ -47,7 +47,7 @@ _LONGEST_LINE = 500
 
 
 def message(what: str, *, output: str = "", advice: str = "", lines: int = 10) -> str:
-    """Put an error's text together: what happened, the last lines of output, what to do.
+    """Put an error's text together: what happened, the last lines of output, what to do; nothing in it is hidden.
 
     >>> print(message("node is missing", output="sh: node: not found", advice="install node"))
     node is missing
@@ -56,11 +56,13 @@ def message(what: str, *, output: str = "", advice: str = "", lines: int = 10) -
     >>> print(message("node is missing", advice="install node"))
     node is missing; install node
     """
-    tail = output.rstrip().splitlines()[-lines:]
+    from pytest_kiro.secrecy.visible import visible  # which a plain run need not compile
+
+    tail = visible(output).rstrip().splitlines()[-lines:]
     shown = [f"  | {line if len(line) <= _LONGEST_LINE else line[:_LONGEST_LINE] + '…'}" for line in tail]
     if advice and not shown and not {"\n", ";"} & {*what, *advice}:  # else it reads better on a line of its own
-        return f"{what}; {advice}"
-    return "\n".join([what, *shown, *([advice] if advice else [])])
+        return visible(f"{what}; {advice}")
+    return visible("\n".join([what, *shown, *([advice] if advice else [])]))
 
 
 class SettingsError(KiroError):

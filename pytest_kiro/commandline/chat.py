@@ -14,6 +14,7 @@ from pytest_kiro.commandline.ready import read_settings, ready
 from pytest_kiro.errors import ConversationError
 from pytest_kiro.login.login import login
 from pytest_kiro.standin.scenario import Reply
+from pytest_kiro.terminal.text import Lines
 
 _STAND_IN = "The stand-in heard you. It has no model; --kiro-cli=official asks Kiro."
 
@@ -61,11 +62,12 @@ def _prompts() -> Iterator[str]:
 
 
 def _turn(conversation: Conversation, prompt: str) -> None:
+    lines = Lines()
     with conversation.stream(prompt, check=False) as live:
         for text in live:
-            say(text, end="")
+            say(lines.feed(text), end="")
     turn = live.turn
-    say("" if turn.output.endswith("\n") or not turn.output else "\n", end="")
+    say(lines.feed("" if turn.output.endswith("\n") or not turn.output else "\n"), end="")
     if not turn.ok:
         advice = f"; {turn.cause.advice}" if turn.cause and turn.cause.advice else ""
         complain(f"kiro: {turn.summary}: {turn.detail}{advice}")

@@ -31,7 +31,7 @@ import pytest
 
 from pytest_kiro.errors import HIDE_FRAMES
 from pytest_kiro.plugin.owners import EVAL_FIXTURES, is_eval
-from pytest_kiro.plugin.state import STATE, State
+from pytest_kiro.plugin.state import STATE, TALLY, State
 from pytest_kiro.plugin.state import WAITS as WAITS  # named so by who waits less
 from pytest_kiro.settings.rows import TABLE
 
@@ -98,7 +98,7 @@ def pytest_kiro_device_code(config: pytest.Config, url: str) -> None:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     state = session.config.stash[STATE]
     if not state.awake:
-        state.tell_controller("kiro_tally", {})  # so that it does not look for what this worker left
+        state.tell_controller(TALLY, {})  # so that it does not look for what this worker left
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

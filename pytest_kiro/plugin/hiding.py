@@ -1,9 +1,13 @@
-"""Keeps secrets out of what pytest leaves on screen and on disk.
+"""Keeps secrets out of what pytest leaves, and controls out of reports.
 
 Reports are cleaned when they are made (on the xdist worker, before anything is sent) and once more when they are
 logged, since others add to them: messages, tracebacks with locals, captured output, reasons, properties. The terminal's
 own writer is the last to see what pytest shows, also of what is in no report: test names, headers, summaries, live
 logs, Ctrl-C. The log file is cleaned as it is written, and the JUnit file when it has been.
+
+An eval's reports are made visible as well when they are logged, since an agent has written what a failed assert
+compares, and what the test printed of it. Where pytest colours its tracebacks, plain colours stay in them. Reports of
+plain tests are their authors'.
 
 What stays as it is: the name of a test, which others find it by (parametrise with ids, not with secrets; pytest's cache
 keeps names); what a test itself writes, into files or, with `-s` and `--capture=tee-sys`, past pytest to the terminal;
@@ -17,20 +21,23 @@ import linecache
 import logging
 import operator
 import warnings
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from pytest_kiro.errors import SettingsError
-from pytest_kiro.plugin.state import State
+from pytest_kiro.plugin.state import TALLY, State
 from pytest_kiro.secrecy.redaction import SHORTEST, Secrets
+from pytest_kiro.secrecy.visible import visible
 
 _Report = pytest.TestReport | pytest.CollectReport
 #: What a report is found by, or is about; a changed one would be another test's.
 _KEPT = frozenset({"nodeid", "_id", "location", "keywords", "node", "result", "when", "outcome"})
 _DEEPEST = 50
+_Change = Callable[[str], str]
 
 
 class Hiding:
@@ -38,6 +45,9 @@ class Hiding:
 
     def __init__(self, state: State) -> None:
         self._state, self._config, self._secrets = state, state.config, state.secrets
+        #: The names of evals, by what their reports carry; and whether pytest colours what it shows.
+        self._evals: set[str] = set()
+        self._colours = False
 
     def begin(self) -> None:
         """Hide them on screen and in the log file from now on; reports are cleaned by the hooks below."""
@@ -45,7 +55,7 @@ class Hiding:
         plugins.register(self, "kiro-hiding")
         if plugins.hasplugin("terminalreporter"):
             writer, secrets = self._config.get_terminal_writer(), self._secrets
-            write = writer.write
+            write, self._colours = writer.write, writer.hasmarkup
 
             def write_hidden(msg: str, **how: bool) -> None:
                 write(secrets.torn(msg), **how)
@@ -72,26 +82,35 @@ class Hiding:
         return report
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_logreport(self, report: _Report) -> Generator[None, None, None]:
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> Generator[None, None, None]:
+        if TALLY in vars(report):
+            self._evals.add(report.nodeid)
+        if report.nodeid in self._evals:  # of a subtest, too
+            _make_visible(report, colours=self._colours)
+        _hide_in_report(report, self._secrets)
+        return (yield)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collectreport(self, report: pytest.CollectReport) -> Generator[None, None, None]:
         _hide_in_report(report, self._secrets)
         return (yield)
 
     #: pluggy finds hooks by the names of attributes: what holds for tests holds for collectors.
-    pytest_make_collect_report, pytest_collectreport = pytest_runtest_makereport, pytest_runtest_logreport
+    pytest_make_collect_report = pytest_runtest_makereport
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_warning_recorded(self, warning_message: warnings.WarningMessage) -> None:
         """Clean the warning and its source line."""
         warning, secrets = warning_message, self._secrets
         text, line = str(warning.message), warning.line or linecache.getline(warning.filename, warning.lineno)
-        if (fresh := secrets(text)) != text:
+        if (fresh := secrets(visible(text))) != text:
             warning.message = Warning(fresh)  # its category is told apart
         if (fresh := secrets(line)) != line:
             warning.line = fresh
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_internalerror(self, excrepr: object) -> None:
-        _hidden(excrepr, self._secrets)
+        _changed(excrepr, lambda text: self._secrets.torn(visible(text)), self._secrets.data)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)  # after all others, whatever they raise
     def pytest_sessionfinish(self) -> Generator[None, None, None]:
@@ -133,39 +152,53 @@ class _HidingFormatter(logging.Formatter):
 
 def _hide_in_report(report: _Report, secrets: Secrets) -> None:
     """Take secrets out of a report: message, traceback, captured output, properties, …"""
-    if not secrets.any:
-        return
+    if secrets.any:
+        _change_report(report, lambda _: secrets.torn, secrets.data)
+
+
+def _make_visible(report: _Report, *, colours: bool) -> None:
+    """Take out of an eval's report what controls a terminal; what it carries for us is data."""
+
+    def change_of(name: str) -> _Change:
+        return str if name.startswith("kiro") else partial(visible, colours=colours and name == "longrepr")
+
+    _change_report(report, change_of, bytes)
+
+
+def _change_report(report: _Report, change_of: Callable[[str], _Change], data: Callable[[bytes], bytes]) -> None:
+    """Change a report's texts by what `change_of` returns for an attribute."""
     for name, value in list(vars(report).items()):
-        if name not in _KEPT and (fresh := _hidden(value, secrets)) is not value:
+        if name not in _KEPT and (fresh := _changed(value, change_of(name), data)) is not value:
             setattr(report, name, fresh)
     traceback = report.longrepr
     if hasattr(traceback, "toterminal") and not _is_pytests(traceback):
         # Somebody's own, in which a text may be anywhere: as a text it is what people would have seen of it.
         shown = report.longreprtext
-        if (text := secrets.torn(shown)) != shown:
+        if (text := change_of("longrepr")(shown)) != shown:
             report.longrepr = text
 
 
-def _hidden(value: object, secrets: Secrets, depth: int = 0) -> object:
-    """Return a value without secrets, itself if it has none; what pytest made of an exception is changed itself."""
+def _changed(value: object, change: _Change, data: Callable[[bytes], bytes], depth: int = 0) -> object:
+    """Return a value with its texts changed, itself if none is; what pytest made of an exception is changed itself."""
     if isinstance(value, str):
-        return secrets.torn(value)
+        changed = change(value)
+        return changed if changed != value else value
     if isinstance(value, bytes):
-        return secrets.data(value)
+        return data(value)
     if depth > _DEEPEST:
         return value
     if type(value) is list or type(value) is tuple:
-        parts = [_hidden(part, secrets, depth + 1) for part in value]
+        parts = [_changed(part, change, data, depth + 1) for part in value]
         return value if all(map(operator.is_, parts, value)) else type(value)(parts)
     if type(value) is dict:
-        pairs = {_hidden(key, secrets): _hidden(inner, secrets, depth + 1) for key, inner in value.items()}
+        pairs = {_changed(key, change, data): _changed(inner, change, data, depth + 1) for key, inner in value.items()}
         same = all(map(operator.is_, [*pairs, *pairs.values()], [*value, *value.values()]))
         return value if same else pairs
     if _is_pytests(value):
         fields = dataclasses.fields(value) if dataclasses.is_dataclass(value) else ()
         for name in dict.fromkeys([*(field.name for field in fields), *getattr(value, "__dict__", {})]):
             inner = getattr(value, name, None)
-            if (fresh := _hidden(inner, secrets, depth + 1)) is not inner:
+            if (fresh := _changed(inner, change, data, depth + 1)) is not inner:
                 with suppress(AttributeError, TypeError):
                     object.__setattr__(value, name, fresh)  # some are frozen
     return value

@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
+from pytest_kiro.secrecy.visible import Visible, visible
+from pytest_kiro.terminal.text import Lines
+
 if TYPE_CHECKING:
     import pytest
 
@@ -81,6 +84,7 @@ class Progress(logging.Handler):
             _LOGGER.setLevel(level)
 
     def _say(self, text: str) -> None:
+        text = visible(text)
         if self._worker != "main":
             _past_capture(self._config, f"[{self._worker}] {text}\n", stderr=True)
             return
@@ -109,12 +113,14 @@ class Progress(logging.Handler):
 class Stream:
     """Writes what Kiro prints past pytest's capture to the terminal.
 
-    Under xdist it writes line by line to stderr, each with its test.
+    Under xdist it writes line by line to stderr, each with its test. A line that starts over, as a spinner's does, is
+    shown when it has ended: nothing that was written is overwritten.
     """
 
     def __init__(self, config: pytest.Config, secrets: Secrets, *, prefixed: bool) -> None:
         self._config, self._secrets, self._prefixed = config, secrets, prefixed
-        self._pending: dict[str, str] = {}
+        self._lines: dict[str, Lines] = {}
+        self._visible = Visible()  # one for all, since they write to one terminal
 
     @classmethod
     def wanted(cls, config: pytest.Config, settings: Settings, secrets: Secrets) -> list[Stream]:
@@ -124,7 +130,7 @@ class Stream:
 
     def started(self, conversation: Conversing, prompt: str) -> None:
         name = _test_name(conversation)
-        first, *more = prompt.strip().splitlines()
+        first, *more = visible(prompt).strip().splitlines() or [""]
         self._write(name, f"\n{name} asks: {first}{' …' if more else ''}\n")
 
     def printed(self, conversation: Conversing, text: str) -> None:
@@ -136,11 +142,10 @@ class Stream:
         self._write(name, f"{ended}{name}: {turn.summary}\n")
 
     def _write(self, name: str, text: str) -> None:
+        text = self._lines.setdefault(name, Lines(whole=self._prefixed)).feed(text)
         if self._prefixed:
-            lines = (self._pending.pop(name, "") + text).split("\n")
-            self._pending[name] = lines.pop()
-            text = "".join(f"[{name}] {line}\n" for line in lines if line)
-        _past_capture(self._config, self._secrets(text), stderr=self._prefixed)
+            text = "".join(f"[{name}] {line}\n" for line in text.splitlines() if line)
+        _past_capture(self._config, self._visible.feed(self._secrets(text)), stderr=self._prefixed)
 
 
 def _test_name(conversation: Conversing) -> str:

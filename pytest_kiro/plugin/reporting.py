@@ -16,6 +16,7 @@ from pytest_kiro.plugin.carrying import CARRIED, TestListener, TurnObserver, car
 from pytest_kiro.plugin.naming import refuse_second_sandbox
 from pytest_kiro.plugin.owners import EVAL_FIXTURES, is_eval
 from pytest_kiro.plugin.progress import Stream
+from pytest_kiro.plugin.state import TALLY
 from pytest_kiro.report.summary import (
     budget_line,
     diff_lines,
@@ -28,6 +29,7 @@ from pytest_kiro.report.summary import (
     turns_lines,
 )
 from pytest_kiro.run.keeper import Tally
+from pytest_kiro.secrecy.visible import visible
 
 if TYPE_CHECKING:
     from pytest_kiro.plugin.state import Node, State
@@ -140,7 +142,7 @@ class Report:
         """Put records on a report as texts. These reach the controller under xdist."""
         evaluated = bool(self._observer.unsent) or is_eval(item)
         if evaluated:
-            vars(report)["kiro_tally"] = self._word()
+            vars(report)[TALLY] = self._word()
         if evaluated or self._settings.results is not None:
             carried = self._observer.carried(item.nodeid, error)
             vars(report)[CARRIED] = json.dumps(carried.to_json())
@@ -163,7 +165,7 @@ class Report:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if self._worker:
             return
-        carried, tally = self._listener.hear(report), vars(report).get("kiro_tally")
+        carried, tally = self._listener.hear(report), vars(report).get(TALLY)
         if carried is None or tally is None:
             return
         if self._state.is_controller:
@@ -198,7 +200,7 @@ class Report:
     def _gather(self) -> None:
         """Put together what this process knows when its tests are over."""
         if self._worker:
-            self._state.tell_controller("kiro_tally", self._word())
+            self._state.tell_controller(TALLY, self._word())
             # Of a test that was broken off nothing else tells.
             self._state.tell_controller(CARRIED, json.dumps(self._observer.carried().to_json()))
             return
@@ -209,7 +211,7 @@ class Report:
             output = _last_words(node)
             if carried := carried_by(output.get(CARRIED)):
                 self._listener.gathered.add_turns(carried.turns)
-            if word := output.get("kiro_tally"):
+            if word := output.get(TALLY):
                 self._hear(word)
             elif word is None:  # it died, and may have had a sandbox of which nothing is known yet
                 self._keeper.used = True
@@ -236,7 +238,7 @@ class Report:
             self._said = True
             terminalreporter.write_sep("-", "kiro")
         for line, is_warning in lines:
-            terminalreporter.write_line(line, yellow=is_warning)
+            terminalreporter.write_line(visible(line), yellow=is_warning)
 
     def _summary(self) -> Iterator[tuple[str, bool]]:
         """Yield the lines of the summary, and whether each is a warning; none where there was no eval."""

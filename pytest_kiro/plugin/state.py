@@ -184,5 +184,7 @@ class State:
 
 
 STATE = pytest.StashKey[State]()
+#: The attribute of an eval's report, and of a worker's last word, that tells of its sandboxes.
+TALLY = "kiro_tally"
 #: Put there by a plugin's `pytest_configure`, it is how long this run waits: our own tests are in a hurry.
 WAITS: pytest.StashKey[Waits] = pytest.StashKey()

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from pytest_kiro.records.turns import TurnRecord, credits_of
+from pytest_kiro.secrecy.visible import escaped, visible
 from pytest_kiro.turn.calls import label, walk
 from pytest_kiro.turn.changes import KINDS, Changes
 from pytest_kiro.turn.planted import planted
@@ -113,7 +114,7 @@ def turns_lines(turns: Sequence[Turn], *, full: bool) -> str:
     """Return turns' status lines, and the end of the last transcript; `full` has tool calls and changes too."""
     lines: list[str] = []
     for turn in turns:
-        lines.append(f"{turn.summary}: {short(' '.join(turn.prompt.split()), _PROMPT)}")
+        lines.append(f"{turn.summary}: {short(' '.join(visible(turn.prompt).split()), _PROMPT)}")
         lines += _details(turn) if full else []
         lines += _planted(turn)
     return "\n".join([*lines, *(line for turn in turns[-1:] for line in _transcript(turn))])
@@ -138,7 +139,7 @@ def diff_lines(diff: str, *, full: bool) -> str:
     >>> diff_lines("+one\\n+two\\n", full=False)
     '+one\\n+two'
     """
-    lines = diff.splitlines()
+    lines = visible(diff).splitlines()
     kept = lines if full else lines[:_DIFF_LINES]
     if more := len(lines) - len(kept):
         kept.append(f"({more} more lines; -vv shows all)")
@@ -149,17 +150,20 @@ def _details(turn: Turn) -> Iterator[str]:
     yield from (f"  {label(call, turn.tool_calls.folder)}" for call in walk(turn.tool_calls))
     if turn.known_changes is not None:
         for kind in KINDS:
-            yield from (f"  {kind} {path}" for path in sorted(getattr(turn.known_changes, kind)))
+            yield from (f"  {kind} {escaped(path)}" for path in sorted(getattr(turn.known_changes, kind)))
 
 
 def _transcript(turn: Turn) -> Iterator[str]:
-    lines = turn.output.rstrip().splitlines()
-    left_out = f", {len(lines) - _TRANSCRIPT_LINES} lines before them" if len(lines) > _TRANSCRIPT_LINES else ""
-    yield f"--- what turn {turn.number} printed{left_out}"
-    yield from lines[-_TRANSCRIPT_LINES:]
+    yield from _end_of(turn.output, f"--- what turn {turn.number} printed")
     if turn.diagnostics.strip():
-        yield "--- what it wrote to stderr"
-        yield from turn.diagnostics.rstrip().splitlines()[-_TRANSCRIPT_LINES:]
-    if turn.detail:
-        yield f"--- {turn.detail}"
-    yield from (f"--- warning: {warning}" for warning in turn.warnings)
+        yield from _end_of(turn.diagnostics, "--- what it wrote to stderr")
+    notes = [turn.detail, *(f"warning: {warning}" for warning in turn.warnings)]
+    yield from (visible(f"--- {note}").replace("\n", "\n| ") for note in notes if note)
+
+
+def _end_of(text: str, title: str) -> Iterator[str]:
+    """Yield the last lines, each behind a bar: none of them can be taken for one of ours, or for a command."""
+    lines = visible(text).rstrip().splitlines()
+    left_out = f", {len(lines) - _TRANSCRIPT_LINES} lines before them" if len(lines) > _TRANSCRIPT_LINES else ""
+    yield f"{title}{left_out}"
+    yield from (f"| {line}".rstrip() for line in lines[-_TRANSCRIPT_LINES:])

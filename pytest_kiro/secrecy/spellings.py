@@ -1,7 +1,7 @@
 """Spells a secret as programs may write it.
 
-It is escaped for `repr`, JSON, a URL, HTML or a shell, or in Base64. Of one with several lines each long line is a
-secret too, since reports indent lines and terminals end them differently.
+It is escaped for `repr`, JSON, a URL, HTML or a shell, in Base64, or hexadecimal. Of one with several lines each long
+line is a secret too, since reports indent lines and terminals end them differently.
 """
 
 from __future__ import annotations
@@ -38,10 +38,11 @@ def forms(value: str) -> set[str]:
     """Return a secret as it is, and as others write it."""
     lines = [line.strip() for line in value.splitlines()]
     spelled = {value, *(line for line in lines if len(line) >= _SHORTEST_LINE)}
+    digits = {as_bytes(form).hex() for form in spelled}
     spelled |= {piece for form in spelled for piece in _base64(as_bytes(form))}
     for _ in range(2):  # twice, as a tool's output that is JSON stands in JSON
         spelled |= {write(form) for form in spelled for write in _WRITINGS}
-    return spelled
+    return spelled.union(digits, map(str.upper, digits))
 
 
 def _base64(data: bytes) -> set[str]:

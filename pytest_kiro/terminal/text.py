@@ -8,24 +8,14 @@ import re
 from collections import deque
 from typing import AnyStr, Generic
 
-# A part of a sequence is at most 4,096 long: past it, what looks like the start of one is shown as it is.
-# Sequences, and at the end the start of one, are found in one pass from left to right: what is taken out in
-# one place then never makes a new sequence in another, wherever the chunks are cut.
-_ESCAPE = re.compile(
-    r"\x1b(?:"
-    r"\[[0-?]{0,4096}[ -/]{0,4096}[@-~]"  # CSI: colours, cursor
-    r"|\][^\x07\x1b]{0,4096}(?:\x07|\x1b\\)"  # OSC: titles, links
-    r"|[PX^_][^\x1b]{0,4096}\x1b\\"  # DCS, SOS, PM, APC
-    r"|[ -/]{1,4096}[0-~]"  # character sets
-    r"|[0-OQ-WYZ\\`-~]"  # two characters; not the openers above
-    r"|(?P<unfinished>(?:\[[0-?]{0,4096}[ -/]{0,4096}|\][^\x07\x1b]{0,4096}\x1b?|[PX^_][^\x1b]{0,4096}\x1b?"
-    r"|[ -/]{0,4096})\Z)"
-    r")"
-)
+from pytest_kiro.secrecy.visible import Uncontrolled
+
+#: Characters of a line that are held back for its end; beyond them they are shown.
+_LONGEST_LINE = 64 * 1024
 
 
 class Plain:
-    """Decodes UTF-8 and takes out ANSI sequences, incrementally; CRLF becomes LF, lone CRs become one.
+    """Decodes UTF-8 and takes out what controls a terminal, incrementally; CRLF becomes LF, lone CRs become one.
 
     >>> plain = Plain()
     >>> plain.text(b"caf\\xc3") + plain.text(b"\\xa9 \\x1b[3") + plain.text(b"1mred\\r") + plain.text(b"\\n")
@@ -34,27 +24,18 @@ class Plain:
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._uncontrolled = Uncontrolled()
         self._rest = ""
 
     def text(self, data: bytes, *, final: bool = False) -> str:
         """Return the text that is certain by now; `final` lets go of what was held back."""
-        text = self._rest + self._decoder.decode(data, final)
-        self._rest = ""
-        if "\x1b" in text:
-            text = _ESCAPE.sub(self._without, text)
-            if final:
-                text, self._rest = text + self._rest, ""
+        text, self._rest = self._rest + self._uncontrolled.feed(self._decoder.decode(data, final)), ""
         if "\r" in text:
             # A line end may be cut in two; several CRs before LF are one line end, since a terminal adds its own.
             text = re.sub(r"\r{2,}", "\r", text).replace("\r\n", "\n")
             if text.endswith("\r") and not final:
-                text, self._rest = text[:-1], "\r" + self._rest
+                text, self._rest = text[:-1], "\r"
         return text
-
-    def _without(self, sequence: re.Match[str]) -> str:
-        if sequence["unfinished"] is not None:
-            self._rest = sequence[0]
-        return ""
 
 
 def plain_text(data: bytes) -> str:
@@ -76,6 +57,37 @@ def fold(text: str) -> str:
         return text
     lines = text.split("\n")  # a regular expression would look at a long line again from each of its characters
     return "\n".join(line.rstrip("\r").rpartition("\r")[2] if "\r" in line else line for line in lines)
+
+
+class Lines:
+    """Gives out what no carriage return takes back; `whole` lines only, or a line's beginning at once.
+
+    >>> lines = Lines()
+    >>> [lines.feed(text) for text in ("10 %", "\\r99 %", "\\rdone\\nne", "xt")]
+    ['10 %', '', '\\ndone\\nne', 'xt']
+    """
+
+    def __init__(self, *, whole: bool = False) -> None:
+        self._whole = whole
+        self._held, self._begun = "", False
+
+    def feed(self, text: str) -> str:
+        *ended, rest = (self._held + text).split("\n")
+        lines = [self._ended(line) + "\n" for line in ended]
+        start = ""
+        if len(rest) > _LONGEST_LINE:
+            start, rest = self._ended(rest), ""
+        elif not self._whole:
+            start, back, rest = rest.partition("\r")
+            rest = back + rest
+        self._held, self._begun = rest, self._begun or bool(start)
+        return "".join([*lines, start])
+
+    def _ended(self, line: str) -> str:
+        """Return its rest; on a new one if the beginning was taken back."""
+        begun, self._begun = self._begun, False
+        shown = fold(line)
+        return f"\n{shown}" if begun and shown.strip() and "\r" in line.rstrip("\r") else shown
 
 
 class Kept(Generic[AnyStr]):

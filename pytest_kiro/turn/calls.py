@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import get_args
 
+from pytest_kiro.secrecy.visible import escaped
 from pytest_kiro.turn.changes import Paths
 from pytest_kiro.turn.shown import SHOWN, listed, short
 from pytest_kiro.turn.transcript import ToolCall, ToolStatus
@@ -148,7 +149,7 @@ def label(call: ToolCall, folder: str = "") -> str:
     what = short(next(iter(_texts(call, folder)), ""), _LONGEST_LABEL)
     code = f" (exit {call.exit_code})" if call.exit_code else ""
     ending = code if call.status == "completed" else f" ({call.status})"
-    return f"{call.name}{f' {what!r}' if what else ''}{ending}"
+    return f"{escaped(call.name)}{f' {what!r}' if what else ''}{ending}"
 
 
 def _paths(call: ToolCall, folder: str) -> list[str]:

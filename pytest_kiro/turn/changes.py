@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from pytest_kiro.errors import HIDE_FRAMES, SandboxError
+from pytest_kiro.secrecy.visible import escaped
 from pytest_kiro.turn.shown import SHOWN, listed, short
 
 __tracebackhide__ = HIDE_FRAMES
@@ -53,7 +54,8 @@ class Changes:
         return Paths(self.added | self.modified | self.deleted)
 
     def __repr__(self) -> str:
-        kinds = {name: [short(path, 60) for path in sorted(paths)] for name in KINDS if (paths := getattr(self, name))}
+        sets = {name: getattr(self, name) for name in KINDS}
+        kinds = {name: [short(escaped(path), 60) for path in sorted(paths)] for name, paths in sets.items() if paths}
         room = (SHOWN - 12) // max(1, len(kinds)) - 12
         return f"<Changes {'; '.join(f'{name}: {listed(paths, room)}' for name, paths in kinds.items()) or 'none'}>"
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from pytest_kiro.secrecy.visible import escaped
+
 ToolStatus = Literal["completed", "failed", "denied", "unfinished"]
 
 
@@ -42,7 +44,7 @@ class ToolCall:
         what = self.command or self.input.get("path") or self.input.get("pattern") or ""
         code = "" if self.exit_code is None else f" exit_code={self.exit_code}"
         inner = f" calls={len(self.calls)}" if self.calls else ""
-        return f"<ToolCall {self.name} {str(what)[:120]!r} {self.status}{code}{inner}>"
+        return f"<ToolCall {escaped(self.name)} {str(what)[:120]!r} {self.status}{code}{inner}>"
 
 
 @dataclass(frozen=True)

@@ -187,7 +187,7 @@ def test_a_failing_test_shows_its_turns(evals: Evals) -> None:
             "turn 1 completed in * s, 1 tool call: First of all x*…",
             "turn 2 completed in * s: Count.",
             "--- what turn 2 printed, 60 lines before them",
-            "line 60",
+            "| line 60",
         ],
     )
     text = result.stdout.str()

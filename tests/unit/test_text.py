@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pytest_kiro.terminal.text import Kept, Plain, fold
+from pytest_kiro.terminal.text import Kept, Lines, Plain, fold
 
 #: What a terminal's stream is made of, whole and broken.
 PIECES = [
@@ -67,9 +67,12 @@ def test_any_chunks_give_the_same(data: bytes, size: int) -> None:
         (b"10 %\r99 %\r\rdone", "10 %\r99 %\rdone"),
         ("é日🍩".encode(), "é日🍩"),
         (b"a\xffb\xc3", "a�b�"),
-        (b"\x1b[31", "\x1b[31"),
-        (b"tail\x1b]never ends", "tail\x1b]never ends"),
-        (b"\x1b[3\nnot one", "\x1b[3\nnot one"),
+        (b"\x1b[31", ""),
+        (b"tail\x1b]never ends", "tail"),
+        (b"tail\x1b]ends with\nits line", "tail\nits line"),
+        (b"\x1b[3\nnot one", "\nnot one"),
+        (b"a\b\0\x07\x7f\x0eb\x0bc\x0cd", "ab\nc\nd"),
+        ("\x9b31mred\x9d0;title\x9c \x90q\x9cend\x85".encode(), "red end"),
         (b"", ""),
     ],
 )
@@ -86,16 +89,23 @@ def test_what_is_certain_is_told_at_once() -> None:
     assert plain.text(b"\nend") == "\nend"
 
 
-@pytest.mark.parametrize("opener", [b"\x1b]0;", b"\x1b[", b"\x1bP", b"\x1b("])
-def test_what_never_becomes_a_sequence_is_shown_and_not_kept(opener: bytes) -> None:
-    filler = b"1" if opener == b"\x1b[" else b" " if opener == b"\x1b(" else b"x"
-    if opener == b"\x1b(":
-        opener = b"\x1b"
-    data = opener + filler * 20_000
-    plain = Plain()
-    said = "".join(plain.text(data[i : i + 100]) for i in range(0, len(data), 100))
-    assert len(said) > 10_000
-    assert said + plain.text(b"", final=True) == data.decode() == whole(data)
+@pytest.mark.parametrize(
+    ("sequence", "shown"),
+    [
+        (b"\x1b[" + b"1;" * 50_000 + b"m", ""),
+        (b"\x1b]52;c;" + b"QUFB" * 30_000 + b"\x07", ""),
+        (b"\x1bPq" + b"#0~~@@vv" * 15_000 + b"\x1b\\", ""),
+        (b"\x1b" + b" " * 100_000 + b"F", ""),
+        (b"\x1b\x1b]52;c;QUFB\x07]52;c;QUFB\x07", "]52;c;QUFB"),
+        (b"\x1b\x18]52;c;QUFB\x07", "]52;c;QUFB"),
+        (b"\x1b]0;\x1b[31m1;2m", "1;2m"),
+    ],
+    ids=["CSI", "OSC", "DCS", "character set", "within another", "given up", "broken off"],
+)
+@pytest.mark.parametrize("size", [1, 7, 4096, 1_000_000])
+def test_a_sequence_is_taken_out_however_long_it_is(sequence: bytes, shown: str, size: int) -> None:
+    data = b"before " + sequence + b"after"
+    assert fed([data[i : i + size] for i in range(0, len(data), size)]) == f"before {shown}after"
 
 
 @pytest.mark.parametrize("data", [b"\r", b"\x1b[", b"\x1b]", b"\xf0", b"\x1b[1;"])
@@ -142,6 +152,31 @@ def test_a_long_line_is_folded_in_no_time() -> None:
     started = time.monotonic()
     assert fold(text) == "done\n" + "x" * 2_000_000
     assert time.monotonic() - started < 5
+
+
+# -- Lines
+
+
+@pytest.mark.parametrize(
+    ("chunks", "shown"),
+    [
+        (["10 %", "\r99 %", "\rdone\nne", "xt"], ["10 %", "", "\ndone\nne", "xt"]),
+        (["\r|", "\r/", "\rdone\n"], ["", "", "done\n"]),
+        (["abc\r", "\n"], ["abc", "\n"]),
+        (["spins\r", "\r\n"], ["spins", "\n"]),
+        (["x\r" + "y" * 70_000, "z\n"], ["y" * 70_000, "z\n"]),
+    ],
+)
+def test_a_line_that_starts_over_is_shown_at_its_end(chunks: list[str], shown: list[str]) -> None:
+    lines, whole = Lines(), Lines(whole=True)
+    assert [lines.feed(chunk) for chunk in chunks] == shown
+    assert "\r" not in "".join(map(whole.feed, chunks))
+
+
+@given(st.lists(st.sampled_from(["a", "bc", "\r", "\n", "\r\n"])))
+def test_whole_lines_are_those_of_the_folded_text(chunks: list[str]) -> None:
+    lines = Lines(whole=True)
+    assert "".join(map(lines.feed, [*chunks, "\n"])) == fold("".join(chunks) + "\n")
 
 
 # -- Kept
