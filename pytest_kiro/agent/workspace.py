@@ -159,8 +159,10 @@ class Workspace:
         ...     assert kiro.workspace.check("checks/slugify", "python3 -I -m unittest -q").ok
         """
         files, path = self._read_source(source), self.path
-        variables = {**VARIABLES, "WORKSPACE": path, **(env or {})}
         self.exec("true")  # raises if this is no folder any more
+        folders = self.owner_home.env()["PATH"].split(":")
+        trusted = [folder for folder in folders if not PurePosixPath(folder).is_relative_to(self.owner_home.path)]
+        variables = {**VARIABLES, "PATH": ":".join(trusted), "WORKSPACE": path, **(env or {})}
         return execute(self.sandbox, files, command, env=variables, timeout=timeout)
 
     def _read_source(

@@ -431,6 +431,9 @@ def test_s16_a_name_is_the_name_that_was_given(sandbox: Sandbox, guarded: str) -
         names = {f"{folder}/d/{name}": (name.encode(), 0o644) for name in ("trail ", "trail", " lead", "\t", "trail\n")}
         sandbox.write_new(names) if folder == "elsewhere" else sandbox.write_files(names)
         assert sandbox.read_files(names) == {path: data for path, (data, _) in names.items()}
+    plain = {f"new/{name}": (name.encode(), 0o644) for name in ("trail ", "trail")}
+    sandbox.write_new(plain)
+    assert sandbox.read_files(plain) == {path: data for path, (data, _) in plain.items()}
 
 
 def test_s16_the_mode_is_the_mode_asked_for_and_a_running_program_is_no_obstacle(
@@ -486,4 +489,5 @@ def test_s16_a_guarded_folder_that_is_none_any_more_is_an_error_of_every_verb(
         sandbox.exec("cd; home=$PWD; cd -P ..; rm $home; mv old-home $home").check()
     else:
         sandbox.remove(guarded)
+        sandbox.write_file(f"{guarded}/ran", b"as anywhere")
         assert sandbox.exec("ls out").output == "file\nfirst\n"

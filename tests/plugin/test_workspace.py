@@ -200,6 +200,7 @@ def test_paths_and_commands(evals: Evals) -> None:
 
 
 def test_what_kiro_left_in_the_way_of_a_seed(evals: Evals) -> None:
+    twice = "echo 'x = 1' >m.py; python3 -c 'import m'; echo 'x = 2' >m.py; python3 -c 'import m; print(m.x)'"
     evals.write("checks/check.py", "raise SystemExit('the seeded check ran')")
     evals.write("checks/deep/trail ", "blank")
     evals.write("checks/deep/trail", "none")
@@ -236,6 +237,10 @@ def test_what_kiro_left_in_the_way_of_a_seed(evals: Evals) -> None:
             assert kiro.workspace.exec("cat check.py way/file; test -e ~/new || test -e ~/file").output == "textbytes"
 
         def test_byte_code(kiro):
+            twice = "echo 'x = 1' >m.py; python3 -c 'import m'; echo 'x = 2' >m.py; python3 -c 'import m; print(m.x)'"
+            assert kiro.workspace.exec(twice).output == "2\\n"
+            kiro.run("Rewrite m.py.")
+            assert (kiro.workspace / "seen").read_text() == "2\\n"
             for mark in ("one", "two"):  # same size, same second
                 kiro.workspace.seed({"module.py": f"mark = {mark!r}"})
                 assert kiro.workspace.exec("python3 -c 'import module; print(module.mark)'").output == f"{mark}\\n"
@@ -263,7 +268,7 @@ def test_what_kiro_left_in_the_way_of_a_seed(evals: Evals) -> None:
         {
             "test_seed": [turn([shell("touch made")], ["OK"])],
             "test_swap": [turn([shell("echo >made")], ["OK"])],
-            "test_byte_code": ["never asked"],
+            "test_byte_code": [turn([shell(f"({twice}) >seen")], ["OK"])],
         },
     )
 
