@@ -10,6 +10,7 @@ from pytest_kiro.kirocli.events import Event, EventReader, Kind, shown
 from pytest_kiro.kirocli.layout import Layout
 from pytest_kiro.secrecy.redaction import Secrets
 from pytest_kiro.secrecy.spellings import as_text
+from pytest_kiro.secrecy.visible import Uncontrolled
 from pytest_kiro.terminal.text import Kept, Plain, fold
 from pytest_kiro.turn.transcript import ToolCall, Transcript
 
@@ -24,7 +25,8 @@ class Printed:
     """What has been printed so far, up to the cap.
 
     Secrets are taken out of the bytes, and of the text as well, since colours, or the borders of events, may stand in
-    the middle of one. One that is spread over events is taken out of what they tell, not of the lines they came in.
+    the middle of one. One that is spread over events is taken out of what they tell, not of the lines they came in;
+    what controls a terminal is taken out of their texts before.
     """
 
     def __init__(self, engine: str, secrets: Secrets, *, stream: bool = False) -> None:
@@ -36,6 +38,7 @@ class Printed:
         self._layout = Layout(engine)
         self._reader = EventReader() if stream else None
         self._kind: Kind | None = None
+        self._uncontrolled = Uncontrolled()
 
     def feed(self, data: bytes, *, final: bool = False) -> str:
         """Take bytes as they come; return the text that is new by them."""
@@ -69,11 +72,14 @@ class Printed:
     def _hidden(self, events: Iterable[Event], *, final: bool) -> Iterator[Event]:
         """Take the secrets out of events, and of texts in a row."""
         for event in events:
-            if event.kind != self._kind and (rest := self._words.text("", final=True)):
-                yield Event(self._kind or "text", rest)
-            self._kind = event.kind
+            if event.kind != self._kind:
+                if rest := self._words.text("", final=True):
+                    yield Event(self._kind or "text", rest)
+                self._kind, self._uncontrolled = event.kind, Uncontrolled()
             event = self._secrets.within(event)
-            yield replace(event, text=self._words.text(event.text)) if event.kind in ("text", "thought") else event
+            if event.kind in ("text", "thought"):
+                event = replace(event, text=self._words.text(self._uncontrolled.feed(event.text)))
+            yield event
         if final and (rest := self._words.text("", final=True)):
             yield Event(self._kind or "text", rest)
 
@@ -91,7 +97,7 @@ class Printed:
     @property
     def data(self) -> bytes:
         """The bytes, with a line of words where the middle is gone."""
-        return self.raw.join(_GAP.encode())
+        return self._secrets.data(self.raw.join(_GAP.encode()))  # also where colours stand within a secret
 
     @property
     def truncated(self) -> bool:

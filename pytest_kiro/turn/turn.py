@@ -31,7 +31,7 @@ class Home(Protocol):
 class Turn:
     """One prompt and all that came of it.
 
-    - `output`: what a terminal showed, stdout and stderr merged, decoded, without ANSI sequences, CRLF as LF,
+    - `output`: what a terminal showed, stdout and stderr merged, decoded, without control characters, CRLF as LF,
       a lone CR starting its line over. `raw`: the same as bytes. Both keep 16 MiB; beyond that the middle is
       gone and `truncated` is True, as when the link to the sandbox was lost and the rest was not to be had.
     - `text`: the last assistant message; `messages`: all of them; `tool_calls`: what Kiro did. These come from

@@ -63,6 +63,8 @@ def hiding(*values: str) -> Secrets:
         lambda text: base64.b64encode(f"user:{text}".encode()).decode(),
         lambda text: base64.urlsafe_b64encode(f"a{text}b".encode()).decode(),
         lambda text: base64.b64encode(f"ab{text}".encode()).decode(),
+        lambda text: text.encode().hex(),
+        lambda text: text.encode().hex().upper(),
     ],
 )
 def test_a_secret_is_found_in_all_forms(secret: str, write: Any) -> None:
@@ -81,6 +83,23 @@ def test_lines_of_a_secret_are_found_wherever_they_are_put() -> None:
     secrets = hiding("\n".join(lines) + "\n")
     assert secrets("\n".join(lines)) == "[S0]"
     assert secrets("\r\n".join(f"E   {line}" for line in lines)) == "E   [S0]\r\nE   [S0]\r\nE   [S0]"
+
+
+@pytest.mark.parametrize("within", ["\x1b[31m", "\x1b]0;title\x07", "\x9b1m", "\x07", "\b", "\x1b\x18"])
+def test_a_secret_is_found_around_what_a_terminal_obeys(within: str) -> None:
+    secrets, written = hiding(KEY), within.join(KEY)
+    assert secrets(f"\x1b[1mé {written}\x1b[0m {KEY}.") == "\x1b[1mé [S0]\x1b[0m [S0]."
+    assert secrets.data(b"\xff" + written.encode() + b" \xc3") == b"\xff[S0] \xc3"
+    assert secrets(clean := f"\x1b[31m{KEY[:12]}{within}\x1b[0m") == clean
+    assert secrets.within({"a": [written]}) == {"a": ["[S0]"]}
+
+
+def test_forms_that_begin_alike_are_told_apart() -> None:
+    secrets = hiding("same-beginning-1", "same-beginning-22", "same-beg")
+    assert secrets("same-beginning-22 same-beginning-1 same-beginnin") == "[S1] [S0] [S2]innin"
+    stream = secrets.stream()
+    assert stream.feed(b"a same-beginning-") == b"a "
+    assert stream.feed(b"22 b same-be", final=True) == b"[S1] b same-be"
 
 
 def test_blanks_around_a_secret_are_none_of_it() -> None:
