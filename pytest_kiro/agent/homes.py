@@ -181,10 +181,16 @@ class OwnerHome:
         names = dict.fromkeys([*path, *outside, *inside, f"{self.path}/.local/bin"])
         return {"PATH": ":".join(names), **({"HOME": self.own} if self.own else {})}
 
+    def guard(self) -> None:
+        """Follow no link that Kiro left in what is written here."""
+        if self.own and self.made:
+            self._homes.sandbox.guard(self.own)
+
     def keep_in_step(self) -> None:
         """Put a login in that was renewed elsewhere meanwhile."""
         renewal = self._homes.renewal
         if self.own and self.made and renewal and self._login is not renewal.held:
+            self.guard()
             renewal.put(self.path)
             self._login = renewal.held
 
@@ -213,6 +219,7 @@ class OwnerHome:
     def copy_in(self) -> bool:
         """Put another login in, once; return whether there is one."""
         renewal = self._homes.renewal
+        self.guard()
         if renewal is None or not renewal.copy_in(self.path):
             return False
         self._login = renewal.held

@@ -82,6 +82,7 @@ class Workspace:
         """
         if not self.owner_home.made:
             self._make()
+        self.owner_home.guard()
         return SandboxPath(self.sandbox, PurePosixPath(self.owner_home.path))
 
     def _make(self) -> None:

@@ -110,9 +110,15 @@ def put(sandbox: Sandbox, credentials: Credentials, home: str = "") -> None:
     with suppress(OSError, sqlite.Unreadable):  # what cannot be read goes
         if there := _stored(sandbox, database):
             data = _merged(there, data)
-    for suffix in ("", "-wal", "-shm"):  # who still has it open keeps the old one, and does not write into ours
+    # Written first: in a guarded HOME that replaces a link which would lead the rest to another HOME's database. Who
+    # still has the old one open keeps it, since ours comes by rename.
+    try:
+        sandbox.write_file(database, data, mode=0o600)
+    except IsADirectoryError:
+        sandbox.remove(database)
+        sandbox.write_file(database, data, mode=0o600)
+    for suffix in ("-wal", "-shm"):
         sandbox.remove(database + suffix)
-    sandbox.write_file(database, data, mode=0o600)
 
 
 def _database(home: str) -> str:

@@ -21,9 +21,9 @@ def not_ours(folder: str) -> SandboxError:
 
 
 def root_of(path: str, home: str, roots: Iterable[str]) -> str:
-    """Return the guarded folder that a path is in, or is; "" for none."""
+    """Return the innermost guarded folder that a path is in, or is; "" for none."""
     whole = PurePosixPath(os.path.normpath(PurePosixPath(home) / path))
-    return next((root for root in roots if whole.is_relative_to(root)), "")
+    return max((root for root in roots if whole.is_relative_to(root)), key=len, default="")
 
 
 def clearing(files: Mapping[str, tuple[bytes, int]], home: str, roots: Iterable[str]) -> str:

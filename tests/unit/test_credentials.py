@@ -151,6 +151,19 @@ def test_what_cannot_be_read_is_replaced(sandbox: LocalSandbox, other: LocalSand
     assert "Logged in" in kiro(other, "whoami").check().output
 
 
+def test_a_link_that_an_agent_left_leads_to_no_other_home(sandbox: LocalSandbox, other: LocalSandbox) -> None:
+    """On this machine that could be the developer's own login."""
+    log_in(sandbox)
+    own = Path(other.home) / "own"
+    other.write_files({f"mine/{name}": (b"mine", 0o644) for name in ("data.sqlite3", "data.sqlite3-wal")})
+    (own / ".local/share").mkdir(parents=True)
+    (own / ".local/share/kiro-cli").symlink_to(Path(other.home) / "mine")
+    other.guard(str(own))
+    credentials.put(other, taken(sandbox), str(own))
+    assert {file.read_bytes() for file in (Path(other.home) / "mine").iterdir()} == {b"mine"}
+    assert [file.name for file in (own / ".local/share/kiro-cli").iterdir()] == ["data.sqlite3"]
+
+
 # -- without the conversations
 
 
