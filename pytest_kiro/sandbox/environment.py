@@ -5,7 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
+
+from pytest_kiro.sandbox import files
 
 #: All that a sandbox sees of the harness's environment (docs/sandboxes.md); PATH comes with it, see `_path`.
 INHERITED = ("LANG", "LC_ALL", "LC_CTYPE", "LOGNAME", "TZ", "USER")
@@ -16,10 +20,7 @@ def make(home: str, tmp: str, tools: Path) -> dict[str, str]:
     env = {name: os.environ[name] for name in INHERITED if name in os.environ}
     if not any(name in env for name in ("LANG", "LC_ALL", "LC_CTYPE")):
         env["LC_CTYPE"] = "C.UTF-8"
-    tools.mkdir(exist_ok=True)
-    for name in ("python", "python3"):
-        if not (tools / name).is_symlink():
-            (tools / name).symlink_to(base_interpreter())
+    provide_tools(tools)
     return {
         **env,
         "HOME": home,
@@ -28,6 +29,18 @@ def make(home: str, tmp: str, tools: Path) -> dict[str, str]:
         "SHELL": "/bin/sh",
         "TMPDIR": tmp,
     }
+
+
+def provide_tools(tools: Path) -> None:
+    """Make the folder of tools, unless it is as it was."""
+    wanted = dict.fromkeys(("python", "python3"), base_interpreter())
+    with suppress(OSError):
+        if {entry.name: str(entry.readlink()) for entry in tools.iterdir()} == wanted and not tools.is_symlink():
+            return
+    files.remove(tools)
+    tools.mkdir()
+    for name, target in wanted.items():
+        (tools / name).symlink_to(target)
 
 
 def _path(home: str, tools: Path) -> str:
@@ -41,6 +54,7 @@ def _path(home: str, tools: Path) -> str:
     return os.pathsep.join([str(tools), *inherited, f"{home}/.local/bin"])
 
 
+@cache
 def base_interpreter() -> str:
     """Return a Python that is not the virtual environment's."""
     candidates = (getattr(sys, "_base_executable", None), sys.executable, shutil.which("python3", path=os.defpath))

@@ -220,6 +220,7 @@ class LocalSandbox(SandboxBase):
         return f"{self.id}.{next(self._numbers)}."
 
     def _environment(self, env: Mapping[str, str] | None, tag: str) -> dict[str, str]:
+        environment.provide_tools(self._lease.path / "tools")  # first on PATH, and an agent can reach them
         return {**self._env, **(env or {}), processes.TAG: tag}
 
     def _resolve(self, path: str) -> Path:

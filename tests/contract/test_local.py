@@ -117,6 +117,24 @@ def test_path_is_a_python_then_what_is_inherited_then_own_programs(base: Path, m
     sandbox.close()
 
 
+@pytest.mark.parametrize(
+    "harm",
+    [
+        "ln -sf /bin/true python3",
+        "ln -s /bin/true find",
+        "rm -rf ../tools",
+        "cd ..; rm -rf tools; ln -s /bin tools",
+        "rm *",
+    ],
+)
+def test_what_an_agent_makes_of_the_tools_does_not_last(sandbox: LocalSandbox, harm: str) -> None:
+    asked = "python3 -c 'print(6 * 7)'; command -v find"
+    before = sandbox.exec(asked).output
+    sandbox.exec(f"cd ../tools && {{ {harm}; }}").check()
+    assert sandbox.exec(asked).output == before
+    assert before.startswith("42\n")
+
+
 def test_a_program_named_sh_in_the_sandbox_is_not_taken_for_the_shell(sandbox: LocalSandbox) -> None:
     sandbox.write_file(".local/bin/sh", b"#!/bin/false\n", mode=0o755)
     assert sandbox.exec("echo fine").output == "fine\n"
