@@ -51,13 +51,16 @@ _MARKER = (
     "how Kiro runs in this test; workspace is a folder beside the test's file with which the workspace is seeded."
 )
 
+#: What `[tool.pytest]` may say of a key, in TOML's own types; pytest knows such unions since 9.2.
+_TYPED: dict[str, Any] = {"type": str | int | float | bool} if pytest.version_tuple >= (9, 2) else {}
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("kiro", "evaluating AWS Kiro's agent")
     for row in TABLE:
         text = f"{row.help} (default: {row.shown_default}; ini {row.ini}; {row.variable})"
         group.addoption(row.option, dest=row.ini, default=None, help=text, **row.option_keywords)
-        parser.addini(row.ini, text, default=None)
+        parser.addini(row.ini, text, default=None, **_TYPED)
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:

@@ -64,6 +64,21 @@ _READERS: dict[str, Callable[[str], Any]] = {
 }
 
 
+def text(kind: str | tuple[str, ...], value: object) -> str | None:
+    """Return the text of a value that TOML has typed.
+
+    >>> text("seconds", 300), text("switch", True), text("trust", ["read", "write"])
+    ('300', 'on', 'read,write')
+    """
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, list):
+        return ",".join(map(str, value)) if kind == "trust" else shlex.join(map(str, value))
+    return str(value)
+
+
 def read(kind: str | tuple[str, ...], value: str) -> Any:
     """Read a value of that kind; a tuple has the words of which it must be one.
 

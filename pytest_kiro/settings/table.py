@@ -86,7 +86,7 @@ def read(
     *,
     option: Callable[[str], str | None],
     environ: Mapping[str, str],
-    ini: Callable[[str], str | None],
+    ini: Callable[[str], object],
     run_id: str = "run",
     worker: str = "main",
     waits: Waits | None = None,
@@ -99,7 +99,7 @@ def read(
         sources = (
             (option(row.name), row.option),
             (environ.get(row.variable), row.variable),
-            (ini(row.ini), f"ini key {row.ini}"),
+            (parsing.text(row.kind, ini(row.ini)), f"ini key {row.ini}"),
             (row.default, "default"),
         )
         text, origins[row.name] = next((source for source in sources if source[0] is not None), (None, "default"))

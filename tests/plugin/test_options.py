@@ -111,6 +111,21 @@ def test_option_over_environment_over_ini(evals: Evals, monkeypatch: pytest.Monk
     expect(2, row.option, f"{row.option}={VALUES[row.name][2][0]}" if row.metavar else row.option)
 
 
+@pytest.mark.skipif(pytest.version_tuple < (9, 2), reason="pytest takes no number for a key of ours")
+def test_values_of_toml_have_types(evals: Evals) -> None:
+    keys = 'kiro_timeout = 300\nkiro_budget = 1.5\nkiro_open_browser = true\nkiro_agent = "mine"\n'
+    evals.write("pyproject.toml", f"[tool.pytest]\n{keys}")
+    evals.write(
+        "test_it.py",
+        """
+        def test_it(kiro_settings):
+            assert (kiro_settings.timeout, kiro_settings.budget) == (300.0, 1.5)
+            assert kiro_settings.open_browser is True and kiro_settings.agent == "mine"
+        """,
+    )
+    evals.run().assert_outcomes(passed=1)
+
+
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.name)
 def test_a_wrong_value_is_a_usage_error(evals: Evals, monkeypatch: pytest.MonkeyPatch, row: Setting) -> None:
     evals.write("test_it.py", "def test_it(): pass")

@@ -212,3 +212,13 @@ def test_settings_never_change() -> None:
 @pytest.mark.parametrize(("word", "said"), [("locl", ", did you mean local?"), ("zzz", ""), ("", "")])
 def test_did_you_mean(word: str, said: str) -> None:
     assert table.did_you_mean(word, ["local", "daytona"]) == said
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "wanted"),
+    [("trust", ["read", "write"], "read,write"), ("login_args", ["--license", "free"], ("--license", "free"))],
+)
+def test_a_list_is_what_its_words_are(name: str, value: list[str], wanted: object) -> None:
+    row = next(row for row in TABLE if row.name == name)
+    settings = table.read(option={}.get, environ={}, ini={row.ini: value}.get)
+    assert getattr(settings, name) == wanted
