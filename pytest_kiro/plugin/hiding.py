@@ -6,8 +6,8 @@ own writer is the last to see what pytest shows, also of what is in no report: t
 logs, Ctrl-C. The log file is cleaned as it is written, and the JUnit file when it has been.
 
 An eval's reports are made visible as well when they are logged, since an agent has written what a failed assert
-compares, and what the test printed of it. Where pytest colours its tracebacks, plain colours stay in them. Reports of
-plain tests are their authors'.
+compares, and what the test printed of it. In tracebacks control characters are escaped, since a comparison may be
+about them; where pytest colours these, plain colours stay. Reports of plain tests are their authors'.
 
 What stays as it is: the name of a test, which others find it by (parametrise with ids, not with secrets; pytest's cache
 keeps names); what a test itself writes, into files or, with `-s` and `--capture=tee-sys`, past pytest to the terminal;
@@ -160,7 +160,8 @@ def _make_visible(report: _Report, *, colours: bool) -> None:
     """Take out of an eval's report what controls a terminal; what it carries for us is data."""
 
     def change_of(name: str) -> _Change:
-        return str if name.startswith("kiro") else partial(visible, colours=colours and name == "longrepr")
+        exact = name == "longrepr"
+        return str if name.startswith("kiro") else partial(visible, exact=exact, colours=colours and exact)
 
     _change_report(report, change_of, bytes)
 

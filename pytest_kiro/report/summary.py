@@ -163,7 +163,7 @@ def _transcript(turn: Turn) -> Iterator[str]:
 
 def _end_of(text: str, title: str) -> Iterator[str]:
     """Yield the last lines, each behind a bar: none of them can be taken for one of ours, or for a command."""
-    lines = visible(text).rstrip().splitlines()
+    lines = visible("\n".join(f"| {line}".rstrip() for line in text.strip("\n").rstrip().splitlines())).splitlines()
     left_out = f", {len(lines) - _TRANSCRIPT_LINES} lines before them" if len(lines) > _TRANSCRIPT_LINES else ""
     yield f"{title}{left_out}"
-    yield from (f"| {line}".rstrip() for line in lines[-_TRANSCRIPT_LINES:])
+    yield from lines[-_TRANSCRIPT_LINES:]

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 
 _CONTROLS = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]"
+_UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 #: What a terminal obeys, C1 (which UTF-8 spells in two bytes) included. It begins with a set of characters, since
 #: `re` looks for such a pattern quickly. A string (of a title, a clipboard, a picture) without an end stops at the
 #: line's end: a stray opener hides no more than its line. At the text's end a group says that it may go on.
@@ -23,7 +24,7 @@ _CONTROL = re.compile(
     r")?+"
 )
 #: Colours, bold and underlined, as pytest has them: none that can hide what is written.
-_COLOUR = re.compile(r"(\x1b\[(?:(?:0?[0134]|2[234]|3[1-7]|39|49|9[1-6])(?:;(?!m)|(?=m)))*m)")
+_COLOUR = re.compile(r"(\x1b\[(?:(?:0?[0134]|2[234]|3[1-7]|39|49|9[0-6])(?:;(?!m)|(?=m)))*m)")
 #: Characters that show nothing, but turn the order of others round, join them, or carry what only machines read.
 _INVISIBLE = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164"
@@ -89,23 +90,23 @@ class Visible:
         return text
 
 
-def visible(text: str, *, colours: bool = False) -> str:
+def visible(text: str, *, exact: bool = False, colours: bool = False) -> str:
     """Return a text that controls no terminal and hides nothing.
 
     Of control characters only line feeds and tabs are left; carriage returns end lines. Bidi controls and other
-    characters without a shape are named, and what a build's log would take for a command is broken up. `colours` leaves
-    plain ones, for what pytest itself has coloured.
+    characters without a shape are named, and what a build's log would take for a command is broken up. An `exact` one
+    has control characters escaped, for texts that are compared; `colours` leaves plain ones, for what pytest itself has
+    coloured.
 
     >>> visible("\\x1b[2Jok \\u202egnp.exe\\n::error::no")
     'ok <U+202E>gnp.exe\\n: :error::no'
     """
     if text.isascii() and text.isprintable() and "::" not in text and "##" not in text:
         return text
-    if not colours:
-        return Visible().feed(text)
-    shown, parts = Visible(), _COLOUR.split(text)
+    shown, parts = Visible(), _COLOUR.split(text) if colours else [text]
     for at in range(0, len(parts), 2):
-        parts[at] = shown.feed(Uncontrolled().feed(parts[at]))  # of its own: a sequence ends where a colour begins
+        part = _UNSEEN.sub(lambda control: escaped(control[0]), parts[at]) if exact else parts[at]
+        parts[at] = shown.feed(Uncontrolled().feed(part))  # of its own: a sequence ends where a colour begins
     return "".join(parts)
 
 

@@ -64,8 +64,11 @@ def test_a_terminal_shows_nothing_but_text(evals: Evals, args: tuple[str, ...]) 
         assert "#x1B" not in text
         assert not re.search(r"^\s*::|##\[|##vso\[", text, re.MULTILINE), text
         assert [word for word in HOSTILE if f"{word} is read" not in text] == []
-        assert ": :error::annotated" in text
+        assert ":error::annotated" in text
+    assert "\n: :error::annotated" in shown
+    assert "| ::error::annotated" in shown  # behind a bar it is none
     assert "| ## [error]marked" in shown
+    assert r"m\x1b[8m" in shown or "-vv" not in args
     assert r"\x1b[2J\u202ename" in shown
     assert "<U+202E>" in shown
 
@@ -76,6 +79,7 @@ def test_colours_of_pytest_stay(evals: Evals) -> None:
     assert "\x1b[31m" in text
     assert is_text(re.sub(r"\x1b\[[0-9;]*m", "", text))
     assert "\x1b[8m" not in text
+    assert r"\x1b[90m" not in text  # pytest's own grey
 
 
 def test_what_a_plain_test_prints_is_its_own(evals: Evals) -> None:

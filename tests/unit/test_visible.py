@@ -89,6 +89,12 @@ def test_of_what_pytest_colours_only_colours_stay(text: str) -> None:
 
 
 @given(TEXT)
+def test_an_exact_text_differs_where_the_texts_do(text: str) -> None:
+    assert is_harmless(shown := visible(text, exact=True))
+    assert shown.count("\\x1b") == text.count("\x1b")
+
+
+@given(TEXT)
 def test_what_a_terminal_shows_is_what_is_left(text: str) -> None:
     text = text.replace("\v", "\n").replace("\f", "\n")
     assert visible("".join(text[start:end] for start, end in apparent(text))) == visible(text)
@@ -121,6 +127,12 @@ def test_all_that_has_no_shape_is_named() -> None:
 )
 def test_what_people_read(text: str, shown: str) -> None:
     assert visible(text) == shown
+
+
+def test_what_is_compared_is_exact() -> None:
+    text = "a\r\n\x1b[2Jb\x9b1m \x1b[31mc"
+    assert visible(text, exact=True) == r"a\r" "\n" r"\x1b[2Jb\x9b1m \x1b[31mc"
+    assert visible(text, exact=True, colours=True) == r"a\r" "\n" r"\x1b[2Jb\x9b1m " "\x1b[31mc"
 
 
 def test_names_are_shown_as_they_are() -> None:
