@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import threading
 from collections import Counter
@@ -109,6 +110,7 @@ class LossySandbox(LocalSandbox):
         shell: tuple[str, ...] = ("/bin/sh",),
     ) -> None:
         super().__init__(leases.acquire("links"), env, shell=shell)
+        self._path = (env or {}).get("PATH", "").encode()
         self.cut, self.raises, self.at_end, self.deaf = cut, raises, at_end, False
         self.links: list[LossyPty] = []
         self.calls: list[str] = []
@@ -143,7 +145,14 @@ class LossySandbox(LocalSandbox):
 
     def write_files(self, files: Mapping[str, tuple[bytes, int]]) -> None:
         self.calls.append("write_files")
-        super().write_files(files)
+        # The launch script takes the system's folders; here they are those of the environment.
+        own = b"\nPATH=%s\n" % self._path
+        super().write_files(
+            {
+                path: (re.sub(rb"\nPATH=/usr/bin:[^\n]*\n", own, data) if self._path else data, mode)
+                for path, (data, mode) in files.items()
+            }
+        )
 
     def remove(self, path: str) -> None:
         if self.deaf:

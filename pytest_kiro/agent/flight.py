@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -16,11 +16,11 @@ from pytest_kiro.errors import HIDE_FRAMES, SandboxError
 from pytest_kiro.kirocli import layout, sessions
 from pytest_kiro.kirocli.evidence import combine, contradict, judge
 from pytest_kiro.terminal.attach import attach
-from pytest_kiro.terminal.launch import LaunchRecord, read_launch_record
+from pytest_kiro.terminal.record import LaunchRecord
 from pytest_kiro.terminal.text import plain_text
 from pytest_kiro.turn.calls import ToolCalls
 from pytest_kiro.turn.causes import Cause, Ending
-from pytest_kiro.turn.changes import Changes
+from pytest_kiro.turn.changes import Changes, outside
 from pytest_kiro.turn.transcript import ToolCall, Transcript
 from pytest_kiro.turn.turn import Turn
 
@@ -96,19 +96,11 @@ class Flight:
             self.running.kill()
 
     def _collect(self) -> tuple[LaunchRecord | None, str]:
-        """Return what the launch script wrote down, or why not; of a killed Kiro it is written now."""
-        bench, pty, launch = self.bench, self._pty, self._launch
-        if pty.launch_record is not None or not pty.started:
-            return pty.launch_record, "it was ended before it began"
-        name = f"{bench.sandbox.home}/{launch.folder}/record"
+        """Return what the program left, or why that is not known."""
+        if not self._pty.started:
+            return None, "it was ended before it began"
         try:
-            try:
-                data = bench.sandbox.read_file(name)
-            except FileNotFoundError:
-                collect = f'sh "$HOME"/{launch.folder}/launch collect'
-                bench.sandbox.exec(collect, timeout=bench.settings.waits.collect)
-                data = bench.sandbox.read_file(name)
-            return read_launch_record(data, launch.nonce), ""
+            return self._pty.collect(), ""
         except (SandboxError, OSError, ValueError) as error:
             return None, f"what it left could not be read: {error}"
 
@@ -129,6 +121,7 @@ class Flight:
         elif record is None and ending.status != "lost" and (self._pty.warnings or ending.cause is Cause.CRASH):
             detail = f"{trouble}; before that: {ending.detail}" if ending.detail else trouble
             ending = Ending("lost", Cause.CONNECTION, detail=detail)
+        ending = self._verified(ending, record)
         resumed = request.resume.session_id if strayed else None
         ending = contradict(ending, transcript, agent=request.options.agent, resumed=resumed, output=said)
         transcript, ending = secrets.within((transcript or Transcript(""), ending))
@@ -136,6 +129,18 @@ class Flight:
             detail = f"{name} holds for what its record tells; it was not announced in time to stop it"
             ending = Ending("stopped", Cause.STOPPED, detail=detail)
         return self._made(record, transcript, ending, exit_code, diagnostics), transcript
+
+    def _verified(self, ending: Ending, record: LaunchRecord | None) -> Ending:
+        """Return `ending` unless the sandbox tells of it what cannot be: then no turn is completed."""
+        if record is None or not (ending.status == "completed" or ending.cause is Cause.CRASH):
+            return ending
+        own, written, detail = self.running.exit_code, record.status, record.altered
+        if not detail and ending.status == "completed":
+            if written is None:
+                detail = "its launch script has left no exit status: something in the sandbox has removed it"
+            elif own is not None and own != written:
+                detail = f"its terminal says exit code {own}, and the file of its launch says {written}"
+        return Ending("failed", Cause.ALTERED, detail=detail) if detail else ending
 
     def _transcript(self, stores: Mapping[str, bytes]) -> tuple[Transcript | None, bool]:
         """Return Kiro's own records; and whether another session answered than was to go on."""
@@ -161,10 +166,14 @@ class Flight:
         diagnostics: str,
     ) -> Turn:
         bench, request, pty, printed = self.bench, self.request, self._pty, self.printed
-        ledger = self.conversation.workspace.ledger
-        changes = ledger.record(record.before, record.after) if record else None
+        changes, around = self._changes(record)
         if not pty.started and ending.status != "lost":
-            changes = Changes()  # it never began; of what is lost nothing is known
+            changes = around = Changes()  # it never began; of what is lost nothing is known
+        left = pty.survivors
+        secrets = bench.secrets
+        noted = [*self._reach_further(around, left.stuck), *transcript.warnings]
+        if record is not None and record.beyond:
+            noted.append(f"files too large to be read as records: {', '.join(record.beyond)}")
         turn = Turn(
             prompt=bench.secrets(request.prompt),
             number=len(self.conversation.turns) + 1,
@@ -187,12 +196,30 @@ class Flight:
             version=bench.installation.version,
             session_id=transcript.session_id or None,
             known_changes=changes,
-            warnings=(*request.history, *map(bench.secrets, pty.warnings), *transcript.warnings),
+            known_outside=around,
+            survivors=tuple(map(secrets, (*left.killed, *left.stuck))),
+            warnings=(*request.history, *map(secrets, (*pty.warnings, *noted))),
             home=self.conversation,
         )
         if changes is None:
-            ledger.miss(turn.summary)
+            self.conversation.workspace.ledger.miss(turn.summary)
         return turn
+
+    def _changes(self, record: LaunchRecord | None) -> tuple[Changes | None, Changes | None]:
+        """Return what changed in the workspace, and outside of it in HOME; None for what is not known."""
+        if record is None or record.before is None or record.after is None:
+            return None, None
+        workspace = self.conversation.workspace
+        before, elsewhere = record.before.split()
+        after, later = (before, elsewhere) if record.after is record.before else record.after.split()
+        return workspace.ledger.record(before, after, workspace.ignore), outside(elsewhere, later, workspace.ignore)
+
+    def _reach_further(self, changes: Changes | None, stuck: Sequence[str]) -> Iterator[str]:
+        """Yield what of a turn could touch another test."""
+        if stuck:
+            yield f"processes that could not be ended: {', '.join(stuck)}"
+        if changes and self._launch.home in ("", self.bench.sandbox.home):
+            yield f"in HOME, which other tests have as well, it changed: {', '.join(sorted(changes.paths)[:10])}"
 
     def _spend(self) -> None:
         """Enter into the budget what the turn cost; the records of one that was ended may not say."""

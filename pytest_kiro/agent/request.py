@@ -117,6 +117,8 @@ class Request:
             plain,
             stdin=commands.check_prompt(self.prompt),
             stores=tuple(dict.fromkeys([*bench.engine.stores_for(plain.env, path), *workspace.owner_home.stores])),
+            left_out=commands.STATE,
+            since=workspace.ledger.since,
             make=make,
             durable=bench.sandbox.remote,
             apart=bench.streams,

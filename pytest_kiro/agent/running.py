@@ -29,6 +29,7 @@ class Running:
         self.over = False
         #: When it began, when it printed last, when it showed a sign of life last, when it was looked at last.
         self._started = self._last_byte = self._last_sign = self._last_look = time.monotonic()
+        self._ended: float | None = None
         self.first_output_after: float | None = None
         self._grace: float | None = None
         self._press = math.inf
@@ -36,8 +37,12 @@ class Running:
 
     @property
     def duration(self) -> float:
-        """Seconds since it began."""
-        return time.monotonic() - self._started
+        """Seconds since it began, until it ended: of the program, and not of what is done before and after it."""
+        return (self._ended or time.monotonic()) - self._began
+
+    @property
+    def _began(self) -> float:
+        return self._pty.began_at or self._started
 
     @property
     def silent_for(self) -> float:
@@ -77,6 +82,8 @@ class Running:
         """Wait for the exit status and close the terminal; after the last byte."""
         self.exit_code = self._wait()
         self.over = True
+        # What is asked of the sandbox after the last byte is not the program's time.
+        self._ended = self._pty.ended_at if self._pty.launch_record is not None else time.monotonic()
         try:
             self._pty.close()
         except SandboxError as error:
@@ -86,6 +93,7 @@ class Running:
     def kill(self) -> None:
         """Close its terminal at once."""
         self.over = True
+        self._ended = self._ended or time.monotonic()
         self._pty.close()
 
     def stop(self, ending: Ending) -> None:
@@ -114,7 +122,7 @@ class Running:
         if self._grace is not None:
             return min(self._grace, self._press) - now
         quiet = max(self._last_byte, self._last_look) + self._silence
-        return min(self._started + self._timeout, self._last_sign + self._stall, quiet) - now
+        return min(self._began + self._timeout, self._last_sign + self._stall, quiet) - now
 
     def _goes_on(self) -> bool:
         """Decide what there is to decide; return False when nothing is left but to kill it."""
@@ -127,7 +135,7 @@ class Running:
                 self._pty.write(b"\x03")
             return True
         self._last_look = now
-        if self.duration >= self._timeout:
+        if now - self._began >= self._timeout:
             self.stop(self._out_of_time())
         elif now - self._last_sign < self._stall:
             self._look()

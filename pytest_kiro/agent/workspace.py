@@ -16,6 +16,7 @@ from pytest_kiro.agent.paths import SandboxPath
 from pytest_kiro.errors import HIDE_FRAMES, SandboxError, SettingsError
 from pytest_kiro.sandbox.protocol import ExecResult, Sandbox
 from pytest_kiro.turn.changes import LARGEST, Changes, Ledger, unified
+from pytest_kiro.turn.ignore import Ignore
 
 __tracebackhide__ = HIDE_FRAMES
 #: For all that runs in one: Python tells byte code from new by seconds and size, so that a module which was rewritten
@@ -36,10 +37,13 @@ class Workspace:
     ...     assert (kiro.workspace / "donut.js").is_file()
     """
 
-    def __init__(self, sandbox: Sandbox, home: OwnerHome, origin: Path) -> None:
+    def __init__(
+        self, sandbox: Sandbox, home: OwnerHome, origin: Path, *, ignored: Sequence[str] | None = None
+    ) -> None:
         self.sandbox, self.owner_home = sandbox, home
         self.ledger = Ledger()
         self._seeded: dict[str, bytes] = {}
+        self._ignored = ignored
         # A neutral name: that of a test would tell the agent what is tested.
         self._path = f"{home.work}/{secrets.token_hex(4)}"
         self._origin = origin
@@ -89,6 +93,14 @@ class Workspace:
         """Make the folder and its HOME in one request."""
         self.owner_home.make(self._path)
         self.made = True
+
+    @property
+    def ignore(self) -> Ignore:
+        """Decides which changed paths are listed apart."""
+        if self._ignored is not None:
+            return Ignore(self._ignored)
+        seeded = {path: data for path, data in self._seeded.items() if PurePosixPath(path).name == ".gitignore"}
+        return Ignore(files={path: data.decode("utf-8", "replace") for path, data in seeded.items()})
 
     def for_launch(self) -> tuple[str, bool]:
         """Return the path, and whether a launch script shall make the folder."""
@@ -209,7 +221,7 @@ class Workspace:
         """
         changes = self.changes()
         before: dict[str, bytes | None] = {**self._seeded, **dict.fromkeys(changes.added)}
-        return unified(changes.paths, before, self._read(changes.added | changes.modified))
+        return unified(changes.paths, before, self._read(filter(self.ledger.is_file, changes.added | changes.modified)))
 
     def contents(self) -> dict[str, bytes]:
         """Return every file's content by its relative path.

@@ -38,6 +38,8 @@ class Engine:
 
 # V1 keeps its conversations where the login is as well; its write-ahead log may hold the last turn.
 DATABASE = ".local/share/kiro-cli/data.sqlite3"
+#: Where kiro-cli keeps what is its own, below HOME; what the agent changes there is no change of the agent's.
+STATE = (".kiro/sessions", ".local/share/kiro-cli", ".local/state", ".cache/kiro-cli", ".aws/sso/cache", "users")
 ENGINES: Mapping[str, Engine] = {
     "v1": Engine("v1", (DATABASE, f"{DATABASE}-wal"), streams=False, by_id=False),
     "v2": Engine("v2", (".kiro/sessions/cli",)),

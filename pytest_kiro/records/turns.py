@@ -44,14 +44,18 @@ class ChangesRecord(Record):
     modified: tuple[str, ...] = ()
     deleted: tuple[str, ...] = ()
     left_out: Annotated[Count, "How many more paths there were."] = 0
+    ignored: Annotated[
+        ChangesRecord | None, "What programs make by the way, such as caches; it is not in the others."
+    ] = None
 
     @classmethod
     def of(cls, changes: Changes) -> ChangesRecord:
         """Return the first thousand paths of each kind."""
+        ignored = cls.of(changes.ignored) if changes.ignored else None
         kinds = [sorted(paths) for paths in (changes.added, changes.modified, changes.deleted)]
         added, modified, deleted = (tuple(clean(paths[:_PATHS])) for paths in kinds)
         left_out = sum(max(0, len(paths) - _PATHS) for paths in kinds)
-        return cls(added=added, modified=modified, deleted=deleted, left_out=left_out)
+        return cls(added=added, modified=modified, deleted=deleted, left_out=left_out, ignored=ignored)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +115,13 @@ class TurnRecord(Record):
     changes: Annotated[
         ChangesRecord | None, "What it changed in its workspace, by content; null where nobody could tell."
     ] = None
+    outside: Annotated[
+        ChangesRecord | None,
+        "What it changed in its HOME outside of the workspace, by size and times; null where nobody could tell.",
+    ] = None
+    survivors: Annotated[
+        tuple[str, ...], "Processes that it left, and that had to be ended or could not be: PID and name."
+    ] = ()
     warnings: Annotated[tuple[str, ...], "What a reader should know."] = ()
     text: Annotated[str, "The last message of the assistant."] = ""
     text_left_out: LeftOut = 0
@@ -144,6 +155,8 @@ class TurnRecord(Record):
             model=turn.model,
             session_id=turn.session_id,
             changes=None if turn.known_changes is None else ChangesRecord.of(turn.known_changes),
+            outside=None if turn.known_outside is None else ChangesRecord.of(turn.known_outside),
+            survivors=tuple(clean(list(turn.survivors[:_PATHS]))),
             warnings=tuple(cut(warning, _SENTENCE)[0] for warning in turn.warnings[:_WARNINGS]),
             truncated=turn.truncated,
             tool_calls=calls,

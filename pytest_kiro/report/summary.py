@@ -148,9 +148,11 @@ def diff_lines(diff: str, *, full: bool) -> str:
 
 def _details(turn: Turn) -> Iterator[str]:
     yield from (f"  {label(call, turn.tool_calls.folder)}" for call in walk(turn.tool_calls))
-    if turn.known_changes is not None:
+    changes, around = turn.known_changes or Changes(), turn.known_outside or Changes()
+    for where, some in (("", changes), (" by the way", changes.ignored), (" outside of the workspace", around)):
         for kind in KINDS:
-            yield from (f"  {kind} {escaped(path)}" for path in sorted(getattr(turn.known_changes, kind)))
+            yield from (f"  {kind}{where} {escaped(path)}" for path in sorted(getattr(some, kind)))
+    yield from (f"  had left behind {escaped(process)}" for process in turn.survivors)
 
 
 def _transcript(turn: Turn) -> Iterator[str]:

@@ -7,14 +7,14 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
-from typing import TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 from pytest_kiro.errors import PtyClosed, SandboxError
-from pytest_kiro.sandbox.protocol import Pty, Sandbox
-from pytest_kiro.sandbox.script import program
+from pytest_kiro.sandbox.protocol import Pty, Sandbox, Survivors, TellsSurvivors
 from pytest_kiro.settings.waits import Waits
-from pytest_kiro.terminal.follow import PROGRAM, Followed, Launched
-from pytest_kiro.terminal.launch import Filter, Launch, LaunchRecord, never_began
+from pytest_kiro.terminal.follow import Followed, Launched
+from pytest_kiro.terminal.launch import Filter, Launch, never_began
+from pytest_kiro.terminal.record import LaunchRecord
 from pytest_kiro.terminal.text import plain_text
 
 Answer = TypeVar("Answer")
@@ -33,20 +33,17 @@ def attach(
     Returns at once: the first `read` waits for the program, and raises `LaunchError` when it does not come within
     `waits.launch` seconds. `pause` waits between two questions when the link is lost.
     """
-    folder = f"{sandbox.home}/{launch.folder}"
+    launch = launch.within(sandbox.home)
     files = launch.contents()
-    if launch.durable:
-        files["link"] = program(PROGRAM).encode()
     # The usual mode, since another one is a request of its own over a network. There is no secret in them, and whoever
     # may enter this HOME is its owner.
     # Over a network two requests, in a thread, then take the time of one.
     join_upload = _begin(
-        lambda: sandbox.write_new({f"{folder}/{name}": (data, 0o644) for name, data in files.items()}),
+        lambda: sandbox.write_new({f"{launch.folder}/{name}": (data, 0o644) for name, data in files.items()}),
         in_thread=launch.durable,
     )
-    # The typed line is harmless, yet a history file in HOME is something that the agent would see.
     try:
-        pty = sandbox.open_pty(env={"HISTFILE": "/dev/null", **launch.hidden_env}, size=size)
+        pty = sandbox.open_pty(env=launch.terminal_env, size=size)
     except Exception:
         with suppress(Exception):  # what comes after the folder is removed would stay; the first error is to be seen
             join_upload()
@@ -78,6 +75,19 @@ def _begin(work: Callable[[], object], *, in_thread: bool) -> Callable[[], objec
     return done.result  # its calls have deadlines of their own (contract S12)
 
 
+@runtime_checkable
+class _Linked(Protocol):
+    """A terminal whose link may be lost: of its end the machine is asked."""
+
+    @property
+    def claimed(self) -> int | None:
+        """The exit status that the link told, unproven; None for none."""
+
+    @property
+    def ending(self) -> str:
+        """The commands that end what is left: "PID name" each."""
+
+
 class _LinkLost(Exception):
     """The terminal cannot be reached any more; its program may go on."""
 
@@ -89,8 +99,11 @@ class Attached:
         self._pty, self._launched, self._durable = pty, launched, launched.launch.durable
         #: (columns, rows).
         self.size = size
-        #: What the launch program wrote down, where it came with the end; our files are gone then.
+        #: What the program left, where that came with its end, or was collected; our files are gone then.
         self.launch_record: LaunchRecord | None = None
+        #: When the program began and its output ended, by this process's clock; None when that is not known.
+        self.began_at: float | None = None
+        self.ended_at: float | None = None
         self._filter = Filter(launched.launch.marker)
         self._deadline = time.monotonic() + launched.waits.launch
         self._count = 0
@@ -144,6 +157,24 @@ class Attached:
     def idle(self) -> float | None:
         """Return the minimum age in seconds of a session store's last write; None when that is unknown."""
         return self._launched.idle() if self.started else None
+
+    def collect(self) -> LaunchRecord | None:
+        """Return what the program left, once it is closed; None when it never began. `ValueError` for what is none."""
+        if self.launch_record is None and self.started:
+            _, self.launch_record = self._survey(None)
+        return self.launch_record
+
+    @property
+    def survivors(self) -> Survivors:
+        """What the program had left, once that is collected."""
+        told = self._pty.survivors if isinstance(self._pty, TellsSurvivors) else Survivors()
+        collected = self.launch_record.survivors if self.launch_record else ()
+        return Survivors((*collected, *told.killed), told.stuck)
+
+    def _survey(self, read: int | None) -> tuple[str, LaunchRecord | None]:
+        digests = self._filter.digests if self._filter.opened or not self._followed else self._followed.digests
+        end = self._pty.ending if isinstance(self._pty, _Linked) else ""
+        return self._launched.survey(digests, end, read)
 
     def close(self) -> None:
         """End the program: by its terminal, and, where a link may be lost, by the numbers of its processes first."""
@@ -205,7 +236,10 @@ class Attached:
                 raise
             if not data:
                 raise never_began("did not start: its terminal ended first", self._filter.said)
-            if first := self._filter.past(data):
+            first = self._filter.past(data)
+            if self.started:
+                self.began_at = time.monotonic()
+            if first:
                 return first
             if time.monotonic() >= end:  # the shell may talk on and on
                 raise TimeoutError(f"nothing was printed for {timeout:g} s")
@@ -214,7 +248,10 @@ class Attached:
     def _from_link(self, timeout: float) -> bytes:
         with self._link():
             data = self._pty.read(timeout)
+        if not data and self.ended_at is None:
+            self.ended_at = time.monotonic()
         if not data and self._durable and not self._is_complete():
+            self.ended_at = None
             raise _LinkLost
         return data
 
@@ -223,15 +260,13 @@ class Attached:
         if self._report():
             return True
         # Meanwhile it may really have ended, with more to say.
-        return not self._is_lost(self._launched.waits.settle) and (
-            self._reported == "large" or self._report() or self._reported != "cut"
-        )
+        return not self._is_lost(self._launched.waits.settle) and (self._report() or self._reported != "cut")
 
     def _report(self) -> bool:
         """Whether the sandbox reports the program's end and all output is here."""
         if self.launch_record is None and self.started:
             with suppress(SandboxError, ValueError):
-                self._reported, self.launch_record = self._launched.report(self._count)
+                self._reported, self.launch_record = self._survey(self._count)
         return self.launch_record is not None
 
     def _is_lost(self, timeout: float) -> bool:
@@ -248,7 +283,9 @@ class Attached:
 
     def _wait_link(self, timeout: float) -> int | None:
         if self.launch_record is not None:
-            return self.launch_record.status
+            # A polite proxy's close is a 0 as well; another number is the terminal's own.
+            claimed = self._pty.claimed if isinstance(self._pty, _Linked) else None
+            return claimed or self.launch_record.status
         with self._link():
             status = self._pty.wait(timeout)
         if status is None and self._durable:

@@ -13,15 +13,16 @@ from typing import NamedTuple
 
 from pytest_kiro.errors import PtyClosed, SandboxClosed, SandboxError, SandboxTimeout
 from pytest_kiro.sandbox.protocol import Sandbox
+from pytest_kiro.sandbox.script import program
 from pytest_kiro.settings.waits import Waits
-from pytest_kiro.terminal.launch import Filter, Launch, LaunchRecord, never_began, read_launch_record
+from pytest_kiro.terminal.launch import Filter, Launch, never_began
+from pytest_kiro.terminal.record import LaunchRecord, is_brief, read_launch_record
 
-#: What is asked of the sandbox, a file beside the launch program.
-PROGRAM = Path(__file__).with_name("follow.sh")
+_FOLLOW, _SURVEY = (Path(__file__).with_name(name) for name in ("follow.sh", "survey.sh"))
 #: Bytes of the log that are asked for at once: as base64 well below what `exec` keeps.
 SLICE = 1024 * 1024
-#: Bytes of a record that come back with an answer, as base64 below what `exec` keeps.
-_REPORTED = 8 * 1024 * 1024
+#: Bytes of an archive that come back with an answer, as base64 below what `exec` keeps.
+_INLINE = 8 * 1024 * 1024
 #: What `script` writes when it ends, and how the start of that may look.
 _LAST_WORDS = re.compile(rb"\nScript done on [^\n]*\n\Z")
 _PERHAPS_LAST_WORDS = re.compile(
@@ -32,58 +33,91 @@ _PERHAPS_LAST_WORDS = re.compile(
 
 @dataclass(frozen=True)
 class Launched:
-    """A launch in its sandbox, whose two programs can be asked; `pause` waits between two questions."""
+    """A launch in its sandbox, which is asked what became of it; `pause` waits between two questions.
+
+    The programs that ask come with the question, so that nothing in the sandbox can be another's.
+    """
 
     sandbox: Sandbox
     launch: Launch
     waits: Waits
     pause: Callable[[float], object] = time.sleep
 
-    def ask(self, *words: object, program: str = "link") -> str:
-        """Ask the follow program, or `launch`; `SandboxError` when it does not answer."""
-        command = " ".join(["sh", f'"$HOME"/{self.launch.folder}/{program}', *map(str, words)])
+    def ask(self, *words: object) -> str:
+        """Ask the follow program; `SandboxError` when it does not answer."""
+        given = " ".join(map(str, words))
+        folder, stores = self.launch.folder, self.launch.store_words
+        text = program(_FOLLOW, follow_folder=folder, follow_stores=stores, follow_words=given)
+        return self._exec(f"ask for the program: {given}", text, self.waits.answer)
+
+    def _exec(self, what: str, text: str, limit: float) -> str:
         try:
-            answer = self.sandbox.exec(command, timeout=self.waits.answer)
+            answer = self.sandbox.exec(text, cwd="/", timeout=limit)
         except SandboxTimeout as error:
             # it is the sandbox that does not answer, and no program
-            raise SandboxError(f"the sandbox did not answer: {error}", advice="look whether it is there") from error
+            problem = f"{what}: the sandbox did not answer within {limit:g} s"
+            raise SandboxError(problem, advice="look whether it is there") from error
         if not answer.ok:
             raise SandboxError(
-                f"exit code {answer.exit_code}: {command}",
-                advice=f"look at whether something in the sandbox removed ~/{self.launch.folder}",
+                f"{what}: exit code {answer.exit_code}",
+                advice=f"look at whether something in the sandbox removed {self.launch.folder}",
                 output=answer.output,
             )
         return answer.output
 
-    def report(self, read: int) -> tuple[str, LaunchRecord | None]:
-        """Return a word and, with `record`, the launch record; our files are removed in the same request.
+    def survey(self, digests: tuple[str, str], end: str, read: int | None) -> tuple[str, LaunchRecord | None]:
+        """End what the program left; return a word, with `record` all.
 
-        `none`: it is not there (yet); `cut`: the program is over and had more to say than the `read` bytes; `large`:
-        the record is to be read as a file.
+        Our files are removed then. `digests` are those of the marker's line, `end` are commands that end what is left.
+        With the number of bytes that were read the word may be `none`, the program has not ended, or `cut`, it had more
+        to say.
         """
-        word, _, encoded = self.ask("report", _REPORTED, read, self.launch.marker).partition("\n")
-        if word.strip() != "record":
-            return word.strip(), None
-        return "record", read_launch_record(base64.b64decode(encoded), self.launch.nonce)
+        launch = self.launch
+        text = launch.listing() + program(
+            _SURVEY,
+            survey_folder=launch.folder,
+            survey_stores=launch.store_words,
+            survey_marker=launch.marker,
+            survey_read="" if read is None else str(read),
+            survey_end=end,
+            survey_before=digests[0],
+            survey_brief=is_brief(digests),
+            survey_most=_INLINE,
+        )
+        answer = self._exec("look at what the program left", text, self.waits.collect)
+        first, _, rest = answer.partition("\n")
+        word, _, made = first.strip().partition(" ")
+        if word in ("none", "cut"):
+            return word, None
+        if word not in ("record", "large"):
+            raise SandboxError(f"an answer that is not known: {first[:200]!r}", advice="look at the sandbox's shell")
+        if word == "record":
+            return "record", read_launch_record(base64.b64decode(rest), launch, made, digests)
+        try:
+            data = self.sandbox.read_file(f"{made}/answer")
+        finally:
+            self.sandbox.remove(made)
+            self.sandbox.remove(launch.folder)
+        return "record", read_launch_record(data, launch, made, digests)
 
     def terminate(self) -> bool:
         """Ask the program by SIGTERM to end; return whether it could be asked."""
-        return self._could("terminate", program="launch")
+        return self._could("terminate")
 
     def kill(self) -> bool:
         """Kill the program and all that it started; return whether the sandbox did so."""
-        return self._could("end", program="link")
+        return self._could("end")
 
-    def _could(self, word: str, *, program: str) -> bool:
+    def _could(self, word: str) -> bool:
         with suppress(SandboxError):
-            self.ask(word, program=program)
+            self.ask(word)
             return True
         return False
 
     def idle(self) -> float | None:
         """Return the minimum age in seconds of a session store's last write; None when that is unknown."""
         with suppress(SandboxError):
-            answer = self.ask("idle", program="launch").strip()
+            answer = self.ask("idle").strip()
             if answer.isdigit():
                 return max(0.0, int(answer) - 1.0)  # both clocks count whole seconds
         return None
@@ -124,6 +158,11 @@ class Followed:
         self.status: int | None = None
         self.started = read is not None
         self.ended = self.has_log = self._incomplete = False
+
+    @property
+    def digests(self) -> tuple[str, str]:
+        """Those of the marker's line, as the log has it."""
+        return self._filter.digests
 
     @property
     def said(self) -> bytes:

@@ -1,13 +1,20 @@
 # shellcheck shell=sh
-# Answers what became of a program whose terminal's link is lost; it lies beside the launch program (contract L6).
+# Asks for a program that was launched, and ends it (contract L6); it lies in no file of the sandbox.
 #
-# tell OFFSET SIZE           a line on the program (waiting, running, over), then so much of its log, as base64
-# report SIZE GIVEN MARKER   one word: `none`, the record is not there (yet); `cut`, the program had more to say than
-#                            the GIVEN bytes; `large`, the record has more than SIZE bytes; else `record` and itself,
-#                            as base64, and the files of the launch are removed
-# interrupt                  press Ctrl-C
-# end                        kill the program and all that it started
-cd "${0%/*}" || exit
+# follow_folder  where the files of its launch are
+# follow_stores  quoted words: its session stores
+# follow_words   what is asked:
+#
+# tell OFFSET SIZE   a line on the program (waiting, running, over), then so much of its log, as base64
+# idle               how many seconds ago its stores were written to
+# interrupt          press Ctrl-C
+# terminate          end it by SIGTERM
+# end                kill the program and all that it started
+: "${follow_folder?}" "${follow_stores?}" "${follow_words?}"
+PATH=/usr/bin:/bin:/usr/sbin:/sbin:/run/current-system/sw/bin
+unset IFS
+cd "$follow_folder" || exit
+eval "set -- $follow_words"
 outer=$(cat pid 2>/dev/null) inner=$(cat begun 2>/dev/null)
 case $1 in
 tell)
@@ -19,26 +26,19 @@ tell)
     kill -0 "$outer" 2>/dev/null && ! grep -q '^State:.[ZX]' "/proc/$outer/status" 2>/dev/null || state=over
   fi
   status=-
-  if [ -f record ]; then status=$(cat status); fi
+  if [ -s status ]; then status=$(cat status); fi
   size=-
   if [ -f log ]; then size=$(($(wc -c <log))); fi
   echo "told $state ${inner:--} $status $size"
   if [ -f log ]; then tail -c "+$(($2 + 1))" log | head -c "$3" | base64; fi
   ;;
-report)
-  size= # which is not known without a log
-  if [ -f log ]; then
-    # Its own words before and after the program's are left out.
-    first=$(head -c 4096 log | LC_ALL=C awk -v marker="$4" '
-      { size += length($0) + 1; sub(/\r$/, "") } $0 == marker { print size; exit }')
-    last=$(tail -c 400 log | LC_ALL=C awk '{ line = $0 } END { if (line ~ /^Script done on /) print length(line) + 2 }')
-    size=$(($(wc -c <log) - ${first:-0} - ${last:-0}))
-  fi
-  if ! [ -f record ]; then echo none
-  elif [ "$size" != "$3" ]; then echo cut
-  elif [ "$(wc -c <record)" -gt "$2" ]; then echo large
-  else echo record && base64 <record && rm -rf "$PWD"
-  fi
+idle)
+  eval "set -- $follow_stores"
+  [ $# -gt 0 ] || exit 0
+  # The system's own stat is GNU's, or else BSD's.
+  # shellcheck disable=SC2016 # the shell that find starts has these words
+  find "$@" -type f -exec sh -c 'stat -c %Y "$@" 2>/dev/null || stat -f %m "$@"' sh {} + 2>/dev/null |
+    sort -n | tail -n 1 | while read -r newest; do echo $(($(date +%s) - newest)); done
   ;;
 interrupt)
   [ -n "$inner" ] || exit 0
@@ -49,6 +49,15 @@ interrupt)
   if [ "${6:-0}" -gt 0 ]; then group=$6; fi
   kill -s INT -- "-$group" 2>/dev/null
   exit 0
+  ;;
+terminate)
+  # The program is the only child of its launch script's shell, as long as it runs.
+  [ -n "$inner" ] && [ ! -f status ] || exit 0
+  if [ -d /proc/self ]; then cat /proc/[0-9]*/stat 2>/dev/null
+  else ps -A -o pid= -o ppid= | sed 's/ *\([0-9]*\) *\([0-9]*\).*/\1 () S \2/'
+  fi | awk -v shell="$inner" '
+    { pid = $1; sub(/.*\) /, ""); if ($2 == shell && $1 !~ /[ZX]/) print pid }' |
+    while read -r pid; do kill -s TERM "$pid"; done
   ;;
 end)
   [ -n "$outer" ] || exit 0

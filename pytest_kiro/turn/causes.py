@@ -25,6 +25,7 @@ class Cause(StrEnum):
     REFUSED = "refused"
     NEVER_STARTED = "never started"
     BUDGET = "budget"
+    ALTERED = "altered"
     CONTEXT = "context overflow"
     GAVE_UP = "gave up"
     OUT_OF_TIME = "out of time"
@@ -34,7 +35,8 @@ class Cause(StrEnum):
     @property
     def infrastructure(self) -> bool:
         """Whether nothing was learnt about the agent."""
-        return self not in (Cause.CONTEXT, Cause.GAVE_UP, Cause.OUT_OF_TIME, Cause.STALLED, Cause.STOPPED)
+        agents = (Cause.ALTERED, Cause.CONTEXT, Cause.GAVE_UP, Cause.OUT_OF_TIME, Cause.STALLED, Cause.STOPPED)
+        return self not in agents
 
     @property
     def passing(self) -> bool:
@@ -55,6 +57,7 @@ _ADVICE = {
     Cause.REFUSED: "look at the agent, the model and the other options of this turn",
     Cause.NEVER_STARTED: "look at the shell's start-up files in the sandbox's HOME; give it more time: timeout=...",
     Cause.BUDGET: "raise --kiro-budget, or run fewer turns",
+    Cause.ALTERED: "look at what it ran: it, or what it started, has altered the files by which its end is known",
     Cause.CONTEXT: "ask for less at once, or begin another kiro.conversation()",
     Cause.OUT_OF_TIME: "give it more time: kiro.run(..., timeout=...), mark.kiro, or --kiro-timeout",
     Cause.STALLED: "give it more silence: --kiro-stall-timeout",

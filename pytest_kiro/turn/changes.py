@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pytest_kiro.errors import HIDE_FRAMES, SandboxError
 from pytest_kiro.secrecy.visible import escaped
+from pytest_kiro.turn.ignore import Ignore
+from pytest_kiro.turn.listing import Entry, Listing, Raw, changed
+from pytest_kiro.turn.planted import planted
 from pytest_kiro.turn.shown import SHOWN, listed, short
 
 __tracebackhide__ = HIDE_FRAMES
-#: By path, a digest of what a file holds.
-Manifest = Mapping[str, str]
 #: Bytes of a file that a diff compares; a larger one is only named.
 LARGEST = 256 * 1024
 _UNKNOWN = b"\0unknown"
 KINDS = ("added", "modified", "deleted")
+#: Seconds by which a machine's file system may be late.
+_COARSE = 2
+_BYTE_CODE = re.compile(r"(?P<folder>(?:.*/)?)__pycache__/(?P<name>[^/.]+)\.[^/]*pyc")
 
 
 class Paths(frozenset[str]):
@@ -34,8 +39,13 @@ class Paths(frozenset[str]):
 class Changes:
     """Relative paths that Kiro added, modified and deleted; falsy when nothing changed.
 
-    Two lists of files with a digest of their content are compared, one from before a turn and one from
-    after, so what the eval itself writes or executes is not in it. `.git` and `__pycache__` are left out.
+    Two lists of files are compared, one from before a turn and one from after, so what the eval itself writes or
+    executes is not in it. A file is modified when its content is another one; of one above 8 MiB, or beyond 256 MiB in
+    all, size and times tell. Links, FIFOs, sockets and devices are in it, and empty folders, with a slash at their end.
+
+    `ignored` are the changes that programs make by the way: in `.git` (but its hooks are no such thing), `__pycache__`
+    (but not byte code that has no source), `node_modules` and the like, and in what a seeded `.gitignore` names; the
+    ini setting `kiro_ignore` and `mark.kiro(ignore=[...])` name others instead. They do not count for the truth of it.
 
     >>> bool(Changes()), Changes(added=frozenset({"a.py"}))
     (False, <Changes added: a.py>)
@@ -44,6 +54,11 @@ class Changes:
     added: frozenset[str] = frozenset()
     modified: frozenset[str] = frozenset()
     deleted: frozenset[str] = frozenset()
+    by_the_way: Changes | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.by_the_way is not None and not self.by_the_way:
+            object.__setattr__(self, "by_the_way", None)
 
     def __bool__(self) -> bool:
         return bool(self.added or self.modified or self.deleted)
@@ -53,6 +68,26 @@ class Changes:
         """All of them."""
         return Paths(self.added | self.modified | self.deleted)
 
+    @property
+    def ignored(self) -> Changes:
+        """What programs make by the way, which is not among these.
+
+        >>> Changes().ignored.added
+        frozenset()
+        """
+        return self.by_the_way or Changes()
+
+    @property
+    def planted(self) -> dict[str, str]:
+        """Those that other programs run by themselves, and why.
+
+        They were added or modified, and may decide a check.
+
+        >>> Changes(added=frozenset({"src/a.py", "conftest.py"})).planted
+        {'conftest.py': 'pytest runs it'}
+        """
+        return planted(self.added | self.modified)
+
     def __repr__(self) -> str:
         sets = {name: getattr(self, name) for name in KINDS}
         kinds = {name: [short(escaped(path), 60) for path in sorted(paths)] for name, paths in sets.items() if paths}
@@ -61,20 +96,58 @@ class Changes:
 
 
 class Ledger:
-    """Adds the turns up: a path's digest before the first turn that touched it, and after the last."""
+    """Adds the turns up: what a path was before the first turn that touched it, and after the last."""
 
     def __init__(self) -> None:
-        self._first: dict[str, str | None] = {}
-        self._last: dict[str, str | None] = {}
+        self._first: dict[str, Entry | None] = {}
+        self._last: dict[str, Entry | None] = {}
+        self._ignored: set[str] = set()
         self._missed: str | None = None
+        self._digests: dict[bytes, tuple[tuple[bytes, bytes], str]] = {}
+        self._time = 0.0
 
-    def record(self, before: Manifest, after: Manifest) -> Changes:
+    @property
+    def since(self) -> str:
+        """Since when contents have to be looked at, in seconds; empty: all."""
+        return f"{self._time - _COARSE:.0f}" if self._time else ""
+
+    def record(self, before: Listing, after: Listing, ignore: Ignore) -> Changes:
         """Take in one turn and return what it changed."""
-        changes = _compare(before, after)
-        for path in changes.paths:
-            self._first.setdefault(path, before.get(path))
-            self._last[path] = after.get(path)
-        return changes
+        before, after = self._known(before, before is after, after)
+        differing = {_name(path, was, now): (was, now) for path, was, now in changed(before, after) if was or now}
+        differing = {
+            path: (was, now) for path, (was, now) in differing.items() if not (was and now) or now.differs(was)
+        }
+        for path, (was, now) in differing.items():
+            self._first.setdefault(path, was)
+            self._last[path] = now
+            (self._ignored.add if _passed_over(path, ignore, after.entries) else self._ignored.discard)(path)
+        return _compare(differing, self._ignored)
+
+    def _known(self, before: Listing, same: bool, after: Listing) -> tuple[Listing, Listing]:
+        """Return the lists with the digests that are known from earlier."""
+        if same and not before.entries:  # and nothing has been looked at
+            return before, before
+        self._digests = {
+            path: (before.entries[path], d) for path, d in before.digests.items() if path in before.entries
+        } | {
+            path: known
+            for path, known in self._digests.items()
+            if path not in before.digests and before.entries.get(path) == known[0]
+        }
+        before = Listing(before.entries, before.time, {path: digest for path, (_, digest) in self._digests.items()})
+        self._time = after.time
+        if same:
+            return before, before
+        kept = {path: d for path, (raw, d) in self._digests.items() if after.entries.get(path) == raw}
+        after = Listing(after.entries, after.time, kept | dict(after.digests))
+        self._digests = {p: (after.entries[p], digest) for p, digest in after.digests.items() if p in after.entries}
+        return before, after
+
+    def is_file(self, path: str) -> bool:
+        """Whether a path that was changed is a file now."""
+        entry = self._last.get(path)
+        return entry is not None and entry.kind == "f"
 
     def miss(self, turn: str) -> None:
         """Note a turn whose changes are unknown: no changes would be a lie now."""
@@ -87,17 +160,43 @@ class Ledger:
                 f"what Kiro changed in this workspace is not known any more: {self._missed}",
                 advice="look at that turn",
             )
-        return _compare(self._first, self._last)
+        return _compare({path: (was, self._last[path]) for path, was in self._first.items()}, self._ignored)
 
 
-def _compare(before: Mapping[str, str | None], after: Mapping[str, str | None]) -> Changes:
-    """Compare two lists of digests; what is not there is missing or None."""
-    paths = {path: (before.get(path), after.get(path)) for path in before.keys() | after.keys()}
-    return Changes(
-        added=Paths(path for path, (was, now) in paths.items() if was is None and now is not None),
-        modified=Paths(p for p, (was, now) in paths.items() if was is not None and now not in (None, was)),
-        deleted=Paths(path for path, (was, now) in paths.items() if was is not None and now is None),
-    )
+def outside(before: Listing, after: Listing, ignore: Ignore) -> Changes:
+    """Return what changed outside of a workspace, by size and times; folders do not count."""
+    differing = {_name(path, was, now): (was, now) for path, was, now in changed(before, after)}
+    differing = {path: both for path, both in differing.items() if not path.endswith("/")}
+    return _compare(differing, {path for path in differing if ignore(path)})
+
+
+def _name(path: bytes, was: Entry | None, now: Entry | None) -> str:
+    name, entry = path.decode("utf-8", "surrogateescape"), now or was
+    return f"{name}/" if entry and entry.kind == "d" else name
+
+
+def _passed_over(path: str, ignore: Ignore, present: Raw) -> bool:
+    if re.fullmatch(r"(?:.*/)?\.git/hooks/[^/]+(?<!\.sample)", path):
+        return False
+    code = _BYTE_CODE.fullmatch(path)
+    if (
+        code
+        and not ignore(code["folder"])
+        and f"{code['folder']}{code['name']}.py".encode("utf-8", "surrogateescape") not in present
+    ):
+        return False
+    return ignore(path)
+
+
+def _compare(differing: Mapping[str, tuple[Entry | None, Entry | None]], ignored: set[str]) -> Changes:
+    """Sort what differs by what became of it; None is for what is not there."""
+    kinds: dict[bool, dict[str, set[str]]] = {flag: {kind: set() for kind in KINDS} for flag in (False, True)}
+    for path, (was, now) in differing.items():
+        kind = "added" if was is None else "deleted" if now is None else "modified" if now.differs(was) else ""
+        if kind and (was or now):
+            kinds[path in ignored][kind].add(path)
+    added, modified, deleted = ([Paths(kinds[flag][kind]) for flag in (False, True)] for kind in KINDS)
+    return Changes(added[0], modified[0], deleted[0], Changes(added[1], modified[1], deleted[1]))
 
 
 def unified(paths: Iterable[str], before: Mapping[str, bytes | None], after: Mapping[str, bytes]) -> str:

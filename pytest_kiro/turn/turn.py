@@ -45,7 +45,8 @@ class Turn:
       `version`, `model` (None where it is not said) and `session_id` say who answered.
     - `duration` and `first_output_after` are in seconds, the latter None when nothing was printed; `credits`
       is None where nothing was metered.
-    - `changes`: what this turn changed in `workspace`, by content.
+    - `changes`: what this turn changed in `workspace`, by content; `outside`: in the rest of its HOME, but for what is
+      Kiro's own. `survivors`: processes that it left and that had to be ended, or could not be, each as "PID name".
     - `warnings`: what a reader should know, such as a record in the session store that could not be read, or that
       this turn was run again after a failure of the world's (`--kiro-retries`).
 
@@ -75,6 +76,8 @@ class Turn:
     version: str
     session_id: str | None
     known_changes: Changes | None
+    known_outside: Changes | None = None
+    survivors: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     home: Home | None = field(default=None, compare=False)
 
@@ -109,6 +112,18 @@ class Turn:
         if self.known_changes is None:
             raise SandboxError(f"what {self.summary} changed is not known: {self.detail}", advice="run it again")
         return self.known_changes
+
+    @property
+    def outside(self) -> Changes:
+        """What this turn changed in HOME outside of its workspace.
+
+        It goes by size and times; `SandboxError` when it is not known. Paths are relative to HOME. What is Kiro's own
+        there, such as its sessions, is left out.
+        """
+        if self.known_outside is None:
+            what = f"what {self.summary} changed outside of its workspace is not known: {self.detail}"
+            raise SandboxError(what, advice="run it again")
+        return self.known_outside
 
     @property
     def commands(self) -> Commands:
@@ -151,7 +166,6 @@ class Turn:
         >>> def test_kept(kiro, tmp_path):
         ...     (tmp_path / "turn.json").write_text(json.dumps(kiro.run("Say hello.").to_json()))
         """
-        changes = self.known_changes
         return {
             **{one.name: getattr(self, one.name) for one in fields(self) if one.name != "home"},
             "raw": b64encode(self.raw).decode("ascii"),
@@ -159,7 +173,9 @@ class Turn:
             "messages": list(self.messages),
             "tool_calls": [asdict(call) for call in self.tool_calls],
             "folder": self.tool_calls.folder,
-            "known_changes": None if changes is None else {kind: sorted(getattr(changes, kind)) for kind in KINDS},
+            "known_changes": _changes_to_json(self.known_changes),
+            "known_outside": _changes_to_json(self.known_outside),
+            "survivors": list(self.survivors),
             "warnings": list(self.warnings),
         }
 
@@ -167,13 +183,14 @@ class Turn:
     def from_json(cls, data: Mapping[str, Any]) -> Turn:
         """Return the turn that `to_json` was asked of, without its conversation; a missing key is a `KeyError`."""
         values = {one.name: data[one.name] for one in fields(cls) if one.name != "home"}
-        changes = data["known_changes"]
         values |= {
             "raw": b64decode(data["raw"]),
             "cause": None if data["cause"] is None else Cause(data["cause"]),
             "messages": tuple(data["messages"]),
             "tool_calls": ToolCalls(map(_call, data["tool_calls"]), folder=data["folder"]),
-            "known_changes": None if changes is None else Changes(**{kind: Paths(changes[kind]) for kind in KINDS}),
+            "known_changes": _changes_from_json(data["known_changes"]),
+            "known_outside": _changes_from_json(data["known_outside"]),
+            "survivors": tuple(data["survivors"]),
             "warnings": tuple(data["warnings"]),
         }
         return cls(**values)
@@ -184,6 +201,20 @@ class Turn:
     def __repr__(self) -> str:
         prompt = self.prompt if len(self.prompt) <= 60 else f"{self.prompt[:59]}…"
         return f"<Turn {self.number} {self.status} {prompt!r}>"
+
+
+def _changes_to_json(changes: Changes | None) -> dict[str, Any] | None:
+    if changes is None:
+        return None
+    kinds: dict[str, Any] = {kind: sorted(getattr(changes, kind)) for kind in KINDS}
+    return kinds | {"ignored": _changes_to_json(changes.by_the_way)} if changes.by_the_way else kinds
+
+
+def _changes_from_json(data: Mapping[str, Any] | None) -> Changes | None:
+    if data is None:
+        return None
+    kinds = {kind: Paths(data[kind]) for kind in KINDS}
+    return Changes(**kinds, by_the_way=_changes_from_json(data.get("ignored")))
 
 
 def _call(data: Mapping[str, Any]) -> ToolCall:

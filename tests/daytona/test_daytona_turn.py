@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from links import without_script
 from plugin.eval_runs import RECALL, STAND_IN, program, shell, turn, write
 
 from pytest_kiro.settings.waits import DaytonaWaits, Waits
@@ -96,29 +95,6 @@ def test_a_turn_whose_link_is_lost_before_it_began_is_no_fault_of_the_agents(run
         assert "the link to its terminal was lost" in turn.warnings[0]
     """
     passes(runs, source.format(count=len(EARLY)), break_each(runs, EARLY))
-
-
-def test_without_a_log_a_turn_is_completed_with_what_was_seen_and_says_so(runs: Runs) -> None:
-    """As where util-linux' `script` is missing."""
-    args = {"env": without_script(runs.tmp / "programs")}
-    conftest = f"""
-    import pytest
-
-    @pytest.fixture(scope="session")
-    def kiro_sandbox_args():
-        return {args!r}
-    """
-    runs.write("conftest.py", conftest)
-    runs.emulator.fault("pty_create_connect", cut_after=5_000)
-    source = """
-    def test_it(kiro):
-        turn = kiro.run("Tell me a lot.")
-        assert (turn.status, turn.proof, turn.truncated) == ("completed", "session", True)
-        assert turn.text.count("This is line") == 400
-        assert turn.output.count("This is line") < 400
-        assert "no log of the rest is in the sandbox" in turn.warnings[0]
-    """
-    passes(runs, source, {"test_it": [ANSWER]})
 
 
 def test_the_next_turn_resumes_what_was_completed_from_the_log(runs: Runs) -> None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import pytest
 from helpers import is_alive, read_all, read_until, wait_until
+from listings import changes, inside
 
 from pytest_kiro.errors import LaunchError, PtyClosed
 from pytest_kiro.sandbox import leases
@@ -22,7 +23,9 @@ from pytest_kiro.sandbox.local import LocalSandbox
 from pytest_kiro.sandbox.protocol import Pty, Sandbox
 from pytest_kiro.settings.waits import Waits
 from pytest_kiro.terminal.attach import Attached, attach
-from pytest_kiro.terminal.launch import Launch, LaunchRecord, read_launch_record
+from pytest_kiro.terminal.launch import Launch
+from pytest_kiro.terminal.record import LaunchRecord
+from pytest_kiro.turn.changes import Changes
 
 SHELLS = {
     "bash": ("bash",),
@@ -56,9 +59,8 @@ class Shell:
     durable: bool
 
     def rc(self, text: str) -> None:
-        """Make this what the shell reads when it starts."""
-        for file in (".bashrc", ".bash_profile", ".profile", ".zshrc"):
-            self.sandbox.write_file(file, text.encode())
+        """Make this what the machine's shell reads when it starts, as it would /etc/profile."""
+        self.sandbox.write_file("../rc", text.encode())
 
     def launch(self, script: str, stdin: bytes = b"", **options: object) -> tuple[Launch, Attached]:
         nonce = secrets.token_hex(8)
@@ -68,6 +70,7 @@ class Shell:
             workspace=f"{self.sandbox.home}/work/here",
             folder=f".cache/{nonce}",
             nonce=nonce,
+            left_out=(".cache",),
             stdin=stdin,
             durable=self.durable,
             **options,
@@ -87,16 +90,20 @@ class Shell:
         return shown, outcome
 
     def record(self, launch: Launch, pty: Attached) -> LaunchRecord:
-        if pty.launch_record is not None:  # where a link may be lost, it came with the end, and the files are gone
-            return pty.launch_record
-        return read_launch_record(self.sandbox.read_file(f"{launch.folder}/record"), launch.nonce)
+        record = pty.collect()
+        assert record is not None
+        return record
 
 
 def open_shell(name: str, *, durable: bool = False) -> Shell:
-    """A sandbox with an empty HOME; a plain `sh` reads a file only when it is told which."""
+    """A sandbox with an empty HOME; a plain `sh` reads a file there only when it is told which."""
     lease = leases.acquire("shells")
-    home = f"{lease.path}/home"
-    sandbox = LocalSandbox(lease, {"ENV": f"{home}/.profile"} if name == "sh" else {}, shell=SHELLS[name])
+    words = SHELLS[name]
+    if name == "bash":
+        words = ("bash", "--rcfile", f"{lease.path}/rc")
+    else:
+        words = ("/bin/sh", "-c", '[ ! -f "$0" ] || . "$0"; exec "$@"', f"{lease.path}/rc", *words)
+    sandbox = LocalSandbox(lease, {"ENV": f"{lease.path}/home/.profile"} if name == "sh" else {}, shell=words)
     return Shell(name, sandbox, durable)
 
 
@@ -134,6 +141,21 @@ def l3_nothing_of_a_noisy_start_up_is_seen(shell: Shell) -> None:
     assert outcome.status == 0
 
 
+def l2_what_an_agent_left_in_the_home_is_not_read(shell: Shell) -> None:
+    """Neither a start-up file nor a program of the same name as one of ours."""
+    home = shell.sandbox.home
+    for file in (".bashrc", ".bash_profile", ".profile", ".zshenv", ".zshrc", ".zprofile", ".zlogin", ".shrc"):
+        shell.sandbox.write_file(file, f"echo {file} >>{home}/read; PATH=$HOME/.local/bin:$PATH\n".encode())
+    for name in ("sh", "find", "sha256sum", "mv", "awk", "script", "mkdir", "tar", "base64", "mktemp", "xargs"):
+        shell.sandbox.write_file(f".local/bin/{name}", f"#!/bin/sh\necho {name} >>{home}/read\n".encode(), mode=0o755)
+    env = {"PATH": f"{home}/.local/bin:/usr/bin:/bin"}
+    shell.sandbox.exec("mkdir -p work/here; echo 1 >work/here/old").check()
+    shown, outcome = shell.run("echo 2 >old; printf '%s' \"$PATH\"", env=env)
+    assert shown.decode() == env["PATH"]
+    assert changes(outcome).modified == {"old"}
+    assert "read" not in shell.sandbox.list_files("")
+
+
 def l4_a_shell_that_never_gets_there_is_given_up(shell: Shell) -> None:
     shell.rc("yes busy\n")
     launch, pty = shell.launch("echo never")
@@ -152,7 +174,9 @@ def l5_a_start_up_that_ends_the_shell_is_told(shell: Shell) -> None:
     shell.rc("echo this machine is closed today\nexit 7\n")
     started = time.monotonic()
     _, pty = shell.launch("echo never")
-    with pytest.raises(LaunchError, match=r"(?s)its terminal ended first.*closed today.*look at the shell's start-up"):
+    with pytest.raises(
+        LaunchError, match=r"(?s)its terminal ended first.*closed today.*look at the machine's start-up"
+    ):
         pty.read(60)
     pty.close()
     assert time.monotonic() - started < 20
@@ -216,16 +240,17 @@ def l6_the_log_has_what_was_shown(shell: Shell) -> None:
     shell.rc(NOISY)
     launch, pty = shell.launch("printf 'one\\ntwo'; exit 3")
     shown = read_until(pty, b"two")
-    wait_until(lambda: f"{launch.folder}/record" in shell.sandbox.list_files(""))
+    wait_until(lambda: f"{launch.folder}/status" in shell.sandbox.list_files(""))
     if not shell.durable:
-        assert not [name for name in shell.sandbox.list_files(launch.folder) if name in ("log", "link", "pid")]
+        assert not [name for name in shell.sandbox.list_files(launch.folder) if name in ("log", "pid")]
         return
     # `script` ends last.
     wait_until(lambda: b"\nScript done on " in shell.sandbox.read_file(f"{launch.folder}/log"))
     log = shell.sandbox.read_file(f"{launch.folder}/log")
     assert read_all(pty) == b""
     pty.close()
-    before, _, after = log.partition(f"\r\n{launch.marker}\r\n".encode())
+    before, _, rest = log.partition(f"\r\n{launch.marker} ".encode())
+    after = rest.partition(b"\r\n")[2]
     assert before.startswith(b"Script started on ")
     assert after.startswith(shown + b"\nScript done on ")
 
@@ -253,7 +278,7 @@ def l6_ctrl_c_interrupts_the_program_and_the_status_is_still_written(shell: Shel
         pty.close()
         outcome = shell.record(launch, pty)
         assert outcome.status == status
-        assert "made" in outcome.after
+        assert "made" in inside(outcome.after)
 
 
 def l6_a_late_ctrl_c_does_not_cut_the_list_of_files_short(shell: Shell) -> None:
@@ -268,7 +293,8 @@ def l6_a_late_ctrl_c_does_not_cut_the_list_of_files_short(shell: Shell) -> None:
     assert pty.wait(30) == 130
     pty.close()
     outcome = shell.record(launch, pty)
-    assert len(outcome.before) == len(outcome.after) == 400
+    assert outcome.before is not None
+    assert outcome.before is outcome.after, "400 files, and nothing changed"
 
 
 def l6_hanging_up_ends_the_program_too(shell: Shell) -> None:
@@ -279,11 +305,9 @@ def l6_hanging_up_ends_the_program_too(shell: Shell) -> None:
         assert wait_until(lambda pid=program: not is_alive(pid))
         assert pty.wait(30) == 128 + number
         pty.close()
-        with pytest.raises(FileNotFoundError):
-            shell.record(launch, pty)
-        shell.sandbox.exec(f'sh "$HOME"/{launch.folder}/launch collect').check()
         outcome = shell.record(launch, pty)
-        assert (outcome.status, list(outcome.after)) == (None, ["made"])
+        assert (outcome.status, changes(outcome)) == (None, Changes(frozenset({"made"})))
+        shell.sandbox.remove("work/here/made")
 
 
 def l6_a_closed_terminal_ends_the_program_and_what_ended_before_is_kept(shell: Shell) -> None:
@@ -292,9 +316,9 @@ def l6_a_closed_terminal_ends_the_program_and_what_ended_before_is_kept(shell: S
     pty.close()
     assert wait_until(lambda: not is_alive(program))
     launch, pty = shell.launch("exit 9")
-    wait_until(lambda: f"{launch.folder}/record" in shell.sandbox.list_files(""))
+    wait_until(lambda: f"{launch.folder}/status" in shell.sandbox.list_files(""))
     pty.close()
-    assert shell.record(launch, pty).status == 9
+    assert shell.sandbox.read_file(f"{launch.folder}/status") == b"9"
 
 
 def l6_what_the_program_did_is_told(shell: Shell) -> None:
@@ -302,10 +326,7 @@ def l6_what_the_program_did_is_told(shell: Shell) -> None:
     shell.sandbox.exec("echo old >store/old; touch -d '1 hour ago' store/old").check()
     script = 'rm gone; echo 4 >changed; echo 5 >"new file"; echo told >"$HOME/store/new"'
     _, outcome = shell.run(script, stores=("store", "no store"))
-    assert set(outcome.before) == {"same", "changed", "gone"}
-    assert set(outcome.after) == {"same", "changed", "new file"}
-    differ = {name for name in outcome.before if outcome.after.get(name) != outcome.before[name]}
-    assert differ == {"changed", "gone"}
+    assert changes(outcome) == Changes(frozenset({"new file"}), frozenset({"changed"}), frozenset({"gone"}))
     assert outcome.stores == {f"{shell.sandbox.home}/store/new": b"told\n"}
 
 

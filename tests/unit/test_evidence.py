@@ -81,7 +81,7 @@ def test_t2_only_the_end_of_an_output_is_looked_at() -> None:
 
 def test_t2_a_cause_is_the_worlds_fault_or_the_agents() -> None:
     agents = {cause for cause in Cause if not cause.infrastructure}
-    assert agents == {Cause.CONTEXT, Cause.GAVE_UP, Cause.OUT_OF_TIME, Cause.STALLED, Cause.STOPPED}
+    assert agents == {Cause.ALTERED, Cause.CONTEXT, Cause.GAVE_UP, Cause.OUT_OF_TIME, Cause.STALLED, Cause.STOPPED}
 
 
 def test_a_device_login_stands_at_the_start() -> None:
