@@ -21,21 +21,27 @@
 : "${survey_brief?}" "${survey_most?}"
 : "${list_home?}" "${list_sum?}" "${list_newline?}" "${list_gnu=}"
 umask 077
+LC_ALL=C # characters are bytes
 if [ -n "$survey_read" ]; then
   [ -f "$survey_folder/status" ] || { echo none; exit; }
   size= # which is not known without a log
   if [ -f "$survey_folder/log" ]; then
-    # Its own words before and after the program's are left out.
-    first=$(head -c 4096 "$survey_folder/log" | LC_ALL=C awk -v marker="$survey_marker " '
-      { size += length($0) + 1 } index($0, marker) == 1 { print size; exit }')
-    last=$(tail -c 400 "$survey_folder/log" | LC_ALL=C awk '
-      { line = $0 } END { if (line ~ /^Script done on /) print length(line) + 2 }')
-    size=$(($(wc -c <"$survey_folder/log") - ${first:-0} - ${last:-0}))
+    # Its own words before and after the program's are left out. By the shell: each process takes a millisecond.
+    first=0 marked=
+    while IFS= read -r line && [ $first -lt 4096 ]; do
+      first=$((first + ${#line} + 1))
+      case $line in "$survey_marker "*) marked=1 && break ;; esac
+    done <"$survey_folder/log"
+    [ -n "$marked" ] || first=0
+    last=$(tail -c 400 "$survey_folder/log")
+    last=${last##*"$list_newline"}
+    case $last in "Script done on "*) last=$((${#last} + 2)) ;; *) last=0 ;; esac
+    size=$(($(wc -c <"$survey_folder/log") - first - last))
   fi
   [ "$size" = "$survey_read" ] || { echo cut; exit; }
 fi
 made=$(mktemp -d) || exit
-[ -z "$survey_end" ] || ( eval "$survey_end" ) >"$made/survivors" 2>/dev/null </dev/null
+[ -z "$survey_end" ] || { eval "$survey_end"; } >"$made/survivors" 2>/dev/null </dev/null
 {
   true >"$made/listed" # its time is that of the list
   cd "$list_home" && list_entries >"$made/after"
