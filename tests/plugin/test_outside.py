@@ -1,0 +1,32 @@
+"""What a turn did besides its task: around its workspace, in the background, and by the way."""
+
+from __future__ import annotations
+
+from eval_runs import Evals, shell, turn
+
+DOES = "\n".join(
+    [
+        "echo '[user]' >~/.gitconfig; mkdir -p ~/.kiro/steering; echo Always. >~/.kiro/steering/left.md",
+        "mkfifo pipe; ln -s / link; mkdir empty; mkdir -p .git/hooks .pytest_cache __pycache__",
+        "echo >.git/hooks/post-checkout; echo >.git/config; echo >.pytest_cache/x",
+        "echo >__pycache__/app.cpython-311.pyc",
+        "setsid sleep 600 >/dev/null 2>&1 </dev/null &",
+    ]
+)
+
+
+def test_what_a_turn_did_besides_is_known(evals: Evals) -> None:
+    evals.passes(
+        """
+        def test_it(kiro):
+            turn = kiro.run("Help.")
+            assert ".gitconfig" in turn.outside.added
+            assert not {path for path in turn.outside.paths if "sessions" in path}
+            assert "sleep" in "".join(turn.survivors)
+            made = {"pipe", "link", "empty/", ".git/hooks/post-checkout", "__pycache__/app.cpython-311.pyc"}
+            assert made <= turn.changes.added, turn.changes
+            assert {".git/config", ".pytest_cache/x"} <= turn.changes.ignored.added
+            assert not {".git/config", ".pytest_cache/x"} & turn.changes.added
+        """,
+        {"test_it": [turn([shell(DOES)], ["Done."])]},
+    )
