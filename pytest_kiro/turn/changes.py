@@ -44,8 +44,8 @@ class Changes:
     all, size and times tell. Links, FIFOs, sockets and devices are in it, and empty folders, with a slash at their end.
 
     `ignored` are the changes that programs make by the way: in `.git` (but its hooks are no such thing), `__pycache__`
-    (but not byte code that has no source), `node_modules` and the like, and in what a seeded `.gitignore` names; the
-    ini setting `kiro_ignore` and `mark.kiro(ignore=[...])` name others instead. They do not count for the truth of it.
+    (but not byte code that has no source), `node_modules` and the like, and in what a seeded `.gitignore` names.
+    They do not count for the truth of it.
 
     >>> bool(Changes()), Changes(added=frozenset({"a.py"}))
     (False, <Changes added: a.py>)
