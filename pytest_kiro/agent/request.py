@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
@@ -120,9 +121,16 @@ class Request:
             left_out=commands.STATE,
             since=workspace.ledger.since,
             make=make,
+            prepare=plain.prepare if make else f"{plain.prepare}\n{_intact(path)}",
             durable=bench.sandbox.remote,
             apart=bench.streams,
         )
+
+
+def _intact(folder: str) -> str:
+    """Return commands that fail when a workspace is no folder any more."""
+    path, why = shlex.quote(folder), shlex.quote(f"{folder} is no folder of ours any more")
+    return f"[ -d {path} ] && [ ! -L {path} ] || {{ echo {why}; exit 1; }}\n"
 
 
 def launch(
