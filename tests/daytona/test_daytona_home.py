@@ -43,10 +43,12 @@ def test_it_costs_no_request(runs: Runs) -> None:
             "test_unused": ["Hello."],
         },
     )
-    counts = []
-    for which in ("shared", "fresh"):
+
+    def requests(which: str) -> Counter[str]:
         runs.emulator.reset_log()
         runs.run(f"--kiro-home={which}").assert_outcomes(passed=3)
-        counts.append(Counter(request["route"] for request in runs.emulator.log()))
-    shared, fresh = counts
-    assert not fresh - shared, "more than without"
+        return Counter(request["route"] for request in runs.emulator.log())
+
+    shared = requests("shared")
+    # A busy machine may ask once more whether a program has ended; a request of ours would be in each run.
+    assert any(not requests("fresh") - shared for _ in range(3)), "more than without"
