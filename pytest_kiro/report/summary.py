@@ -10,7 +10,6 @@ from pytest_kiro.records.turns import TurnRecord, credits_of
 from pytest_kiro.secrecy.visible import escaped, visible
 from pytest_kiro.turn.calls import label, walk
 from pytest_kiro.turn.changes import KINDS, Changes
-from pytest_kiro.turn.planted import planted
 from pytest_kiro.turn.shown import short
 
 if TYPE_CHECKING:
@@ -126,9 +125,9 @@ def planted_lines(turns: Sequence[Turn]) -> str:
 
 
 def _planted(turn: Turn) -> list[str]:
-    changes = turn.known_changes or Changes()
-    known = planted(changes.added | changes.modified).items()
-    lines = [f"  may decide a check: {path} ({why})" for path, why in known]
+    known = (turn.known_changes or Changes()).planted
+    known |= {f"~/{path}": why for path, why in (turn.known_outside or Changes()).planted.items()}
+    lines = [f"  may decide a check: {escaped(path)} ({why})" for path, why in known.items()]
     more = len(lines) - _PLANTED
     return [*lines[:_PLANTED], f"  (and {more} more files)"] if more > 0 else lines
 

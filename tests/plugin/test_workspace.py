@@ -275,7 +275,9 @@ def test_what_kiro_left_in_the_way_of_a_seed(evals: Evals) -> None:
 
 
 def test_what_may_decide_a_check_is_told_also_when_the_test_passes(evals: Evals) -> None:
-    plants = turn([shell("echo >conftest.py; mkdir -p sub; echo >sub/json.py; echo >app.py")], ["OK"])
+    plants = turn(
+        [shell("echo >conftest.py; mkdir -p sub ~/lib; echo >~/lib/a.pth; echo >sub/json.py; echo >app.py")], ["OK"]
+    )
     evals.write(
         "test_it.py",
         """
@@ -292,7 +294,11 @@ def test_what_may_decide_a_check_is_told_also_when_the_test_passes(evals: Evals)
         {"test_good": [plants], "test_bad": [plants], "test_plain": [turn([shell("echo >app.py")], ["OK"])]},
     )
     said = evals.run("-rP").stdout.str()
-    for line in ("conftest.py (pytest runs it)", "sub/json.py (shadows the standard library's json)"):
+    for line in (
+        "conftest.py (pytest runs it)",
+        "sub/json.py (shadows the standard library's json)",
+        "~/lib/a.pth (Python",
+    ):
         assert said.count(f"  may decide a check: {line}") == 2
     assert said.count("kiro planted") == 1
     assert "may decide a check: app.py" not in said
