@@ -285,10 +285,17 @@ def test_how_a_with_is_left(evals: Evals) -> None:
 
 
 def test_a_program_that_never_started_is_told_from_a_slow_one(evals: Evals) -> None:
-    slow = evals.path / "rc"  # which an interactive sh reads
-    slow.write_text("echo waiting for a mount; sleep 600\n")
-    fixture = f"def kiro_sandbox_args():\n    return {{'env': {{'ENV': {str(slow)!r}}}}}\n"
-    evals.write("conftest.py", f"import pytest\n\n\n@pytest.fixture(scope='session')\n{fixture}")
+    evals.write(
+        "conftest.py",
+        """
+        import pytest
+
+        @pytest.fixture(scope="session")
+        def kiro_sandbox(kiro_sandbox):
+            kiro_sandbox._shell = ("/bin/sh", "-c", "echo waiting for a mount; sleep 600")
+            return kiro_sandbox
+        """,
+    )
     evals.passes(
         """
         import pytest
