@@ -186,6 +186,15 @@ ROWS: Sequence[Row] = (
         reads="Monthly request limit reached",
     ),
     Row(
+        "found its session in use",
+        "failed",
+        "session in use",
+        exit_code=1,
+        evidence="what it printed",
+        misbehave="in_use",
+        reads="Session is active in another process (PID 26121)",
+    ),
+    Row(
         "was given a bad API key",
         "failed",
         "auth",

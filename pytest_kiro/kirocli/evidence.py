@@ -22,7 +22,9 @@ _SAYINGS = {
     Cause.REFUSED: r"Model '[^']*' does not exist|agent \"?[^\n\"]*\"? not found|Session not found"
     r"|--output-format stream-json is not supported",
     Cause.CONTEXT: r"context window (?:has |is |would )?overflow\w*|ContextWindowOverflow|Input is too long",
-    Cause.CRASH: r"Kiro is having trouble responding|model you've selected is temporarily unavailable",
+    Cause.IN_USE: r"Session is active in another process(?: \(PID \d+\))?",
+    Cause.CRASH: r"Kiro is having trouble responding|model you've selected is temporarily unavailable"
+    r"|Failed to (?:receive the next message|send the request)[^\n]*dispatch failure",
 }
 #: How a turn's record ends when it ended well, in V2's word.
 WELL = "UserTurnEnd"

@@ -7,8 +7,8 @@ without an owner, and the next run clears it away (contract X3).
 from __future__ import annotations
 
 import fcntl
+import itertools
 import os
-import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -93,23 +93,50 @@ def sweep(run_id: str | None = None) -> int:
 
 
 def remove_tree(path: Path) -> None:
-    """Remove a folder although an agent may have taken the permission to."""
-    shutil.rmtree(path, ignore_errors=True)
-    if path.exists():
-        _open_up(path)
-        for folder, folders, _ in os.walk(path):
-            for name in folders:  # before the walk goes in
-                _open_up(Path(folder, name))
-        shutil.rmtree(path, ignore_errors=True)
-    if path.exists():
+    """Remove a folder, whatever an agent has made of it.
+
+    It may have taken the permission to, or nested folders by the thousand: what is deeper is moved up before it is
+    removed, so two descriptors and short names do, and no link is followed.
+    """
+    with suppress(OSError):
+        path.chmod(0o700)
+        top = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            _empty(top)
+        finally:
+            os.close(top)
+        path.rmdir()
+    if os.path.lexists(path):
         what = f"{path} could not be removed"
         raise SandboxError(what, advice="look what in it is not yours, and remove it by hand")
 
 
-def _open_up(folder: Path) -> None:
-    with suppress(OSError):
-        if not folder.is_symlink():  # it may lead out of the sandbox
-            folder.chmod(0o700)
+def _empty(top: int) -> None:
+    stays, mark, numbers = set[str](), token_hex(4), itertools.count()
+    while folders := [name for name in _remove_files(top) if name not in stays]:
+        for name in folders:
+            stays.add(name)
+            with suppress(OSError):
+                folder = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=top)
+                try:
+                    for inner in _remove_files(folder):
+                        os.rename(inner, f"{mark}.{next(numbers)}", src_dir_fd=folder, dst_dir_fd=top)
+                finally:
+                    os.close(folder)
+                os.rmdir(name, dir_fd=top)
+
+
+def _remove_files(folder: int) -> list[str]:
+    """Remove all but the folders, and return those, opened up."""
+    with os.scandir(folder) as entries:
+        found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+    for name, is_folder in found:
+        with suppress(OSError):
+            if is_folder:
+                os.chmod(name, 0o700, dir_fd=folder)
+            else:
+                os.unlink(name, dir_fd=folder)
+    return [name for name, is_folder in found if is_folder]
 
 
 def _lock_file(path: Path) -> Path:

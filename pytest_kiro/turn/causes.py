@@ -23,6 +23,7 @@ class Cause(StrEnum):
     CRASH = "crash"
     MCP = "mcp start-up"
     REFUSED = "refused"
+    IN_USE = "session in use"
     NEVER_STARTED = "never started"
     BUDGET = "budget"
     ALTERED = "altered"
@@ -55,6 +56,7 @@ _ADVICE = {
     Cause.USAGE_LIMIT: "wait for the plan's next month, or use another account",
     Cause.CONNECTION: "run it again; look at the network, and at whether the sandbox is still there",
     Cause.REFUSED: "look at the agent, the model and the other options of this turn",
+    Cause.IN_USE: "end the process that has the session, or begin another kiro.conversation()",
     Cause.NEVER_STARTED: "look at the shell's start-up files in the sandbox's HOME; give it more time: timeout=...",
     Cause.BUDGET: "raise --kiro-budget, or run fewer turns",
     Cause.ALTERED: "look at what it ran: it, or what it started, has altered the files by which its end is known",

@@ -593,6 +593,29 @@ def test_a_daemon_ends_with_its_terminal_and_with_its_folder(sandbox: LocalSandb
     assert not is_alive(daemon)
 
 
+def test_any_tree_can_be_removed(tmp_path: Path) -> None:
+    """Deeper than a path may be long and than a process may open files, and with folders that nobody may enter."""
+    top = tmp_path / "top"
+    top.mkdir()
+    kept = tmp_path / "kept"
+    kept.write_text("not ours")
+    program = """
+import os, resource, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+os.chdir(sys.argv[1])
+for number in range(3000):
+    os.mkdir("d" * 100); os.chdir("d" * 100)
+    open("file", "w").close(); os.symlink(sys.argv[2], "link")
+os.mkfifo("pipe"); os.mkdir("locked"); os.mkdir("locked/in"); os.chmod("locked", 0)
+from pathlib import Path
+from pytest_kiro.sandbox.leases import remove_tree
+remove_tree(Path(sys.argv[1]))
+"""
+    done = subprocess.run([sys.executable, "-c", program, top, kept], capture_output=True, text=True, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert os.listdir(tmp_path) == ["kept"]
+
+
 def test_an_exit_code_is_known_whoever_reaps(sandbox: LocalSandbox) -> None:
     before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     try:

@@ -50,6 +50,8 @@ ROWS = [
     (1, None, 'error: agent "nope" not found', "failed", Cause.REFUSED, "not found"),
     (1, None, "Session not found", "failed", Cause.REFUSED, "Session not found"),
     (1, None, "Kiro is having trouble responding right now", "failed", Cause.CRASH, "having trouble"),
+    (1, None, "Session is active in another process (PID 7)", "failed", Cause.IN_USE, "another process (PID 7)"),
+    (0, None, "Failed to receive the next message: error: dispatch failure", "failed", Cause.CRASH, "dispatch failure"),
     (1, None, "something else", "failed", Cause.CRASH, "exited with 1, general failure"),
     (2, None, "", "failed", Cause.REFUSED, "exited with 2, usage error"),
     (3, None, "", "failed", Cause.MCP, "an MCP server did not start"),

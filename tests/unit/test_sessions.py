@@ -231,6 +231,14 @@ def test_a_turn_that_failed_says_how() -> None:
         assert (transcript.credits, transcript.duration, transcript.model) == (None, None, None)
 
 
+def test_a_turn_without_a_result_needs_an_answer() -> None:
+    """Public files of turns that ended well have no `result`."""
+    sidecar = {"session_state": {"conversation_metadata": {"user_turn_metadatas": [{"end_reason": "UserTurnEnd"}]}}}
+    answered = read(store(line("Prompt"), line("AssistantMessage", ("text", "hello")), sidecar={**SIDECAR, **sidecar}))
+    assert (answered.finished, answered.end_reason) == (True, "UserTurnEnd")
+    assert not read(store(line("Prompt"), sidecar={**SIDECAR, **sidecar})).finished
+
+
 # -- what is not known
 
 

@@ -71,6 +71,18 @@ def read(files: Mapping[str, bytes], **options: Any) -> Transcript:
     return transcript
 
 
+def test_a_users_message_within_a_turn_begins_none() -> None:
+    """So public files have it: the prompt is the session's start, and what the user adds comes while Kiro works."""
+    opening = ("session_start", {"content": "Build it."})
+    transcript = read(
+        store(opening, START, user("Plain, please.", source="chat"), say("Done."), END), prompt="Build it."
+    )
+    assert (transcript.prompts, transcript.finished, transcript.messages) == (1, True, ("Done.",))
+    # A turn that was killed has no end; the next prompt is one.
+    killed = read(store(user("One."), START, user("Two."), START, say("2"), END))
+    assert (killed.prompts, killed.messages) == (2, ("2",))
+
+
 def test_a_whole_turn() -> None:
     files = store(
         user("Build it.", images=[], documents=[]),

@@ -139,16 +139,22 @@ class _Session(log.Session):
         last = ends[-1]
         result = last.get("result")
         failure = result.get("Err") if isinstance(result, dict) else result
+        # Public files of finished turns have no result; then there has to be an answer.
+        fine = "Ok" in result and failure is None if isinstance(result, dict) else result is None and _answers(turn)
         metered = [usage for entry in ends for usage in listed(entry.get("metering_usage"))]
         times = [_seconds(entry.get("turn_duration")) for entry in ends]
         return replace(
             transcript,
-            finished=isinstance(result, dict) and "Ok" in result and "Err" not in result,
+            finished=fine,
             end_reason=words(last.get("end_reason")) or ("Error" if failure is not None else None),
             failure=failure if failure is None or isinstance(failure, str) else dump(failure),
             credits=total(metered, "value"),
             duration=None if None in times else sum(time for time in times if time is not None),
         )
+
+
+def _answers(turn: Sequence[Record]) -> bool:
+    return bool(turn) and turn[-1].kind == "AssistantMessage"
 
 
 def _answered(call: ToolCall, data: Mapping[str, Any], known: Any) -> ToolCall:

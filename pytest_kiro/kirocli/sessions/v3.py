@@ -57,17 +57,26 @@ class _Session(log.Session):
     def prompts(self) -> list[int]:
         # The first may be the start of the session itself (read from the program); in real files that one holds the
         # system prompt and comes last: it counts if a turn starts after it without a user's message.
-        found, opening = [], None
+        found, opening, running = [], None, False
         for index, record in enumerate(self.records):
             if record.kind == "session_start":
                 opening = index
             elif record.kind == "user" and record.data.get("source") not in _WITHIN:
-                found.append(index)
+                if not (running and self._goes_on(index)):
+                    found.append(index)
                 opening = None
-            elif record.kind == "turn_start" and opening is not None and not found:
-                found.append(opening)
-                opening = None
+            elif record.kind == "turn_start":
+                if opening is not None and not found:
+                    found.append(opening)
+                opening, running = None, True
+            elif record.kind == "turn_end":
+                running = False
         return found
+
+    def _goes_on(self, index: int) -> bool:
+        """Whether the running turn goes on after a user's message."""
+        kinds = (record.kind for record in self.records[index + 1 :])
+        return next((kind for kind in kinds if kind not in ("user", "tombstone")), "turn_start") != "turn_start"
 
     def record(self, where: str, value: Any) -> Record | None:
         data = dig(value, "payload")

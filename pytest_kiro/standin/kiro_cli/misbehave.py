@@ -50,6 +50,7 @@ INTERNAL = {
     "mcp": "a required MCP server did not start: exit code 3",
     "answers_nothing": "the turn goes well with an empty reply",
     "expired": "the token is refused: text on stderr, exit code 1; argument: after so many requests (default 0)",
+    "in_use": "another process has the session: text on stderr, exit code 1",
     "overflow": "the context window is full: text on stderr, no reply, exit code 0",
     "agent_fallback": "a missing agent is a warning, and the default agent answers",
     "compaction": "before the last request the conversation is compacted and goes on under a new session id (v2, v3)",
@@ -116,6 +117,8 @@ def before_the_session(kinds: dict[str, Any]) -> None:
         out.write(1, "Logging in... done\n{not json}\n\n[1, 2]\nOpening browser... | Press (^) + C\n")
     if "mcp" in kinds:
         raise Failure("error: MCP server 'required' did not start, and --require-mcp-startup was given", 3)
+    if "in_use" in kinds:
+        raise Failure("error: Failed to start session: Session is active in another process (PID 26121)", 1)
 
 
 def refuse(kinds: dict[str, Any], requests: int) -> None:
