@@ -124,7 +124,7 @@ def test_a_command_whose_time_is_over_before_it_could_begin_does_not_begin(
     emulator.fault("exec", delay=1.5)
     with pytest.raises(SandboxTimeout):
         sandbox.exec(TIMES, timeout=0.3)
-    assert sandbox.list_files("") == [".zshrc"]
+    assert sandbox.list_files("") == [".daytona/", ".zshrc"]
     sandbox.close()
 
 
@@ -242,7 +242,7 @@ def test_a_full_disk_is_named_and_can_be_cleared(emulator: Emulator, sandbox: Da
         sandbox.exec("echo out; exit 3")
     assert sandbox.read_file("work/large") == b"x"
     sandbox.remove("work")
-    assert sandbox.list_files("") == [".zshrc"]
+    assert sandbox.list_files("") == [".daytona/", ".zshrc"]
     emulator.configure(disk_full=False)
     assert sandbox.exec("echo on").output == "on\n"
 

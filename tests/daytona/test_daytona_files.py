@@ -155,7 +155,7 @@ def test_what_an_agent_put_in_the_place_of_a_file_holds_nobody_up(sandbox: Dayto
         sandbox.write_file("/dev/full", b"x")
     sandbox.write_files({name: (name.encode(), 0o600) for name in names})
     assert sandbox.read_files(names) == {name: name.encode() for name in names}
-    assert sandbox.list_files("") == [".zshrc", "device", "pipe", "pipe2", "socket", "to-pipe"]
+    assert sandbox.list_files("") == [".daytona/", ".zshrc", "device", "pipe", "pipe2", "socket", "to-pipe"]
 
 
 @pytest.mark.parametrize("waits", [DaytonaWaits(upload=0.5)], ids=["quick"])
@@ -212,7 +212,7 @@ def test_links_that_lead_in_circles(sandbox: DaytonaSandbox) -> None:
     sandbox.write_file("a", b"x")
     assert sandbox.read_file("b") == b"x"
     sandbox.remove("loop")
-    assert sandbox.list_files("") == [".zshrc", "a", "b"]
+    assert sandbox.list_files("") == [".daytona/", ".zshrc", "a", "b"]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read and write everything")

@@ -61,7 +61,7 @@ def rest(pty: DaytonaPty) -> bytes:
 
 
 @pytest.mark.parametrize("code", [0, 7, 130, 255])
-@pytest.mark.parametrize("style", ["both", "control", "close"])
+@pytest.mark.parametrize("style", ["both", "control", "close", "late"])
 def test_the_status_comes_by(emulator: Emulator, start: Start, style: str, code: int) -> None:
     emulator.fault("pty_create_connect", exit_style=style)
     pty = start(f"{LONG}; exit {code}")
@@ -74,7 +74,6 @@ def test_the_status_comes_by(emulator: Emulator, start: Start, style: str, code:
 @pytest.mark.parametrize(
     "rule",
     [
-        {"no_subprotocol": True},
         {"connected_delay": 0.5},
         {"early_output": "news of the day\r\n"},
         {"shell_delay": 0.5},
@@ -98,6 +97,13 @@ def test_a_terminal_opens_although(emulator: Emulator, start: Start, shell: str,
     assert pty.wait(30) == 3
     pty.close()
     assert emulator.sandboxes()[0]["pids"] == []
+
+
+def test_a_subprotocol_that_is_chosen_changes_nothing(emulator: Emulator, start: Start) -> None:
+    emulator.configure(subprotocol=True)
+    pty = start("printf hello; exit 3")
+    assert rest(pty) == b"hello"
+    assert pty.wait(30) == 3
 
 
 BREAKS: dict[str, dict[str, Any]] = {

@@ -16,7 +16,7 @@ Knobs, for `configure` and the constructor (an unknown one, or a wrong value, is
 | knob | default | what it does |
 | --- | --- | --- |
 | latency | 0 | seconds added to each request and handshake, half of it to each frame in either direction |
-| shell | auto | zsh, bash or sh for exec and PTYs; auto is the first that is there |
+| shell | auto | zsh, bash or sh for exec and PTYs; auto is the daemon's choice by /etc/shells |
 | memory_quota, cpu_quota, disk_quota | None | GiB, processors, GiB; beyond it create and start are 403 |
 | max_sandboxes | None | the same for the number of running sandboxes |
 | rate_limit | None | creates per minute of the emulator's clock; beyond it 429 with Retry-After-sandbox-create |
@@ -27,7 +27,7 @@ Knobs, for `configure` and the constructor (an unknown one, or a wrong value, is
 | snapshot_home | None | a folder: the home of sandboxes whose Dockerfile, or whose snapshot's, has a RUN line |
 | toolbox_url | True | False: toolboxProxyUrl is empty, so that the SDK asks for it |
 | pty_exit | both | how PTYs tell their exit code: see exit_style below |
-| subprotocol | True | False: none is chosen in the handshake |
+| subprotocol | False | True: the first is chosen in the handshake |
 | shell_delay | 0 | seconds until the shell of a new PTY starts; the terminal echoes meanwhile |
 | slow_client_grace | 5 | seconds a client may take nothing while 256 chunks wait for it; 0 is as 0.190 was |
 | start_error | False | True: an exec that cannot start, as in a missing cwd, is a 400 instead of exit code -1 |
@@ -51,14 +51,17 @@ by which `log()` names them too, and `unknown`. A later rule overrides an earlie
 | destroying_polls | sandbox_delete | as the knob |
 | build_polls, build_fails | snapshot_create | as the knobs |
 | shell_delay | pty_create_connect | as the knob |
-| no_subprotocol, no_pong, no_connected | PTYs | none is chosen; pings are not answered; nobody says "connected" |
+| no_pong, no_connected | PTYs | pings are not answered; nobody says "connected" |
 | connected_delay, early_output | PTYs | seconds before "connected"; a text that comes as output before it |
 | hold_output | PTYs | output waits in the queue until the session ends, as on a line that is slow |
 | cut_after | PTYs | the connection is torn at this byte of output |
 | close_after, close_code, close_reason | PTYs | it is closed there: 1000 without a reason, or as is said |
 | mute_after | PTYs | nothing more comes, and the connection stays |
 | kill_after, kill_state | PTYs | the machine dies there, and is then destroyed or in error |
-| exit_style | PTYs | both; control or close: only that frame; d190: at once, what is queued is lost; abort; none |
+| exit_style | PTYs | both; control or close: only that frame; abort; none; two ends of the daemon's race: see below |
+
+The daemon says "exited" and closes while output may still be under way. `d190`: that output is lost. `late`: it comes
+behind "exited". The default, `both`, is the end that loses nothing.
 """
 
 from __future__ import annotations

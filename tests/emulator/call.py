@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from .wire import DAEMON, Refused
+from .wire import API, Refused
 
 if TYPE_CHECKING:
     from .machine import Machine
@@ -55,7 +55,7 @@ class Call:
 
     @property
     def source(self) -> str:
-        return DAEMON if self.request.path.startswith("/toolbox/") else "DAYTONA_API"
+        return "" if self.request.path.startswith("/toolbox/") else API
 
     def text(self, name: str) -> str:
         """Return a parameter of the query that must be there."""

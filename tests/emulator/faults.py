@@ -57,7 +57,6 @@ ACTIONS: dict[str, Action] = {
     "build_polls": Action(is_count, "a number of polls", ("snapshot_create",)),
     "build_fails": Action(is_text, "the reason", ("snapshot_create",)),
     "kill_sandbox": Action(one_of(*_END), "destroyed or error", _IN_A_SANDBOX),
-    "no_subprotocol": Action(is_flag, _FLAG, PTY_ROUTES),
     "no_pong": Action(is_flag, _FLAG, PTY_ROUTES),
     "no_connected": Action(is_flag, _FLAG, PTY_ROUTES),
     "connected_delay": Action(is_number, _SECONDS, PTY_ROUTES),

@@ -1,34 +1,50 @@
-"""The toolbox's routes for single files and folders."""
+"""The toolbox's routes for single files and folders: their errors are a status and nothing more."""
 
 from __future__ import annotations
 
+import functools
 import os
-import re
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
 from .call import Call
-from .wire import DAEMON, Refused
+from .wire import Refused, daemon_json
 
+Answering = Callable[[Call], Awaitable[web.StreamResponse]]
 #: A longer line ends the search of its file.
 _LONGEST_LINE = 64 * 1024
 
 
-def refusal(error: OSError, path: str) -> Refused:
-    """Return the daemon's word for an error of the file system."""
-    what = f"{(error.strerror or str(error)).lower()}: {path}"
+def by_status(answer: Answering) -> Answering:
+    """Answer errors without a body: the daemon has sent the head before its error middleware comes."""
+
+    @functools.wraps(answer)
+    async def answering(call: Call) -> web.StreamResponse:
+        try:
+            return await answer(call)
+        except ConnectionError:  # the client's
+            raise
+        except OSError as error:
+            return web.Response(status=status_of(error))
+        except Refused as refused:
+            return web.Response(status=refused.status)
+
+    return answering
+
+
+def status_of(error: OSError) -> int:
+    """Return the status for an error of the file system."""
     if isinstance(error, FileNotFoundError):
-        return Refused(404, f"file not found: {path}", code="FILE_NOT_FOUND", source=DAEMON)
-    if isinstance(error, PermissionError):
-        return Refused(403, what, code="FILE_ACCESS_DENIED", source=DAEMON)
-    return Refused(400, what, source=DAEMON)
+        return 404
+    return 403 if isinstance(error, PermissionError) else 400
 
 
 def info(path: Path) -> dict[str, Any]:
@@ -38,7 +54,6 @@ def info(path: Path) -> dict[str, Any]:
     fraction = f"{found.st_mtime_ns % 10**9:09d}"
     return {
         "name": path.name,
-        "path": str(path),
         "size": found.st_size,
         "isDir": stat.S_ISDIR(found.st_mode),
         "mode": stat.filemode(found.st_mode),
@@ -50,14 +65,10 @@ def info(path: Path) -> dict[str, Any]:
     }
 
 
+@by_status
 async def listing(call: Call) -> web.StreamResponse:
-    text = call.query.get("path") or "."
     depth = call.number("depth", 1, 1)
-    try:
-        items = list(_below(call.machine.resolve(text), depth))
-    except OSError as error:
-        raise refusal(error, text) from error
-    return web.json_response(items)
+    return daemon_json(list(_below(call.machine.resolve(call.query.get("path") or "."), depth)))
 
 
 def _below(folder: Path, depth: int) -> Iterator[dict[str, Any]]:
@@ -69,35 +80,25 @@ def _below(folder: Path, depth: int) -> Iterator[dict[str, Any]]:
                 yield from _below(entry, depth - 1)
 
 
+@by_status
 async def get_info(call: Call) -> web.StreamResponse:
-    path = call.text("path")
-    try:
-        return web.json_response(info(call.machine.resolve(path)))
-    except OSError as error:
-        raise refusal(error, path) from error
+    return daemon_json(info(call.machine.resolve(call.text("path"))))
 
 
+@by_status
 async def search(call: Call) -> web.StreamResponse:
-    """Find files by a glob over their path below the folder: `*` stays in one folder, `**` does not."""
-    top, matches = call.machine.resolve(call.text("path")), _glob(call.text("pattern"))
-    found = [str(path) for path in _walk(top) if matches.fullmatch(str(path.relative_to(top)))]
-    return web.json_response({"files": found})
+    """Find what has a name like the pattern, anywhere below the folder."""
+    top, pattern = call.machine.resolve(call.text("path")), call.text("pattern").replace("[^", "[!")
+    return daemon_json({"files": [str(path) for path in _walk(top) if fnmatchcase(path.name, pattern)]})
 
 
 def _walk(top: Path) -> Iterator[Path]:
     for place, folders, names in os.walk(top):
         folders.sort()
-        yield from (Path(place, name) for name in sorted(names))
+        yield from (Path(place, name) for name in sorted([*folders, *names]))
 
 
-def _glob(pattern: str) -> re.Pattern[str]:
-    words = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]", "{": "(?:", "}": ")", ",": "|"}
-    parts = re.split(r"(\*\*/|\*\*|\*|\?|\{|\}|,)", pattern)
-    if "{" not in pattern:
-        words.pop(",")
-    return re.compile("".join(words.get(part, re.escape(part)) for part in parts), re.DOTALL)
-
-
+@by_status
 async def find(call: Call) -> web.StreamResponse:
     """Find lines that contain a text; files with a NUL at their beginning are no text."""
     top, pattern = call.machine.resolve(call.text("path")), call.text("pattern").encode()
@@ -106,7 +107,7 @@ async def find(call: Call) -> web.StreamResponse:
         with suppress(OSError):
             if path.is_file():
                 matches += _lines(path, pattern)
-    return web.json_response(matches)
+    return daemon_json(matches)
 
 
 def _lines(path: Path, pattern: bytes) -> list[dict[str, Any]]:
@@ -119,70 +120,56 @@ def _lines(path: Path, pattern: bytes) -> list[dict[str, Any]]:
             if len(line) > _LONGEST_LINE:
                 break
             if pattern in line:
-                content = line.rstrip(b"\r\n").decode("utf-8", "replace")
+                content = line.rstrip(b"\r\n").decode("utf-8", "surrogateescape")
                 found.append({"file": str(path), "line": number, "content": content})
     return found
 
 
+@by_status
 async def folder(call: Call) -> web.StreamResponse:
-    path, mode = call.text("path"), _mode(call.text("mode"))
-    place = call.machine.resolve(path)
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-        place.chmod(mode)
-    except OSError as error:
-        raise refusal(error, path) from error
+    mode, place = _mode(call.text("mode")), call.machine.resolve(call.text("path"))
+    place.mkdir(parents=True, exist_ok=True)
+    place.chmod(mode)
     return web.Response(status=201)
 
 
+@by_status
 async def delete(call: Call) -> web.StreamResponse:
-    path, recursive = call.text("path"), call.query.get("recursive") == "true"
-    place = call.machine.resolve(path)
-    try:
-        place.stat()
-        if place.is_dir() and not place.is_symlink():
-            _check(recursive, 400, "cannot delete directory without recursive flag")
-            shutil.rmtree(place)
-        else:
-            place.unlink()
-    except OSError as error:
-        raise refusal(error, path) from error
+    place = call.machine.resolve(call.text("path"))
+    place.stat()
+    if not place.is_dir() or place.is_symlink():
+        place.unlink()
+    elif call.query.get("recursive") == "true":
+        shutil.rmtree(place)
+    else:
+        return web.Response(status=400)
     return web.Response(status=204)
 
 
+@by_status
 async def move(call: Call) -> web.StreamResponse:
-    source, destination = call.text("source"), call.text("destination")
-    old, new = call.machine.resolve(source), call.machine.resolve(destination)
-    try:
-        old.stat()
-        new.parent.stat()
-        _check(not new.exists(), 409, "destination already exists")
-        old.rename(new)
-    except OSError as error:
-        raise refusal(error, source) from error
+    old, new = (call.machine.resolve(call.text(name)) for name in ("source", "destination"))
+    old.stat()
+    new.parent.stat()
+    if new.exists():
+        return web.Response(status=409)
+    old.rename(new)
     return web.Response()
 
 
+@by_status
 async def permissions(call: Call) -> web.StreamResponse:
-    path = call.text("path")
     owner, group = call.query.get("owner") or None, call.query.get("group") or None
-    place = call.machine.resolve(path)
-    try:
-        place.stat()
-        if text := call.query.get("mode"):
-            place.chmod(_mode(text))
-        if owner or group:
+    place = call.machine.resolve(call.text("path"))
+    place.stat()
+    if text := call.query.get("mode"):
+        place.chmod(_mode(text))
+    if owner or group:
+        try:
             shutil.chown(place, _number(owner), _number(group))
-    except LookupError as error:
-        raise Refused(400, f"user or group not found: {error}", source=DAEMON) from error
-    except OSError as error:
-        raise refusal(error, path) from error
+        except LookupError:
+            return web.Response(status=400)
     return web.Response()
-
-
-def _check(right: bool, status: int, message: str) -> None:
-    if not right:
-        raise Refused(status, message, source=DAEMON)
 
 
 def _number(name: str | None) -> Any:
@@ -193,7 +180,7 @@ def _mode(text: str) -> int:
     try:
         mode = int(text, 8)
     except ValueError as error:
-        raise Refused(400, "invalid mode format", source=DAEMON) from error
+        raise Refused(400, "invalid mode format") from error
     if not 0 <= mode <= 0o7777:
-        raise Refused(400, "invalid mode format", source=DAEMON)
+        raise Refused(400, "invalid mode format")
     return mode

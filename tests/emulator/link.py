@@ -19,17 +19,19 @@ from .terminal import Terminal
 QUEUE = 256
 #: For how long, in seconds, it is waited for that a slow client takes its close frame.
 _DROP_TIMEOUT = 1.0
-#: The close frames' words for exit codes.
+#: The close frames' words for exit codes; of the control frames only the first differs, but for parentheses.
 _REASONS = {130: "Ctrl+C", 137: "SIGKILL", 143: "SIGTERM"}
+_SPOKEN = _REASONS | {130: "SIGINT - Ctrl+C"}
 #: The faults that come at a byte of output, and what is done there.
 _AT_BYTE = ("cut_after", "close_after", "mute_after", "kill_after")
 
 
 class Close(NamedTuple):
-    """A close frame that is to be sent."""
+    """A close frame that is to be sent; `waits` for the client's, else the connection is closed behind it."""
 
     code: int
     reason: str
+    waits: bool = True
 
 
 class Tear(NamedTuple):
@@ -50,11 +52,12 @@ class Link:
         faults: Mapping[str, Any],
         *,
         latency: float,
-        wants_exit: bool,
+        exit_style: str,
         kill: Callable[[str], None],
     ) -> None:
         self._request, self._socket, self._terminal, self._faults = request, socket, terminal, faults
-        self._wants_exit, self._kill = wants_exit, kill
+        self._kill = kill
+        self.exit_style = str(faults.get("exit_style", exit_style))
         self._queue: deque[Item] = deque()
         self._wake = asyncio.Event()
         self._sent, self._last_sent = 0, time.monotonic()
@@ -91,25 +94,32 @@ class Link:
             await asyncio.wait_for(self._socket.close(code=1008, message=b"slow consumer"), _DROP_TIMEOUT)
         self.tear()
 
-    def finish(self, code: int, style: str) -> None:
+    def overtake(self, code: int) -> None:
+        """Say "exited" before all that waits, if it is so wanted."""
+        if self.exit_style == "late":
+            self._queue.appendleft(_exited(code))
+            self._wake.set()
+
+    def finish(self, code: int, *, killed: bool = False) -> None:
         """Tell the exit code: by a control frame, by the close frame, by both, or not at all."""
-        style = self._faults.get("exit_style", style)
+        style = self.exit_style
         self._holds = False
         self._wake.set()
         if style == "none":
             return
-        if style == "d190":
+        if style == "d190" or killed:
             self._queue.clear()  # the close frame overtook what was queued,
             self._out.clear()  # for which a slow line stands too
         if style == "abort":
             self.offer(Tear())
             return
-        reason = None if code == 0 else _REASONS.get(code, f"signal {code - 128}" if code > 128 else "non-zero exit")
-        said = {"exitCode": code} | ({"exitReason": reason} if reason else {})
-        if style in ("both", "control") and self._wants_exit:
-            self.offer(json.dumps({"type": "control", "status": "exited", **said}))
-        in_frame = json.dumps(said, separators=(",", ":")) if style != "control" else ""
-        self.offer(Close(1000 if code == 0 or style == "control" else 1011, in_frame))
+        if style in ("both", "control", "d190") and not killed:
+            self.offer(_exited(code))
+        if style == "control":
+            self.offer(Close(1000, "", waits=False))
+        else:
+            said = json.dumps(_outcome(code, _REASONS), separators=(",", ":"))
+            self.offer(Close(1000 if code == 0 else 1011, said, waits=False))
 
     def tear(self) -> None:
         """Tear the connection at once."""
@@ -178,7 +188,7 @@ class Link:
             elif isinstance(item, str):
                 await self._socket.send_str(item)
             elif isinstance(item, Close):
-                await self._close(item.code, item.reason)
+                await self._close(item.code, item.reason, waits=item.waits)
             else:
                 await self._cut()
         except (ConnectionError, RuntimeError):  # the client has gone
@@ -215,6 +225,27 @@ class Link:
         await flushed(self._request)
         self.tear()
 
-    async def _close(self, code: int, reason: str) -> None:
-        await self._socket.close(code=code, message=reason.encode())
+    async def _close(self, code: int, reason: str, *, waits: bool = True) -> None:
+        if waits:
+            await self._socket.close(code=code, message=reason.encode())
+        elif (transport := self._request.transport) is not None:
+            # The server's own way would wait for the client's frame.
+            said = code.to_bytes(2, "big") + reason.encode()
+            transport.write(bytes([0x88, len(said)]) + said)
+            transport.close()
         self._over.set()
+
+
+def _exited(code: int) -> str:
+    outcome = _outcome(code, _SPOKEN)
+    if "exitReason" in outcome:
+        outcome["exitReason"] = f"({outcome['exitReason']})"
+    return json.dumps({"type": "control", "status": "exited", **outcome}, separators=(",", ":"))
+
+
+def _outcome(code: int, reasons: Mapping[int, str]) -> dict[str, Any]:
+    """Return the exit code with its reason, of which 0 has none."""
+    if code == 0:
+        return {"exitCode": 0}
+    reason = reasons.get(code, f"signal {code - 128}" if code > 128 else "non-zero exit")
+    return {"exitCode": code, "exitReason": reason}

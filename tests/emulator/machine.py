@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import importlib.util
 import os
 import shutil
@@ -15,8 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from . import processes
-from .settings import SHELLS
-from .wire import DAEMON, PROXY, Refused
+from .wire import PROXY, Refused
 
 if TYPE_CHECKING:
     from .terminal import Terminal
@@ -25,6 +25,10 @@ T = TypeVar("T")
 
 #: What the processes of a sandbox see of the emulator's environment, beside PATH.
 INHERITED = ("LANG", "LC_ALL", "LC_CTYPE", "TZ")
+#: What the daemon looks for in /etc/shells, in its order.
+_SHELLS = ("/usr/bin/zsh", "/bin/zsh", "/usr/bin/bash", "/bin/bash")
+#: The daemon's own program in each sandbox, for which a sleep stands here.
+_WORKER, _SLEEP = "daytona_repl_worker.py", shutil.which("sleep")
 
 
 class Machine:
@@ -44,7 +48,10 @@ class Machine:
             shutil.copytree(home, self.home, symlinks=True)
         # The image has one, and without it zsh asks a new user what to write into it.
         (self.home / ".zshrc").touch()
+        (self.home / ".daytona").mkdir(exist_ok=True)
+        (self.tmp / _WORKER).touch()
         self.env = {**_inherited(), **self._own(snapshot), **env}
+        self._start_worker()
 
     def _own(self, snapshot: str) -> dict[str, str]:
         return {
@@ -62,19 +69,37 @@ class Machine:
         return self.id
 
     def resolve(self, path: str) -> Path:
-        """Return the place of a path; a relative one begins at the work directory."""
+        """Return the place of a path; a relative one begins at the work directory. `OSError` for one that is none."""
         if "\0" in path:
-            raise Refused(400, "a path has no NUL in it", code="INVALID_FILE_PATH", source=DAEMON)
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), path)
         return self.home / path
 
     def start(
-        self, argv: list[str], *, cwd: Path, env: Mapping[str, str], stdin: int, stdout: int
+        self, argv: list[str], shell: str, *, cwd: str, env: Mapping[str, str], stdin: int, stdout: int
     ) -> subprocess.Popen[bytes]:
-        """Start a program; on a full disk it can write no file."""
+        """Start a shell, which is `argv` or what that becomes; on a full disk it can write no file."""
+        if any("\0" in word for pair in env.items() for word in pair):
+            raise CannotStart("exec: environment variable contains NUL")
         if self.disk_full:
             # A file that may not grow: EFBIG, since a limit cannot say "no space left". Ignored, XFSZ kills nobody.
             argv = ["/bin/sh", "-c", 'trap "" XFSZ; ulimit -f 0; exec "$@"', "sh", *argv]
-        return processes.start(argv, self.mark, cwd=str(cwd), env={**self.env, **env}, stdin=stdin, stdout=stdout)
+        # A name that no shell would take goes through as it is, an "=" in it and all.
+        variables = {**self.env, **{name: value for name, _, value in map(_parted, env.items())}}
+        try:
+            place = str(self.resolve(cwd))
+            if not shutil.which(shell):
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), shell)
+            return processes.start(argv, self.mark, cwd=place, env=variables, stdin=stdin, stdout=stdout)
+        except OSError as error:
+            raise CannotStart(f"fork/exec {shell}: {(error.strerror or str(error)).lower()}") from error
+
+    def _start_worker(self) -> None:
+        """Start what stands for the daemon's Python worker, which is there in every sandbox."""
+        argv = [f"python3 {self.tmp}/{_WORKER}", "2147483647"]
+        nothing = subprocess.DEVNULL
+        self._worker = processes.start(
+            argv, self.mark, program=_SLEEP, cwd=str(self.home), env=self.env, stdin=nothing, stdout=nothing
+        )
 
     async def unless_down(self, wanted: Awaitable[T]) -> T:
         """Wait for something that this machine does; when it dies first, the proxy says so."""
@@ -97,9 +122,11 @@ class Machine:
             terminal.tear()
         self.terminals.clear()
         await processes.end_all([self.mark])
+        await processes.reap(self._worker)
 
     def power_on(self) -> None:
         self._down.clear()
+        self._start_worker()
 
     async def remove(self) -> None:
         """End everything and remove the files, also those in folders that were closed to us."""
@@ -108,15 +135,33 @@ class Machine:
 
     @property
     def pids(self) -> list[int]:
-        return processes.of(self.mark)
+        """The processes that the daemon did not start for itself."""
+        return [pid for pid in processes.of(self.mark) if pid != self._worker.pid]
+
+
+class CannotStart(Exception):
+    """A program could not be started; the text is what the daemon says."""
+
+
+def _parted(pair: tuple[str, str]) -> tuple[str, str, str]:
+    return "=".join(pair).partition("=")
 
 
 def shell_path(wanted: str) -> str:
-    """Return the program of the shell that is configured: auto is the first of zsh, bash and sh."""
-    for name in SHELLS if wanted == "auto" else (wanted,):
-        if found := shutil.which(name):
-            return found
-    raise Refused(500, f"no shell resolved: there is no {wanted}", source=DAEMON)
+    """Return the shell that is configured; auto is the daemon's choice."""
+    if wanted != "auto":
+        return shutil.which(wanted) or wanted
+    try:
+        known = Path("/etc/shells").read_text(encoding="utf-8")
+    except OSError:
+        return "sh"
+    return chosen_shell(known, os.environ.get("SHELL"))
+
+
+def chosen_shell(known: str, variable: str | None) -> str:
+    """Return the first of four that /etc/shells names, else $SHELL, else sh."""
+    lines = "\n".join(line for line in known.splitlines() if not line.startswith("#"))
+    return next((shell for shell in _SHELLS if shell in lines), "sh" if variable is None else variable)
 
 
 def _inherited() -> dict[str, str]:

@@ -59,11 +59,13 @@ def start(
     env: Mapping[str, str],
     stdin: int | IO[bytes],
     stdout: int | IO[bytes],
+    program: str | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Start a program as the leader of a session of its own."""
+    """Start a program as the leader of a session of its own; without one, it is the first word of `argv`."""
     with _marked(mark.limit):
         process = subprocess.Popen(
             argv,
+            executable=program,
             cwd=cwd,
             env={**env, "DAYTONA_SANDBOX_ID": mark.id},
             stdin=stdin,

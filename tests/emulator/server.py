@@ -24,11 +24,11 @@ from .line import Body, Lost, torn
 from .routes import ROUTES, UNKNOWN, Route
 from .settings import Settings
 from .steering import Steering
-from .wire import API, PROXY, Refused, envelope
+from .wire import API, PROXY, Refused, daemon_json, envelope
 from .world import World
 
-#: More than the largest environment that a PTY's subprotocol may carry.
-_HEADER_LIMIT = 128 * 1024
+#: Go's, for all headers of a request.
+_HEADER_LIMIT = 1 << 20
 _TICK = 0.25
 _SKIP_ACTIVITY = "X-Daytona-Skip-Last-Activity-Update"
 
@@ -140,6 +140,8 @@ class Server:
 
     def _refusal(self, call: Call, refused: Refused) -> web.Response:
         said = envelope(refused, call.request.method, call.request.path, self.world.now())
+        if not refused.source:
+            return daemon_json(said, refused.status)
         headers = {**call.entry.get("answer_headers", {}), **refused.headers}
         return web.json_response(said, status=refused.status, headers=headers)
 
@@ -227,6 +229,8 @@ class Server:
 
 
 async def _no_route(call: Call) -> web.StreamResponse:
+    if call.request.path.startswith("/toolbox/"):
+        return web.Response(status=404, text="404 page not found")
     raise Refused(404, f"Cannot {call.request.method} {call.request.path}")
 
 

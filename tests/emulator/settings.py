@@ -10,7 +10,7 @@ from typing import Any
 Check = Callable[[Any], bool]
 
 SHELLS = ("zsh", "bash", "sh")
-PTY_EXITS = ("both", "control", "close", "d190", "abort", "none")
+PTY_EXITS = ("both", "control", "close", "d190", "late", "abort", "none")
 
 
 def is_number(value: Any) -> bool:
@@ -61,7 +61,7 @@ class Settings:
     snapshot_home: str | None = None
     toolbox_url: bool = True
     pty_exit: str = "both"
-    subprotocol: bool = True
+    subprotocol: bool = False
     shell_delay: float = 0.0
     slow_client_grace: float = 5.0
     start_error: bool = False

@@ -13,11 +13,10 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import processes
-from .wire import DAEMON, Refused, iso
+from .wire import iso
 
 if TYPE_CHECKING:
     from .link import Link
@@ -42,11 +41,10 @@ class Terminal:
         machine: Machine,
         id: str,
         *,
-        cwd: Path,
+        cwd: str,
         envs: Mapping[str, str],
         size: tuple[int, int],
         created: float,
-        exit_style: str,
         grace: float,
     ) -> None:
         self.machine, self.id, self.cwd, self.created = machine, id, cwd, created
@@ -54,8 +52,8 @@ class Terminal:
         self.cols, self.rows = size
         self.links: list[Link] = []
         self.active = False
-        self._exit_style, self._grace = exit_style, grace
-        self._killed = self._torn = self._reading = self._paused = False
+        self._grace = grace
+        self._torn = self._reading = self._paused = False
         self._input: deque[bytes] = deque()
         self._input_moved = asyncio.Event()
         self._process: subprocess.Popen[bytes] | None = None
@@ -67,7 +65,7 @@ class Terminal:
         """Return the session as a PtySessionInfo."""
         return {
             "id": self.id,
-            "cwd": str(self.cwd),
+            "cwd": self.cwd,
             "envs": dict(self.envs),
             "cols": self.cols,
             "rows": self.rows,
@@ -77,18 +75,17 @@ class Terminal:
         }
 
     def start(self, shell: str, delay: float) -> None:
-        """Start the shell; what it says is read from when somebody is there to hear it."""
+        """Start the shell, or `CannotStart`; what it says is read from when somebody is there to hear it."""
         self._master, self._slave = pty.openpty()
         os.set_blocking(self._master, False)
         self._set_size()
         argv = ["/bin/sh", "-c", _OPEN, "sh", os.ttyname(self._slave), f"{delay:g}", shell]
+        nothing = subprocess.DEVNULL
         try:
-            self._process = self.machine.start(
-                argv, cwd=self.cwd, env=self.envs, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-            )
-        except OSError as error:
+            self._process = self.machine.start(argv, shell, cwd=self.cwd, env=self.envs, stdin=nothing, stdout=nothing)
+        except BaseException:
             self._close()
-            raise Refused(500, "failed to start PTY session", source=DAEMON) from error
+            raise
         self.active = True
         self._waiter = asyncio.create_task(self._until_exit())
 
@@ -204,10 +201,12 @@ class Terminal:
     # -- the end
 
     def kill(self) -> None:
-        """Kill the shell and all below it, whatever group they are in."""
-        self._killed = True
+        """Kill the shell and all below it, whatever group they are in; who watches it is told nothing more."""
         if self._process is not None:
             processes.kill_tree(self._process.pid)
+        for link in self.links:
+            link.finish(137, killed=True)
+        self.links.clear()
 
     async def _until_exit(self) -> None:
         assert self._process is not None
@@ -216,14 +215,15 @@ class Terminal:
         self._input_moved.set()
         if self._torn:
             return
-        if self._exit_style != "d190":
+        code = max(status, -1)  # below zero it is a signal, for which the daemon's language has no number
+        for link in list(self.links):
+            link.overtake(code)
+        if any(link.exit_style != "d190" for link in self.links):
             await self._drain()
         if self.machine.terminals.get(self.id) is self:
             del self.machine.terminals[self.id]
-        # A status below zero is a signal, for which the daemon's language has no number but -1.
-        code = 137 if self._killed else -1 if status < 0 else status
         for link in list(self.links):
-            link.finish(code, self._exit_style)
+            link.finish(code)
         self._close()
 
     async def _drain(self) -> None:

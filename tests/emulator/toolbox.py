@@ -9,7 +9,7 @@ import functools
 import json
 import re
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
@@ -19,30 +19,29 @@ from . import processes
 from .call import Call
 from .line import Lost, begin
 from .link import Link
-from .machine import shell_path
+from .machine import CannotStart, shell_path
 from .terminal import Terminal
-from .wire import DAEMON, Refused
+from .wire import Refused, daemon_json
 
 EXIT_CONTROL = "X-Daytona-Pty-Exit-Control"
 _ENVS = "X-Daytona-Pty-Envs~"
-_ENVS_LIMIT = 64 * 1024
 _INPUT_LIMIT = 64 * 1024
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SIZE_LIMIT = 1000
+#: For how long, in seconds, the daemon waits for the output of what it has killed.
+_HANG = 30.0
 
 
 def _bad(message: str) -> Refused:
-    return Refused(400, message, source=DAEMON)
+    return Refused(400, f"bad request: {message}", source="")
 
 
-def _check_envs(envs: Any) -> dict[str, str]:
+def _strings(envs: Any) -> dict[str, str]:
+    """Return variables as they came, if they are texts."""
     if envs is None:
         return {}
-    if not isinstance(envs, dict):
-        raise _bad("envs must be an object of strings")
-    for name, value in envs.items():
-        if not _NAME.fullmatch(name) or not isinstance(value, str) or "\0" in value:
-            raise _bad(f"invalid environment variable {name!r}")
+    if not isinstance(envs, dict) or not all(isinstance(value, str) for value in envs.values()):
+        raise Refused(400, "json: cannot unmarshal envs into Go value of type map[string]string", source="")
     return envs
 
 
@@ -56,28 +55,32 @@ async def execute(call: Call) -> web.StreamResponse:
         raise _bad("command is required")
     if timeout is not None and (not isinstance(timeout, int) or isinstance(timeout, bool) or timeout < 0):
         raise _bad("timeout must be a whole number of seconds")
-    cwd, envs = call.machine.resolve(body.get("cwd") or ""), _check_envs(body.get("envs"))
-    shell = shell_path(call.world.settings.shell)
+    envs, cwd, shell = _strings(body.get("envs")), body.get("cwd") or "", shell_path(call.world.settings.shell)
+    if wrong := [name for name in envs if not _NAME.fullmatch(name)]:
+        raise _bad(f"invalid environment variable name: '{wrong[0]}'")
+    pipe = subprocess.PIPE
     try:
-        process = call.machine.start([shell], cwd=cwd, env=envs, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    except OSError as error:
+        process = call.machine.start([shell], shell, cwd=cwd, env=envs, stdin=pipe, stdout=pipe)
+    except CannotStart as error:
         if call.world.settings.start_error:
             raise _bad(f"failed to start the command: {error}") from error
-        return web.json_response({"exitCode": -1, "result": ""})
+        return daemon_json({"exitCode": -1, "result": str(error)})
     running = asyncio.ensure_future(call.machine.unless_down(_run(process, command.encode())))
     try:
         done, _ = await asyncio.wait((running,), timeout=timeout)
         if not done:
             processes.kill_group(process)
-            raise Refused(408, "command execution timeout", source=DAEMON)
+            # What has left the group may hold the output still, and with it the answer.
+            if (await asyncio.wait((running,), timeout=_HANG))[0]:
+                await running
+            raise Refused(408, "request timeout: command execution timeout", source="")
         output = await running
     finally:
         running.cancel()
         with suppress(asyncio.CancelledError, Exception):
             await running
         status = await processes.reap(process)
-    text = output.decode("utf-8", "replace")
-    return web.json_response({"exitCode": -1 if status < 0 else status, "result": text})
+    return daemon_json({"exitCode": max(status, -1), "result": output.decode("utf-8", "surrogateescape")})
 
 
 async def _run(process: subprocess.Popen[bytes], command: bytes) -> bytes:
@@ -99,17 +102,37 @@ async def _run(process: subprocess.Popen[bytes], command: bytes) -> bytes:
 # -- PTY sessions
 
 
+Answering = Callable[[Call], Awaitable[web.StreamResponse]]
+
+
+def in_a_word(answer: Answering) -> Answering:
+    """Answer errors with nothing but what is wrong."""
+
+    @functools.wraps(answer)
+    async def answering(call: Call) -> web.StreamResponse:
+        try:
+            return await answer(call)
+        except Refused as refused:
+            return daemon_json({"error": refused.message}, refused.status)
+
+    return answering
+
+
+@in_a_word
 async def pty_create_connect(call: Call) -> web.StreamResponse:
-    id = call.text("id")
-    terminal = _make(
-        call,
-        id,
-        cwd=call.query.get("cwd", ""),
-        envs=_envs_of(call.request),
-        size=(call.number("cols", 80, 1), call.number("rows", 24, 1)),
-    )
+    id, cwd, envs = call.text("id"), call.query.get("cwd", ""), _envs_of(call.request)
+    size = _size(call.query.get("cols"), 80), _size(call.query.get("rows"), 24)
     call.entry["pty"] = id
+    try:
+        terminal = _make(call, id, cwd=cwd, envs=envs, size=size)
+    except CannotStart as error:
+        return await _say_error(call, f"Failed to start PTY session: pty.StartWithSize: {error}")
     return await _serve(call, terminal)
+
+
+def _size(text: str | None, default: int) -> int:
+    """Return a number of columns or rows; what is none counts as not given."""
+    return int(text) if text and re.fullmatch(r"[0-9]{1,5}", text) and int(text) < 1 << 16 else default
 
 
 async def pty_connect(call: Call) -> web.StreamResponse:
@@ -118,43 +141,47 @@ async def pty_connect(call: Call) -> web.StreamResponse:
     terminal = call.machine.terminals.get(id)
     if terminal is not None:
         return await _serve(call, terminal)
+    return await _say_error(call, f"Failed to connect to PTY session: PTY session {id} not found")
+
+
+async def _say_error(call: Call, error: str) -> web.StreamResponse:
+    """Agree to a WebSocket, and say in it that there is no terminal."""
     socket = await _upgrade(call)
-    error = f"Failed to connect to PTY session: PTY session {id} not found"
     await socket.send_str(json.dumps({"type": "control", "status": "error", "error": error}))
     if call.request.transport is not None:
         call.request.transport.close()  # without a close frame, as the daemon does
     return socket
 
 
+@in_a_word
 async def pty_create(call: Call) -> web.StreamResponse:
     body = await call.json()
     size = body.get("cols", 80), body.get("rows", 24)
-    if not all(isinstance(number, int) and number > 0 for number in size) or not isinstance(body.get("id"), str):
-        raise _bad("id, cols and rows are wrong")
-    terminal = _make(call, body["id"], cwd=body.get("cwd") or "", envs=body.get("envs"), size=size)
+    if not all(_is_size(number) for number in size) or not isinstance(body.get("id"), str):
+        raise Refused(400, "json: cannot unmarshal id, cols or rows", source="")
+    try:
+        terminal = _make(call, body["id"], cwd=body.get("cwd") or "", envs=_strings(body.get("envs")), size=size)
+    except CannotStart as error:
+        raise Refused(500, "failed to start PTY session", source="") from error
     terminal.listen()
-    return web.json_response({"sessionId": terminal.id}, status=201)
+    return daemon_json({"sessionId": terminal.id}, 201)
 
 
-def _make(call: Call, id: str, *, cwd: str, envs: Any, size: tuple[int, int]) -> Terminal:
+def _is_size(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 16
+
+
+def _make(call: Call, id: str, *, cwd: str, envs: dict[str, str], size: tuple[int, int]) -> Terminal:
     machine, settings = call.machine, call.world.settings
     if not id:
-        raise _bad("session ID is required")
+        raise Refused(400, "session ID is required", source="")
     if id in machine.terminals:
-        raise Refused(409, f"PTY session with ID '{id}' already exists", source=DAEMON)
+        raise Refused(409, f"PTY session with ID '{id}' already exists", source="")
     for name, number in zip(("cols", "rows"), size, strict=True):
         if number > _SIZE_LIMIT:
-            raise _bad(f"invalid value for {name} - must be less than {_SIZE_LIMIT}")
-    terminal = Terminal(
-        machine,
-        id,
-        cwd=machine.resolve(cwd),
-        envs=_check_envs(envs),
-        size=size,
-        created=call.world.now(),
-        exit_style=settings.pty_exit,
-        grace=settings.slow_client_grace,
-    )
+            raise Refused(400, f"invalid value for {name} - must be less than {_SIZE_LIMIT}", source="")
+    cwd, now, grace = cwd or str(machine.home), call.world.now(), settings.slow_client_grace
+    terminal = Terminal(machine, id, cwd=cwd, envs=envs, size=size, created=now, grace=grace)
     terminal.start(shell_path(settings.shell), call.actions.get("shell_delay", settings.shell_delay))
     machine.terminals[id] = terminal
     return terminal
@@ -164,23 +191,21 @@ def _tokens(request: web.BaseRequest) -> list[str]:
     return [token.strip() for token in request.headers.get("Sec-WebSocket-Protocol", "").split(",") if token.strip()]
 
 
-def _envs_of(request: web.BaseRequest) -> Any:
+def _envs_of(request: web.BaseRequest) -> dict[str, str]:
     """Return the environment that rides in the list of subprotocols."""
     token = next((token for token in _tokens(request) if token.startswith(_ENVS)), None)
     if token is None:
         return {}
-    if len(token) > _ENVS_LIMIT:
-        raise _bad("environment token is too large")
     try:
         text = token.removeprefix(_ENVS)
-        return json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+        return _strings(json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))))
     except (ValueError, binascii.Error) as error:
-        raise _bad("environment token is not base64url JSON") from error
+        raise Refused(400, f"failed to decode PTY envs subprotocol: {error}", source="") from error
 
 
 async def _upgrade(call: Call) -> web.WebSocketResponse:
     request = call.request
-    chosen = call.world.settings.subprotocol and not call.actions.get("no_subprotocol")
+    chosen = call.world.settings.subprotocol
     offered = [EXIT_CONTROL] if chosen and EXIT_CONTROL in _tokens(request) else []
     socket = web.WebSocketResponse(
         compress=False,
@@ -207,7 +232,7 @@ async def _serve(call: Call, terminal: Terminal) -> web.StreamResponse:
         terminal,
         call.actions,
         latency=call.world.settings.latency,
-        wants_exit=EXIT_CONTROL in _tokens(call.request),
+        exit_style=call.world.settings.pty_exit,
         kill=functools.partial(call.world.let_die, call.box),
     )
     serving = asyncio.create_task(link.serve())
@@ -218,35 +243,38 @@ async def _serve(call: Call, terminal: Terminal) -> web.StreamResponse:
 
 
 async def pty_list(call: Call) -> web.StreamResponse:
-    return web.json_response({"sessions": [terminal.info() for terminal in call.machine.terminals.values()]})
+    return daemon_json({"sessions": [terminal.info() for terminal in call.machine.terminals.values()]})
 
 
+@in_a_word
 async def pty_get(call: Call) -> web.StreamResponse:
-    return web.json_response(_terminal(call, 404).info())
+    return daemon_json(_terminal(call, 404).info())
 
 
+@in_a_word
 async def pty_delete(call: Call) -> web.StreamResponse:
     terminal = _terminal(call, 404)
     call.machine.terminals.pop(terminal.id, None)
     terminal.kill()
-    return web.json_response({"message": "PTY session deleted"})
+    return daemon_json({"message": "PTY session deleted"})
 
 
+@in_a_word
 async def pty_resize(call: Call) -> web.StreamResponse:
     body = await call.json()
-    size: Mapping[str, Any] = {name: body.get(name) for name in ("cols", "rows")}
-    for name, number in size.items():
-        if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number <= _SIZE_LIMIT:
-            raise _bad(f"{name} must be less than {_SIZE_LIMIT}")
+    cols, rows = (body.get(name, 0) for name in ("cols", "rows"))
+    for name, number in (("cols", cols), ("rows", rows)):
+        if not _is_size(number) or number > _SIZE_LIMIT:
+            raise Refused(400, f"{name} must be less than {_SIZE_LIMIT}", source="")
     terminal = _terminal(call, 410)
-    terminal.resize(size["cols"], size["rows"])
-    return web.json_response(terminal.info())
+    terminal.resize(cols, rows)
+    return daemon_json(terminal.info())
 
 
 def _terminal(call: Call, status: int) -> Terminal:
     id = call.request.match_info["session"]
     if (terminal := call.machine.terminals.get(id)) is None:
-        raise Refused(status, f"PTY session {id} not found", source=DAEMON)
+        raise Refused(status, "PTY session not found", source="")
     return terminal
 
 
@@ -255,8 +283,8 @@ def _terminal(call: Call, status: int) -> Terminal:
 
 async def where(call: Call) -> web.StreamResponse:
     """The work directory is the home."""
-    return web.json_response({"dir": str(call.machine.home)})
+    return daemon_json({"dir": str(call.machine.home)})
 
 
 async def version(call: Call) -> web.StreamResponse:
-    return web.json_response({"version": "0.0.0-emulator"})
+    return daemon_json({"version": "0.0.0-emulator"})

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
+
+from aiohttp import web
 
 API, DAEMON, PROXY = "DAYTONA_API", "DAYTONA_DAEMON", "DAYTONA_PROXY"
 
@@ -27,7 +31,7 @@ CODES = {
 
 
 class Refused(Exception):
-    """An answer that is an error; `source` is the part of the service that says it."""
+    """An answer that is an error; `source` is the part of the service that says it: empty for what says no source."""
 
     def __init__(
         self,
@@ -59,13 +63,24 @@ def moment(text: str) -> float:
 
 
 def envelope(refused: Refused, method: str, path: str, now: float) -> dict[str, Any]:
-    """Return the body that all parts of the service answer an error with."""
+    """Return the body that an error is answered with; the daemon's routes for files and terminals have others."""
     return {
         "statusCode": refused.status,
         "message": refused.message,
         "code": refused.code,
-        "source": refused.source,
+        **({"source": refused.source} if refused.source else {}),
         "path": path,
         "method": method,
         "timestamp": iso(now),
     }
+
+
+#: What the daemon's language escapes beside quotes and controls.
+_ESCAPED = {character: f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
+
+
+def daemon_json(value: Any, status: int = 200) -> web.Response:
+    """Answer as the daemon writes JSON: compact, sorted, and with U+FFFD for each byte that is no UTF-8."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+    text = re.sub("[<>&\u2028\u2029]", lambda match: _ESCAPED[match[0]], text)
+    return web.json_response(text=re.sub("[\ud800-\udfff]", "\N{REPLACEMENT CHARACTER}", text), status=status)

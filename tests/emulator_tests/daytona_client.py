@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple, TypeVar
 
+import aiohttp
 from daytona import AsyncDaytona, CreateSandboxFromSnapshotParams, DaytonaConfig
 from daytona.common.pty import PtyResult, PtySize
 from emulator import Emulator
@@ -86,9 +87,12 @@ OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class Answer(NamedTuple):
+    """An answer: its body as it is read, and its bytes as they came."""
+
     status: int
     body: Any
     headers: Any
+    data: bytes
 
 
 def ask(emulator: Emulator, method: str, path: str, body: Any = None, *, key: str | None = None) -> Answer:
@@ -110,7 +114,7 @@ def ask(emulator: Emulator, method: str, path: str, body: Any = None, *, key: st
 def _answer(status: int, response: Any) -> Answer:
     data = response.read()
     is_json = response.headers.get("Content-Type", "").startswith("application/json")
-    return Answer(status, json.loads(data) if is_json else data, response.headers)
+    return Answer(status, json.loads(data) if is_json else data, response.headers, data)
 
 
 def create(emulator: Emulator, **body: Any) -> Any:
@@ -118,3 +122,24 @@ def create(emulator: Emulator, **body: Any) -> Any:
     answer = ask(emulator, "POST", "/api/sandbox", body)
     assert answer.status == 200, answer
     return answer.body
+
+
+def frames_of(emulator: Emulator, query: str, typed: str = "", **options: Any) -> list[Any]:
+    """Open a PTY without the SDK; return all frames until the end of the connection, which is not replied to."""
+    url = emulator.url.removesuffix("/api") + f"/toolbox/{create(emulator)['id']}/process/pty/create-connect?{query}"
+
+    async def use() -> list[Any]:
+        headers, frames = {"Authorization": f"Bearer {emulator.key}"}, list[Any]()
+        async with (
+            aiohttp.ClientSession(headers=headers) as session,
+            session.ws_connect(url, autoclose=False, **options) as link,
+            asyncio.timeout(30),
+        ):
+            assert link.protocol is None
+            while not frames or frames[-1].type is not aiohttp.WSMsgType.CLOSED:
+                frames.append(await link.receive())
+                if typed and len(frames) == 1:
+                    await link.send_str(typed)
+            return frames
+
+    return asyncio.run(use())

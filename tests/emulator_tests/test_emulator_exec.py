@@ -6,11 +6,13 @@ import asyncio
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from daytona import AsyncSandbox, DaytonaBadGatewayError, DaytonaError, DaytonaTimeoutError
 from daytona_client import ask, create, run_in_sandbox
 from emulator import Emulator
+from emulator.machine import chosen_shell
 from helpers import is_alive, wait_until
 
 
@@ -67,8 +69,21 @@ def test_environment_and_directory(emulator: Emulator) -> None:
     assert not secret & {line.partition("=")[0] for line in environment}
 
 
-def test_a_command_that_cannot_start(emulator: Emulator) -> None:
-    assert result(emulator, "true", cwd="/not/there") == (-1, "")
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"cwd": "/not/there"}, "fork/exec {}: no such file or directory"),
+        ({"cwd": ".zshrc"}, "fork/exec {}: not a directory"),
+        ({"env": {"A": "x" * 200_000}}, "fork/exec {}: argument list too long"),
+        ({"env": {"A": "b\0c"}}, "exec: environment variable contains NUL"),
+    ],
+)
+def test_a_command_that_cannot_start(emulator: Emulator, options: dict[str, Any], why: str) -> None:
+    emulator.configure(shell="sh")
+    assert result(emulator, "true", **options) == (-1, why.format(shutil.which("sh")))
+
+
+def test_a_command_that_cannot_start_is_an_error_if_wanted(emulator: Emulator) -> None:
     emulator.configure(start_error=True)
     with pytest.raises(DaytonaError, match="failed to start"):
         result(emulator, "true", cwd="/not/there")
@@ -76,13 +91,34 @@ def test_a_command_that_cannot_start(emulator: Emulator) -> None:
 
 def test_a_timeout_kills_the_group_and_loses_the_output(emulator: Emulator) -> None:
     async def use(box: AsyncSandbox) -> int:
-        with pytest.raises(DaytonaTimeoutError, match="command execution timeout") as caught:
+        with pytest.raises(DaytonaTimeoutError, match="request timeout: command execution timeout") as caught:
             await box.process.exec("echo lost; sleep 1000 & echo $! > pid; wait", timeout=1)
-        assert caught.value.status_code == 408
+        assert (caught.value.status_code, caught.value.source) == (408, None)
         return int(await box.fs.download_file("pid"))
 
     pid = run_in_sandbox(emulator, use)
     wait_until(lambda: not is_alive(pid))
+
+
+def test_a_timeout_is_answered_when_nobody_holds_the_output_any_more(emulator: Emulator, tmp_path: Path) -> None:
+    """What has left the group is not killed."""
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+
+    async def use(box: AsyncSandbox) -> None:
+        command = f"echo $$ > pid; setsid sh -c 'echo > begun; read x < {gate}' & wait"
+        calling = asyncio.create_task(box.process.exec(command, timeout=1))
+        home = Path(await box.get_work_dir())
+        await asyncio.to_thread(wait_until, (home / "begun").exists)
+        pid = int((home / "pid").read_text())
+        await asyncio.to_thread(wait_until, lambda: not is_alive(pid))
+        await box.get_work_dir()  # what was under way has come
+        assert not calling.done()
+        await asyncio.to_thread(gate.write_text, "go\n")
+        with pytest.raises(DaytonaTimeoutError):
+            await calling
+
+    run_in_sandbox(emulator, use)
 
 
 def test_a_signal_is_minus_one(emulator: Emulator) -> None:
@@ -104,7 +140,17 @@ def test_a_background_child_that_holds_the_output_holds_the_call(emulator: Emula
 
 
 def test_output_that_is_no_utf8_is_replaced(emulator: Emulator) -> None:
-    assert result(emulator, "printf 'a\\377b'") == (0, "a\N{REPLACEMENT CHARACTER}b")
+    """Byte by byte."""
+    assert result(emulator, "printf 'a\\360\\237\\215b'") == (
+        0,
+        "a\N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}b",
+    )
+
+
+def test_json_is_compact_and_escaped(emulator: Emulator) -> None:
+    path = f"/toolbox/{create(emulator)['id']}/process/execute"
+    answer = ask(emulator, "POST", path, {"command": "echo '<ä&>'"})
+    assert answer.data.decode() == r'{"exitCode":0,"result":"\u003cä\u0026\u003e\n"}'
 
 
 def test_a_large_command_and_a_large_output(emulator: Emulator) -> None:
@@ -122,7 +168,50 @@ def test_what_is_no_command_is_refused(emulator: Emulator) -> None:
         [],
         {"command": "true", "envs": []},
     ):
-        assert ask(emulator, "POST", path, body).status == 400, body
+        answer = ask(emulator, "POST", path, body)
+        assert answer.status == 400, body
+        assert "source" not in answer.body
+    assert ask(emulator, "POST", path, {"command": " "}).body["message"] == "bad request: command is required"
+
+
+def test_what_no_route_takes(emulator: Emulator) -> None:
+    tools = f"/toolbox/{create(emulator)['id']}"
+    for method, path in (("GET", f"{tools}/nowhere"), ("PUT", f"{tools}/process/execute")):
+        answer = ask(emulator, method, path)
+        assert (answer.status, answer.data) == (404, b"404 page not found")
+        assert answer.headers.get_content_type() == "text/plain"
+    assert ask(emulator, "GET", "/api/nowhere").body["statusCode"] == 404
+
+
+@pytest.mark.parametrize(
+    ("known", "variable", "shell"),
+    [
+        ("/bin/bash\n/bin/zsh\n/usr/bin/zsh\n", "/bin/dash", "/usr/bin/zsh"),
+        ("/bin/bash\n/bin/zsh\n", None, "/bin/zsh"),
+        ("# /usr/bin/zsh\n/bin/bash\n", None, "/bin/bash"),
+        ("/bin/sh\n/bin/dash\n", "/bin/dash", "/bin/dash"),
+        ("", None, "sh"),
+    ],
+)
+def test_the_shell_is_chosen_by_the_list_of_shells(known: str, variable: str | None, shell: str) -> None:
+    assert chosen_shell(known, variable) == shell
+
+
+def test_what_the_daemon_has_in_every_sandbox(emulator: Emulator) -> None:
+    argv = "cat /proc/*/cmdline 2>/dev/null | tr '\\0' '\\n'"
+    command = f'ls -d ~/.daytona "$TMPDIR"/*.py; {argv} | grep "^python3 $TMPDIR/"'
+
+    async def use(box: AsyncSandbox) -> None:
+        home = await box.get_work_dir()
+        worker = f"{Path(home).parents[1]}/tmp/daytona_repl_worker.py"
+        for _ in range(2):
+            said = (await box.process.exec(command)).result
+            assert said.splitlines() == [f"{home}/.daytona", worker, f"python3 {worker}"]
+            await box.stop()
+            await box.start()
+
+    run_in_sandbox(emulator, use)
+    assert emulator.sandboxes()[0]["pids"] == []
 
 
 @pytest.mark.parametrize("state", ["destroyed", "error"])

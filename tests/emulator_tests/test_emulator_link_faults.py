@@ -7,9 +7,10 @@ import time
 from contextlib import suppress
 from typing import Any
 
+import aiohttp
 import pytest
 from daytona import AsyncSandbox, DaytonaConflictError, DaytonaConnectionError, DaytonaError, DaytonaNotFoundError
-from daytona_client import pty, run_in_sandbox
+from daytona_client import frames_of, pty, run_in_sandbox
 from emulator import Emulator
 from helpers import wait_until
 
@@ -34,11 +35,12 @@ def outcome_of(emulator: Emulator, line: str, **fault: Any) -> tuple[int | None,
     ("style", "ending", "expected"),
     [
         ("both", "exit 7", (7, "non-zero exit")),
-        ("control", "exit 7", (7, "non-zero exit")),
+        ("control", "exit 7", (7, "(non-zero exit)")),
         ("close", "exit 7", (7, "non-zero exit")),
         ("close", "exit 0", (0, None)),
         ("abort", "exit 7", (None, None)),
         ("d190", "exit 7", (7, "non-zero exit")),
+        ("late", "exit 7", (7, "non-zero exit")),
     ],
 )
 @pytest.mark.parametrize("by", ["rule", "knob"])
@@ -64,13 +66,16 @@ def test_no_word_at_the_end_leaves_the_client_waiting(emulator: Emulator) -> Non
     run_in_sandbox(emulator, use)
 
 
-@pytest.mark.parametrize(("style", "complete"), [("both", True), ("d190", False)])
-def test_the_older_daemon_loses_the_tail(emulator: Emulator, style: str, complete: bool) -> None:
-    """Its close frame overtakes the output that is still to be sent."""
+@pytest.mark.parametrize(("style", "complete"), [("both", True), ("late", True), ("d190", False)])
+def test_the_end_races_with_the_output(emulator: Emulator, style: str, complete: bool) -> None:
+    """Its frames overtake the output that is still to be sent: that comes late, or never."""
     line = ' exec sh -c \'echo; echo b""egin; printf e""nd; exit 3\'\n'
-    code, _, output = outcome_of(emulator, line, exit_style=style, hold_output=True)
-    assert code == 3
+    emulator.fault("pty_create_connect", exit_style=style, hold_output=True)
+    frames = frames_of(emulator, "id=one", line)
+    output = b"".join(frame.data for frame in frames if frame.type is aiohttp.WSMsgType.BINARY)
     assert output.endswith(b"\nbegin\r\nend") is complete
+    kinds = [frame.type.name for frame in frames if frame.type is not aiohttp.WSMsgType.BINARY or style != "both"]
+    assert kinds[:2] + kinds[-2:] == ["TEXT", "TEXT", "CLOSE", "CLOSED"], "in two of three ways it is overtaken"
 
 
 @pytest.mark.parametrize("limit", [1, 200, 40_000])
@@ -135,29 +140,21 @@ def test_connected_that_never_comes(emulator: Emulator) -> None:
     run_in_sandbox(emulator, use)
 
 
-@pytest.mark.parametrize("by", ["rule", "knob"])
-def test_no_subprotocol_is_chosen(emulator: Emulator, by: str) -> None:
-    chosen: list[str | None] = []
-    if by == "knob":
-        emulator.configure(subprotocol=False)
+@pytest.mark.parametrize(("knob", "chosen"), [(False, None), (True, "X-Daytona-Pty-Exit-Control")])
+def test_a_subprotocol_is_chosen_only_if_wanted(emulator: Emulator, knob: bool, chosen: str | None) -> None:
+    emulator.configure(subprotocol=knob)
 
     async def use(box: AsyncSandbox) -> None:
-        if by == "rule":
-            emulator.fault("pty_create_connect", no_subprotocol=True, after=1)
-        for number in range(2):
-            async with pty(box, str(number)) as one:
-                chosen.append(one.handle._ws.protocol)
-                await one.send("exit 3\n")
-                assert (await one.exit()).exit_code == 3
+        async with pty(box) as one:
+            assert one.handle._ws.protocol == chosen
+            await one.send("exit 3\n")
+            assert (await one.exit()).exit_code == 3
 
     run_in_sandbox(emulator, use)
-    assert chosen == (["X-Daytona-Pty-Exit-Control", None] if by == "rule" else [None, None])
 
 
 def test_pings_are_not_answered(emulator: Emulator) -> None:
     """The SDK's heartbeat takes 20 s; a client that is less patient sees it at once."""
-    import aiohttp
-
     emulator.fault("pty_connect", no_pong=True, after=1)
 
     async def use(box: AsyncSandbox) -> list[Any]:

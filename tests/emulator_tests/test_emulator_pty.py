@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import re
 import shutil
@@ -14,7 +15,7 @@ import aiohttp
 import pytest
 from daytona import AsyncSandbox, DaytonaConflictError, DaytonaError, DaytonaGoneError, DaytonaNotFoundError
 from daytona.common.pty import PtySize
-from daytona_client import ask, create, pty, run_in_sandbox
+from daytona_client import ask, frames_of, pty, run_in_sandbox
 from emulator import Emulator
 from emulator.machine import Machine
 from emulator.terminal import Terminal
@@ -126,22 +127,15 @@ def test_what_was_written_before_the_end_is_read_after_it(tmp_path: Path) -> Non
     finished: list[int] = []
 
     class Watcher:
-        full = False
-        offer = offered.append
+        full, exit_style = False, "both"
+        offer, finish = offered.append, finished.append
 
-        def finish(self, code: int, style: str) -> None:
-            finished.append(code)
+        def overtake(self, code: int) -> None:
+            pass
 
     async def use() -> None:
         machine = Machine(str(uuid.uuid4()), tmp_path / "box", {}, snapshot="")
-        options = {
-            "cwd": machine.home,
-            "envs": {},
-            "size": (80, 24),
-            "created": 0.0,
-            "exit_style": "both",
-            "grace": 1.0,
-        }
+        options = {"cwd": str(machine.home), "envs": {}, "size": (80, 24), "created": 0.0, "grace": 1.0}
         terminal = Terminal(machine, "one", **options)
         terminal.start("/bin/sh", 0)
         terminal.links.append(Watcher())
@@ -164,31 +158,49 @@ def test_a_child_that_goes_on_writing_holds_nobody(emulator: Emulator) -> None:
     run_in_sandbox(emulator, use)
 
 
-@pytest.mark.parametrize(("code", "close"), [(0, 1000), (3, 1011)])
+def texts_in(frames: list[Any]) -> list[Any]:
+    return [json.loads(frame.data) for frame in frames if frame.type is aiohttp.WSMsgType.TEXT]
+
+
+@pytest.mark.parametrize(
+    ("code", "close", "spoken", "reason"),
+    [
+        (0, 1000, None, None),
+        (3, 1011, "(non-zero exit)", "non-zero exit"),
+        (130, 1011, "(SIGINT - Ctrl+C)", "Ctrl+C"),
+        (137, 1011, "(SIGKILL)", "SIGKILL"),
+        (143, 1011, "(SIGTERM)", "SIGTERM"),
+        (200, 1011, "(signal 72)", "signal 72"),
+    ],
+)
 @pytest.mark.parametrize("offered", [("X-Daytona-Pty-Exit-Control",), ()])
-def test_the_frames_on_the_wire(emulator: Emulator, code: int, close: int, offered: tuple[str, ...]) -> None:
-    tools = f"/toolbox/{create(emulator)['id']}"
-    url = emulator.url.removesuffix("/api") + f"{tools}/process/pty/create-connect?id=one"
-
-    async def use() -> list[Any]:
-        headers = {"Authorization": f"Bearer {emulator.key}"}
-        async with (
-            aiohttp.ClientSession(headers=headers) as session,
-            session.ws_connect(url, protocols=offered) as link,
-        ):
-            frames = [await link.receive()]
-            await link.send_str(f"exit {code}\n")
-            async with asyncio.timeout(30):
-                while not link.closed:
-                    frames.append(await link.receive())
-            return frames
-
-    first, *frames, last = asyncio.run(use())
+def test_the_frames_on_the_wire(
+    emulator: Emulator, offered: tuple[str, ...], code: int, close: int, spoken: str | None, reason: str | None
+) -> None:
+    """Whoever listens hears "exited"; no subprotocol is chosen; nobody waits for an answer to the close frame."""
+    first, *frames, last, _ = frames_of(emulator, "id=one", f"exit {code}\n", protocols=offered)
     assert first.data == '{"type":"control","status":"connected"}'
-    said = {"exitCode": code} | ({"exitReason": "non-zero exit"} if code else {})
-    assert (last.data, json.loads(last.extra)) == (close, said)
-    texts = [json.loads(frame.data) for frame in frames if frame.type is aiohttp.WSMsgType.TEXT]
-    assert texts == ([{"type": "control", "status": "exited", **said}] if offered else [])
+    because = {"exitReason": reason} if reason else {}
+    assert (last.data, json.loads(last.extra)) == (close, {"exitCode": code} | because)
+    because = {"exitReason": spoken} if spoken else {}
+    assert texts_in(frames) == [{"type": "control", "status": "exited", "exitCode": code} | because]
+
+
+@pytest.mark.parametrize("query", ["id=one&cwd=/not/there", "id=one&cwd=a%00b", "id=one&cwd=.zshrc"])
+def test_a_shell_that_cannot_start_is_told_behind_the_handshake(emulator: Emulator, query: str) -> None:
+    emulator.configure(shell="sh")
+    error, last = frames_of(emulator, query)
+    assert last.type is aiohttp.WSMsgType.CLOSED, "without a close frame"
+    why = {"there": "no such file or directory", "b": "invalid argument", "rc": "not a directory"}
+    (reason,) = [text for end, text in why.items() if query.endswith(end)]
+    said = f"Failed to start PTY session: pty.StartWithSize: fork/exec {shutil.which('sh')}: {reason}"
+    assert json.loads(error.data) == {"type": "control", "status": "error", "error": said}
+
+
+def test_a_variable_with_nul_starts_no_shell(emulator: Emulator) -> None:
+    token = base64.urlsafe_b64encode(b'{"A":"b\\u0000c"}').decode().rstrip("=")
+    error, _ = frames_of(emulator, "id=one", protocols=(f"X-Daytona-Pty-Envs~{token}",))
+    assert "exec: environment variable contains NUL" in error.data
 
 
 def test_a_child_that_keeps_the_terminal_holds_nobody(emulator: Emulator) -> None:
@@ -225,7 +237,7 @@ def test_sessions_are_listed_shown_and_resized(emulator: Emulator) -> None:
             assert sorted(info.id for info in await box.process.list_pty_sessions()) == ["one", "two"]
             info = await box.process.get_pty_session_info("one")
             assert (info.active, info.cols, info.rows, info.envs["A"]) == (True, 120, 30, "b")
-            assert info.cwd.endswith("/home/daytona/below")
+            assert info.cwd == "below"
             info = await one.handle.resize(PtySize(rows=40, cols=100))
             assert (info.cols, info.rows) == (100, 40)
             await one.send("stty size\n")
@@ -280,7 +292,9 @@ def test_killing_ends_the_tree_with_137(emulator: Emulator) -> None:
             pid = int(re.search(rb"pid=(\d+)=", await one.until(b"=\r\n"))[1])
             await one.handle.kill()
             outcome = await one.exit()
-            assert (outcome.exit_code, outcome.error) == (137, "SIGKILL")
+            assert (outcome.exit_code, outcome.error) == (137, "SIGKILL"), (
+                "by the close frame, which has no parentheses"
+            )
             await asyncio.to_thread(wait_until, lambda: not is_alive(pid))
         assert await box.process.list_pty_sessions() == []
         with pytest.raises(DaytonaNotFoundError):
