@@ -180,7 +180,7 @@ def test_everything_that_became_of_a_run(evals: Evals, args: tuple[str, ...]) ->
     ]
     (ended,) = fails["turns"]
     assert (ended["status"], ended["proof"], ended["exit_code"], ended["engine"]) == ("completed", "session", 0, "v2")
-    assert ended["changes"] == {"added": ["a/b.txt"], "modified": [], "deleted": [], "left_out": 0}
+    assert ended["changes"] == {"added": ["a/b.txt"], "modified": [], "deleted": [], "left_out": 0, "ignored": None}
     wrote, ran = ended["tool_calls"]
     assert (wrote["name"], wrote["status"], wrote["input"]["content"]) == ("write", "completed", "x\n")
     assert (ran["name"], ran["exit_code"], ran["output"]) == ("shell", 3, "out\n")

@@ -94,9 +94,10 @@ class Driver:
 
     def gated(self, sandbox: LocalSandbox) -> Pty:
         """A program whose shell waits at a gate before it starts it."""
-        sandbox.write_file("rc", b"mkfifo ~/gate; : <~/gate")
-        argv, shell = (sys.executable, str(PROGRAM), self.told["program"]), {"ENV": f"{sandbox.home}/rc"}
-        return attach(sandbox, Launch(argv, sandbox.home, ".l", "0123", stdin=None, hidden_env=shell))
+        gate = f"{sandbox.home}/gate"
+        sandbox._shell = ("/bin/sh", "-c", f"mkfifo {gate}; : <{gate}; exec sh -i")
+        argv = (sys.executable, str(PROGRAM), self.told["program"])
+        return attach(sandbox, Launch(argv, sandbox.home, ".l", "0123", stdin=None))
 
     def lend(self, pty: Wire) -> str:
         if not self.told.get("thread"):
