@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
 from typing import Any, Unpack
@@ -15,12 +15,14 @@ from pytest_kiro.agent.live import LiveTurn
 from pytest_kiro.agent.request import Request, Resume, RunArguments, RunOptions
 from pytest_kiro.agent.stop import StopWhen
 from pytest_kiro.agent.workspace import Workspace
-from pytest_kiro.errors import HIDE_FRAMES, ConversationError
+from pytest_kiro.errors import HIDE_FRAMES, ConversationError, SettingsError
 from pytest_kiro.kirocli import commands
 from pytest_kiro.standin import scenario
 from pytest_kiro.turn.turn import Turn
 
 __tracebackhide__ = HIDE_FRAMES
+#: The marker's words that are not of a turn.
+_OF_THE_WORKSPACE = ("workspace", "ignore")
 
 
 class Conversation:
@@ -83,7 +85,8 @@ class Conversation:
                 seed = self._seed if self._seed is not None else self._owner.marker().get("workspace")
                 bench = self._bench
                 home = self._owner.home(bench.homes)
-                self._workspace = Workspace.seeded(bench.sandbox, home, self._owner.file.parent, seed)
+                ignored = self._ignored()
+                self._workspace = Workspace.seeded(bench.sandbox, home, self._owner.file.parent, seed, ignored=ignored)
             return self._workspace
 
     def run(
@@ -113,12 +116,22 @@ class Conversation:
         if self._workspace is not None:
             self._workspace.end()
 
+    def _ignored(self) -> Sequence[str] | None:
+        """Return the patterns that `ignore` says, None for the usual."""
+        patterns = self._owner.marker().get("ignore")
+        if patterns is None:
+            return self._bench.settings.ignore
+        if not (isinstance(patterns, list | tuple) and all(isinstance(pattern, str) for pattern in patterns)):
+            advice = "wanted: a list of patterns as in a .gitignore"
+            raise SettingsError(f"mark.kiro: ignore={patterns!r} is not right", advice=advice)
+        return tuple(patterns)
+
     # -- one turn
 
     def options(self) -> RunOptions:
         """Return how its turns are run, where they say nothing else."""
         if self._defaults is None:
-            marker = {name: value for name, value in self._owner.marker().items() if name != "workspace"}
+            marker = {name: value for name, value in self._owner.marker().items() if name not in _OF_THE_WORKSPACE}
             self._defaults = (
                 RunOptions.of(self._bench.settings)
                 .merged(self._owner.run_args(), "kiro_run_args")

@@ -51,12 +51,14 @@ class Workspace:
         self.made = False
 
     @classmethod
-    def seeded(cls, sandbox: Sandbox, home: OwnerHome, origin: Path, seed: Any) -> Workspace:
+    def seeded(
+        cls, sandbox: Sandbox, home: OwnerHome, origin: Path, seed: Any, *, ignored: Sequence[str] | None = None
+    ) -> Workspace:
         """Make a workspace in `home` from a folder below `origin`; nothing is left of it when the seed is wrong."""
         if seed is not None and not (isinstance(seed, str | os.PathLike) and os.fspath(seed).strip(" ./")):
             advice = "wanted: the name of a folder beside the test's file"
             raise SettingsError(f"workspace={seed!r} is not right", advice=advice)
-        made = cls(sandbox, home, origin)
+        made = cls(sandbox, home, origin, ignored=ignored)
         try:
             if seed is not None:
                 made.seed(seed)

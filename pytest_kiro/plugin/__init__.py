@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 __tracebackhide__ = HIDE_FRAMES
 
 _MARKER = (
-    "kiro(*, workspace=None, agent=None, model=None, effort=None, timeout=None, trust=None, env=None): "
+    "kiro(*, workspace=None, agent=None, model=None, effort=None, timeout=None, trust=None, env=None, ignore=None): "
     "how Kiro runs in this test; workspace is a folder beside the test's file with which the workspace is seeded."
 )
 

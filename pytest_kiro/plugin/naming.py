@@ -19,7 +19,7 @@ from pytest_kiro.settings.table import did_you_mean
 if TYPE_CHECKING:
     from pytest_kiro.agent.bench import Owner
 
-_MARKER_WORDS = ["workspace", "agent", "model", "effort", "timeout", "trust", "env"]
+_MARKER_WORDS = ["workspace", "agent", "model", "effort", "timeout", "trust", "env", "ignore"]
 #: Found from the session's one sandbox, so a second one for some tests only would be made and not used.
 _ROOT_ONLY = ("kiro_sandbox", "kiro_sandbox_args")
 

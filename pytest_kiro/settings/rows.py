@@ -149,6 +149,14 @@ TABLE = (
         "the HOME that Kiro has: fresh (one for each test, as it was when the sandbox was ready) or shared (by all)",
     ),
     Setting(
+        "ignore",
+        "PATTERNS",
+        None,
+        "words",
+        "what changes made by the way are, in a .gitignore's words with blanks between; turn.changes lists them apart",
+        "the usual caches, and the seed's .gitignore",
+    ),
+    Setting(
         "snapshot",
         "WHAT",
         "none",

@@ -40,8 +40,8 @@ class Settings:
     """What was asked for, after options, environment and ini files were read; nothing changes it later.
 
     `timeout`, `stall_timeout`, `setup_timeout` and `login_timeout` are seconds; `stall_timeout` is None when off;
-    `cli`, `replies`, `cli_version`, `login_args`, `agent`, `model`, `effort`, `budget`, `max_sandboxes` and `results`
-    are None when nobody said anything; `terminal` is (columns, rows).
+    `cli`, `replies`, `cli_version`, `login_args`, `agent`, `model`, `effort`, `budget`, `ignore`, `max_sandboxes` and
+    `results` are None when nobody said anything; `terminal` is (columns, rows).
     `origins` says where each value came from; `run_id` and `worker` name this pytest run and its process;
     `waits` is how long things are waited for.
 
@@ -71,6 +71,7 @@ class Settings:
     budget: float | None
     keep_sandbox: str
     home: str
+    ignore: tuple[str, ...] | None
     snapshot: str
     max_sandboxes: int | None
     terminal: tuple[int, int]

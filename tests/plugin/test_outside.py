@@ -30,3 +30,48 @@ def test_what_a_turn_did_besides_is_known(evals: Evals) -> None:
         """,
         {"test_it": [turn([shell(DOES)], ["Done."])]},
     )
+
+
+def test_what_is_made_by_the_way_is_the_users_to_say(evals: Evals) -> None:
+    """The closest word counts: the marker's, the option's, the usual."""
+    evals.passes(
+        """
+        import pytest
+
+        MADE = {"a.log", "b.tmp", ".pytest_cache/x"}
+
+        def check(kiro, ignored):
+            changes = kiro.run("Help.").changes
+            assert (changes.added, changes.ignored.added) == (MADE - ignored, ignored)
+
+        def test_option(kiro):
+            check(kiro, {"a.log", "b.tmp"})
+
+        @pytest.mark.kiro(ignore=["*.log"])
+        def test_marker(kiro):
+            check(kiro, {"a.log"})
+
+        @pytest.mark.kiro(ignore=[])
+        def test_nothing(kiro):
+            check(kiro, set())
+        """,
+        {
+            name: [turn([shell("mkdir .pytest_cache; touch a.log b.tmp .pytest_cache/x")], ["Done."])]
+            for name in ("test_option", "test_marker", "test_nothing")
+        },
+        "--kiro-ignore=*.log '*.tmp'",
+    )
+
+
+def test_patterns_that_are_none(evals: Evals) -> None:
+    evals.write(
+        "test_it.py",
+        """
+        import pytest
+
+        @pytest.mark.kiro(ignore="*.log")
+        def test_it(kiro):
+            kiro.workspace
+        """,
+    )
+    evals.run().stdout.fnmatch_lines(["*mark.kiro: ignore='[*].log' is not right; wanted: a list of patterns*"])

@@ -43,6 +43,7 @@ DEFAULTS = {
     "budget": None,
     "keep_sandbox": "never",
     "home": "fresh",
+    "ignore": None,
     "snapshot": "none",
     "max_sandboxes": None,
     "terminal": (120, 30),
@@ -123,6 +124,11 @@ VALUES: dict[str, tuple[dict[str, object], list[str], str]] = {
         "one of never, on-failure, always",
     ),
     "home": ({"fresh": "fresh", "shared": "shared"}, ["", "own", "Shared"], "one of fresh, shared"),
+    "ignore": (
+        {"*.log 'a b'": ("*.log", "a b")},
+        ["", " ", "a\0b"],
+        "arguments as in a shell, such as '--license free'",
+    ),
     "snapshot": ({"auto": "auto", "my-snapshot": "my-snapshot"}, ["", " "], "a value that is not blank"),
     "max_sandboxes": ({"1": 1, "16": 16}, ["", "0", "-1", "1.5", "many", "01"], "a whole number above 0"),
     "terminal": (
