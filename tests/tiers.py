@@ -39,6 +39,11 @@ MATRIX = {
     r"daytona/test_daytona_device.py::test_device\[(?!(arrow_keys|a_resized|four_workers|ctrl_c_while|a_saved_login))": (
         "plugin/test_device.py::test_device, contract/test_pty_contract.py"
     ),
+    r"daytona/test_daytona_terminal.py::test_(?!the_)\w+\[d190": "the same [both], test_the_words[d190], test_the_last_words*",
+    # The daemon's racing end of terminals concerns what they print last, and their status.
+    r"contract/test_pty_contract.py::(?!test_p2_|test_p3_after|test_p4_wait).*\[racing": (
+        "contract/test_pty_contract.py::test_p2_*[racing], test_p3_after*[racing], test_p4_wait*[racing]"
+    ),
     r"daytona/test_daytona_device.py::test_no_sandbox_is_paid_for.*\[(?!auto)": "the same [auto]",
     r"daytona/test_daytona_turn.py::test_an_eval_in_which_every_request_fails_once_passes.*(429|drop)": (
         "the same [502], [lose_response]; daytona/test_daytona_files.py::test_every_byte_arrives_although[* limited], [* torn], "
@@ -90,7 +95,8 @@ def tier(where: str) -> str:
     """The tier of a test, of a file or of a folder."""
     file, folder = where.partition("::")[0], where.partition("/")[0]
     known = TIERS.get(file, TIERS[folder])
-    return DEFAULT if known == FAST and folder == "contract" and "[daytona" in where else known
+    slow = folder == "contract" and where.partition("[")[2].startswith(("daytona", "racing"))
+    return DEFAULT if slow and known == FAST else known
 
 
 def in_matrix(where: str) -> bool:

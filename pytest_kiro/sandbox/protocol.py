@@ -16,10 +16,10 @@ S16 A write puts a new file in the place of what is there, with the mode asked f
     link and replaces whatever is in its way; and every verb raises `SandboxError` once that is no folder any more.
 
 P1  Bytes arrive in order and unchanged.     P2  All output written before the exit is readable before b"".
-P3  After b"", always b"".
+    A bare terminal in Daytona may lose its end, whose daemon closes while output is under way: `terminal/attach.py`.
+P3  After b"", always b"".                   P7  A write after the end raises `PtyClosed`.
 P4  `wait` gives the status (128 + n for signal n, 137 where n is not known); None: the link was lost, never a pass.
 P5  `close` kills what still runs.           P6  The terminal has the size asked for.
-P7  A write after the end raises `PtyClosed`.
 P8  It is pulled: `read(timeout)`; callbacks and threads stay inside the provider.
 """
 

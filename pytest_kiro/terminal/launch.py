@@ -49,6 +49,7 @@ class Launch:
     since: str = ""
     make: bool = False
     durable: bool = False
+    lingers: bool = False
     apart: bool = False
 
     def within(self, home: str) -> Launch:
@@ -96,6 +97,7 @@ class Launch:
             launch_make=self.make,
             launch_since=self.since,
             launch_durable=self.durable,
+            launch_lingers=self.lingers,
         )
 
     def listing(self) -> str:

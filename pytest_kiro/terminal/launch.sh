@@ -12,6 +12,7 @@
 # launch_make       whether the workspace is made first
 # launch_since      seconds since 1970: contents of what did not change since are known; empty when none are
 # launch_durable    whether the output is kept in the file `log` as well, for a link that may be lost
+# launch_lingers    whether the terminal stays a moment, for a link that ends while its last output is under way
 # list_path         the machine's PATH, as list.sh found it
 # list_sum          what makes digests, as words
 # list_gnu          whether find is GNU's
@@ -24,7 +25,7 @@
 # Its own names are long, since a variable of the sandbox with the same name would be overwritten for the program; what
 # the user exports is for the program alone, since a PATH or IFS of theirs must not change what is found here.
 : "${launch_folder?}" "${launch_workspace?}" "${launch_home?}" "${launch_prepare?}" "${launch_marker?}" "${launch_program?}"
-: "${launch_stdin?}" "${launch_apart?}" "${launch_make?}" "${launch_since?}" "${launch_durable?}"
+: "${launch_stdin?}" "${launch_apart?}" "${launch_make?}" "${launch_since?}" "${launch_durable?}" "${launch_lingers?}"
 : "${list_path?}" "${list_sum?}" "${list_gnu=}"
 trap 'exit 130' INT
 # `script` copies a terminal into a file and hands size, keys and status through (tried, on util-linux 2.38). It goes
@@ -81,4 +82,5 @@ printf '\n%s %s %s\n' "$launch_marker" "${1:--}" "${3:--}"
 launch_status=$?
 trap '' INT # a late one would leave no status
 { printf '%s' "$launch_status" >"$launch_folder/status"; } 2>/dev/null
+[ -z "$launch_lingers" ] || sleep 0.2
 exit "$launch_status"

@@ -22,6 +22,12 @@ class Machines:
     provider: Provider
     alive: Callable[[int], bool]
     destroy: Callable[[Sandbox], None]
+    #: Whether what a program printed last may be lost with its bare terminal (contract P2).
+    loses_tails: bool = False
+
+    def printed(self, got: bytes, wanted: bytes) -> bool:
+        """Whether that is what a program that has ended printed."""
+        return got == wanted or (self.loses_tails and wanted.startswith(got))
 
     def pid(self, sandbox: Sandbox, path: str) -> int:
         """The process number that a program writes there, as soon as it has."""
@@ -45,12 +51,24 @@ def _local(settings: Settings, _emulator: Emulator | None) -> Machines:
 
 def _daytona(settings: Settings, emulator: Emulator | None) -> Machines:
     assert emulator is not None
+    emulator.configure(pty_exit="both")
     provider = DaytonaProvider(settings, environ={"DAYTONA_API_URL": emulator.url, "DAYTONA_API_KEY": emulator.key})
     return Machines(provider, is_alive, lambda sandbox: emulator.kill_sandbox(sandbox.id))
 
 
+def _racing(settings: Settings, emulator: Emulator | None) -> Machines:
+    """The same, with the end of terminals that the daemon has: it races with what they print last."""
+    made = _daytona(settings, emulator)
+    assert emulator is not None
+    emulator.configure(pty_exit="d190")
+    made.loses_tails = True
+    return made
+
+
 #: A further provider is one more entry.
 PROVIDERS: dict[str, Callable[[Settings, Emulator | None], Machines]] = {"local": _local, "daytona": _daytona}
+#: Those whose terminals end otherwise.
+PTY_PROVIDERS = PROVIDERS | {"racing": _racing}
 
 
 class After:

@@ -6,6 +6,7 @@ import secrets
 from typing import TYPE_CHECKING
 
 import pexpect
+import pytest
 from emulator import Emulator
 from plugin.chats import CHAT, CHAT_REPLIES
 
@@ -19,6 +20,13 @@ if TYPE_CHECKING:
 
 pytest_plugins = ["daytona_runs"]
 DEADLINE = 60.0
+
+
+@pytest.fixture(params=["both", "d190"], autouse=True)
+def end(request: pytest.FixtureRequest, emulator: Emulator) -> str:
+    """How a terminal ends: with all that it printed, or in a race with that."""
+    emulator.configure(pty_exit=request.param)
+    return str(request.param)
 
 
 def start(sandbox: DaytonaSandbox, script: str) -> Terminal:
@@ -62,6 +70,18 @@ def test_the_words(sandbox: DaytonaSandbox) -> None:
         terminal.sendintr()
         terminal.expect(pexpect.EOF)
     assert (terminal.exitstatus, terminal.signalstatus) == (130, 2)
+
+
+@pytest.mark.parametrize("end", ["d190"], indirect=True)
+def test_the_last_words_of_a_program_are_not_lost_by_the_end(emulator: Emulator, sandbox: DaytonaSandbox) -> None:
+    """They are under way when it ends; there is no log with which they could be compared."""
+    emulator.fault("pty_create_connect", hold_output=0.02)
+    with start(sandbox, "printf ready; read -r _; printf 'last words'; exit 3") as terminal:
+        terminal.expect_exact("ready")
+        terminal.sendline()
+        terminal.expect_exact("last words")
+        terminal.expect(pexpect.EOF)
+        assert terminal.exitstatus == 3
 
 
 def test_a_lost_link(emulator: Emulator, sandbox: DaytonaSandbox) -> None:

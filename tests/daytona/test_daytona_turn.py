@@ -25,6 +25,7 @@ SLOW: dict[str, Any] = {"close_code": 1008, "close_reason": "slow consumer"}
 BREAKS: list[dict[str, Any]] = [
     *({"cut_after": place} for place in (2_000, 5_000, 12_000)),
     *({"close_after": place, **how} for place in (2_000, 12_000) for how in (POLITE, SLOW)),
+    {"exit_style": "d190", "hold_output": 0.05},  # the daemon's race: what is under way is lost
     {"exit_style": "abort"},
     {"exit_style": "none"},
     {"mute_after": 12_000},

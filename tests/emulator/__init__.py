@@ -53,7 +53,7 @@ by which `log()` names them too, and `unknown`. A later rule overrides an earlie
 | shell_delay | pty_create_connect | as the knob |
 | no_pong, no_connected | PTYs | pings are not answered; nobody says "connected" |
 | connected_delay, early_output | PTYs | seconds before "connected"; a text that comes as output before it |
-| hold_output | PTYs | output waits in the queue until the session ends, as on a line that is slow |
+| hold_output | PTYs | output waits in the queue for so many seconds, or, True, until the session ends: a slow line |
 | cut_after | PTYs | the connection is torn at this byte of output |
 | close_after, close_code, close_reason | PTYs | it is closed there: 1000 without a reason, or as is said |
 | mute_after | PTYs | nothing more comes, and the connection stays |

@@ -61,7 +61,7 @@ ACTIONS: dict[str, Action] = {
     "no_connected": Action(is_flag, _FLAG, PTY_ROUTES),
     "connected_delay": Action(is_number, _SECONDS, PTY_ROUTES),
     "early_output": Action(is_text, "a text", PTY_ROUTES),
-    "hold_output": Action(is_flag, _FLAG, PTY_ROUTES),
+    "hold_output": Action(lambda value: is_flag(value) or is_number(value), "True or a number of seconds", PTY_ROUTES),
     "cut_after": Action(is_count, _BYTES, PTY_ROUTES),
     "close_after": Action(is_count, _BYTES, PTY_ROUTES),
     "close_code": Action(is_count, "a WebSocket close code", PTY_ROUTES),

@@ -58,7 +58,8 @@ class Link:
         self._request, self._socket, self._terminal, self._faults = request, socket, terminal, faults
         self._kill = kill
         self.exit_style = str(faults.get("exit_style", exit_style))
-        self._queue: deque[Item] = deque()
+        #: What waits for the client, and since when.
+        self._queue: deque[tuple[float, Item]] = deque()
         self._wake = asyncio.Event()
         self._sent, self._last_sent = 0, time.monotonic()
         self._muted = False
@@ -66,7 +67,8 @@ class Link:
         self._out = DelayLine[Item](latency / 2, self._deliver)
         self._in = DelayLine[bytes](latency / 2, self._feed)
         self._over = asyncio.Event()
-        self._holds = bool(faults.get("hold_output"))
+        held = faults.get("hold_output", 0.0)
+        self._holds, self._lag = held is True, 0.0 if held is True else held
 
     @property
     def full(self) -> bool:
@@ -80,7 +82,7 @@ class Link:
 
     def offer(self, item: Item) -> None:
         """Queue something for the client."""
-        self._queue.append(item)
+        self._queue.append((time.monotonic(), item))
         self._wake.set()
 
     def drop_slow(self) -> None:
@@ -97,7 +99,7 @@ class Link:
     def overtake(self, code: int) -> None:
         """Say "exited" before all that waits, if it is so wanted."""
         if self.exit_style == "late":
-            self._queue.appendleft(_exited(code))
+            self._queue.appendleft((0.0, _exited(code)))
             self._wake.set()
 
     def finish(self, code: int, *, killed: bool = False) -> None:
@@ -155,10 +157,14 @@ class Link:
 
     async def _write_all(self) -> None:
         while not self._over.is_set():
-            while not self._queue or (self._holds and isinstance(self._queue[0], bytes)):
+            while not self._queue or (self._holds and isinstance(self._queue[0][1], bytes)):
                 self._wake.clear()
                 await self._wake.wait()
-            item = self._queue.popleft()
+            since, item = self._queue[0]
+            if isinstance(item, bytes) and (lag := since + self._lag - time.monotonic()) > 0:
+                await asyncio.sleep(lag)
+                continue  # it may have been lost meanwhile
+            self._queue.popleft()
             await self._out.put(item, len(item) if isinstance(item, bytes) else 0)
             self._last_sent = time.monotonic()
             self._terminal.resume()
