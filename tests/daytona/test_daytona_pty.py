@@ -16,7 +16,6 @@ from helpers import is_alive, read_all, read_until, wait_until
 
 from pytest_kiro.errors import PtyClosed, SandboxError
 from pytest_kiro.sandbox.daytona import guest
-from pytest_kiro.sandbox.daytona.link import PtyLink
 from pytest_kiro.sandbox.daytona.pty import DaytonaPty
 from pytest_kiro.sandbox.daytona.sandbox import DaytonaSandbox
 from pytest_kiro.sandbox.protocol import SandboxSpec, Survivors
@@ -196,17 +195,13 @@ def test_an_old_daemon_is_called_one(emulator: Emulator, sandbox: DaytonaSandbox
 
 
 def test_a_terminal_that_cannot_start_is_told_at_once(emulator: Emulator, sandbox: DaytonaSandbox) -> None:
-    """Here: one that is not there; the daemon says so in a frame, after it has agreed to a WebSocket."""
-    machine, client = sandbox._machine, sandbox._client
+    """The daemon says so in a frame, after it has agreed to a WebSocket."""
     emulator.reset_log()
-
-    async def attempt() -> PtyLink:
-        return await PtyLink.open(client.http, f"{machine.ptys}/none/connect", lambda _: None, limit=30)
-
-    with pytest.raises(SandboxError, match=r"could not start a terminal: .*none not found") as error:
-        client.wait_for(machine.ask("open a terminal", attempt, safe=True), 30)
+    pty = DaytonaPty(sandbox._machine)
+    with pytest.raises(SandboxError, match=r"could not start a terminal: .*pty.StartWithSize: .*no such file") as error:
+        pty.open("/not/there", {}, (80, 24))
     assert "network" not in str(error.value)
-    assert len(emulator.log("pty_connect")) == 1
+    assert len(emulator.log("pty_create_connect")) == 1
 
 
 @pytest.mark.parametrize("rule", [{"status": 503}, {"status": 401}, {"drop": True}], ids=str)

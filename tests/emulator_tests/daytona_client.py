@@ -124,9 +124,10 @@ def create(emulator: Emulator, **body: Any) -> Any:
     return answer.body
 
 
-def frames_of(emulator: Emulator, query: str, typed: str = "", **options: Any) -> list[Any]:
-    """Open a PTY without the SDK; return all frames until the end of the connection, which is not replied to."""
-    url = emulator.url.removesuffix("/api") + f"/toolbox/{create(emulator)['id']}/process/pty/create-connect?{query}"
+def frames_of(emulator: Emulator, query: str, typed: str = "", *, delete: str = "", **options: Any) -> list[Any]:
+    """Open a PTY without the SDK, and type into it or delete one; return all frames, whose end is not replied to."""
+    ptys = f"/toolbox/{create(emulator)['id']}/process/pty"
+    url = f"{emulator.url.removesuffix('/api')}{ptys}/create-connect?{query}"
 
     async def use() -> list[Any]:
         headers, frames = {"Authorization": f"Bearer {emulator.key}"}, list[Any]()
@@ -140,6 +141,8 @@ def frames_of(emulator: Emulator, query: str, typed: str = "", **options: Any) -
                 frames.append(await link.receive())
                 if typed and len(frames) == 1:
                     await link.send_str(typed)
+                if delete and len(frames) == 1:
+                    await asyncio.to_thread(ask, emulator, "DELETE", f"{ptys}/{delete}")
             return frames
 
     return asyncio.run(use())

@@ -186,6 +186,13 @@ def test_the_frames_on_the_wire(
     assert texts_in(frames) == [{"type": "control", "status": "exited", "exitCode": code} | because]
 
 
+def test_killing_is_told_by_the_close_frame_alone(emulator: Emulator) -> None:
+    first, *frames, last, _ = frames_of(emulator, "id=one", delete="one")
+    assert first.data == '{"type":"control","status":"connected"}'
+    assert texts_in(frames) == []
+    assert (last.data, json.loads(last.extra)) == (1011, {"exitCode": 137, "exitReason": "SIGKILL"})
+
+
 @pytest.mark.parametrize("query", ["id=one&cwd=/not/there", "id=one&cwd=a%00b", "id=one&cwd=.zshrc"])
 def test_a_shell_that_cannot_start_is_told_behind_the_handshake(emulator: Emulator, query: str) -> None:
     emulator.configure(shell="sh")
