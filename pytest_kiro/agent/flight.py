@@ -23,6 +23,7 @@ from pytest_kiro.turn.causes import Cause, Ending
 from pytest_kiro.turn.changes import Changes, outside
 from pytest_kiro.turn.transcript import ToolCall, Transcript
 from pytest_kiro.turn.turn import Turn
+from pytest_kiro.turn.warnings import Warnings, some
 
 __tracebackhide__ = HIDE_FRAMES
 
@@ -171,9 +172,9 @@ class Flight:
             changes = around = Changes()  # it never began; of what is lost nothing is known
         left = pty.survivors
         secrets = bench.secrets
-        noted = [*self._reach_further(around, left.stuck), *transcript.warnings]
+        noted = [*self._reach_further(around, left.stuck)]
         if record is not None and record.beyond:
-            noted.append(f"files too large to be read as records: {', '.join(record.beyond)}")
+            noted.append(f"files too large to be read as records: {some(record.beyond)}")
         turn = Turn(
             prompt=bench.secrets(request.prompt),
             number=len(self.conversation.turns) + 1,
@@ -198,7 +199,7 @@ class Flight:
             known_changes=changes,
             known_outside=around,
             survivors=tuple(map(secrets, (*left.killed, *left.stuck))),
-            warnings=(*request.history, *map(secrets, (*pty.warnings, *noted))),
+            warnings=tuple(Warnings([*request.history, *map(secrets, (*pty.warnings, *noted, *transcript.warnings))])),
             home=self.conversation,
         )
         if changes is None:
@@ -217,9 +218,9 @@ class Flight:
     def _reach_further(self, changes: Changes | None, stuck: Sequence[str]) -> Iterator[str]:
         """Yield what of a turn could touch another test."""
         if stuck:
-            yield f"processes that could not be ended: {', '.join(stuck)}"
+            yield f"processes that could not be ended: {some(stuck)}"
         if changes and self._launch.home in ("", self.bench.sandbox.home):
-            yield f"in HOME, which other tests have as well, it changed: {', '.join(sorted(changes.paths)[:10])}"
+            yield f"in HOME, which other tests have as well, it changed: {some(sorted(changes.paths))}"
 
     def _spend(self) -> None:
         """Enter into the budget what the turn cost; the records of one that was ended may not say."""

@@ -12,6 +12,7 @@ from pytest_kiro.kirocli.evidence import with_end
 from pytest_kiro.kirocli.sessions import tools
 from pytest_kiro.kirocli.sessions.values import dig, listed, number, total, words
 from pytest_kiro.turn.transcript import ToolCall, Transcript
+from pytest_kiro.turn.warnings import Warnings
 
 News = tuple[Literal["text", "thought", "tool_call", "tool_result", "finished", "error"], str, ToolCall | None]
 _CHUNKS = ("agent_message_chunk", "agent_thought_chunk")
@@ -34,6 +35,7 @@ class StreamedTurn:
         self._calls: dict[str, ToolCall] = {}
         self._live: dict[str, list[tuple[str, Any]]] = {}
         self._agents: dict[str, str] = {}  # V3's name of a sub-agent: the call that started it
+        self._told = 0
         self._last: dict[str, int] = {}  # when each session was last told of, in the order in which they began
         self._metered: dict[str, list[Any]] = {}
         self._took: float | None = None
@@ -48,7 +50,8 @@ class StreamedTurn:
         if session is None:
             session = next(reversed(self._last), "")
         else:
-            self._last[session] = max(self._last.values(), default=0) + 1
+            self._told += 1
+            self._last[session] = self._told
         if kind == "sessionUpdate":
             update = data.get("update")
             yield from self._update(update if isinstance(update, dict) else {}, session)
@@ -115,7 +118,8 @@ class StreamedTurn:
     def transcript(self) -> Transcript:
         """Return the turn as far as it has been told."""
         main = self._main()
-        ours = [step for step in self._steps if step.within is None and step.session in (*main, "")]
+        known = {*main, ""}
+        ours = [step for step in self._steps if step.within is None and step.session in known]
         calls = {step.call: self._calls[step.call] for step in ours if step.call is not None}
         inner, unclear = self._inner(calls)
         messages = tuple(_messages(ours))
@@ -125,7 +129,7 @@ class StreamedTurn:
             tool_calls=tools.with_calls(calls, inner),
             credits=total([entry for entries in self._metered.values() for entry in entries], "value"),
             duration=self._took,
-            warnings=(*unclear, *self._doubts(messages)),
+            warnings=tuple(Warnings([*self._doubts(messages), *unclear])),
             proof="runFinished",
         )
         return self._with_end(transcript)
@@ -140,10 +144,10 @@ class StreamedTurn:
         named = words(dig(self._finished, "sessionId"))
         return ours if named is None else [*(one for one in ours if one != named), named]
 
-    def _inner(self, calls: Mapping[str, ToolCall]) -> tuple[Mapping[str, Sequence[ToolCall]], list[str]]:
+    def _inner(self, calls: Mapping[str, ToolCall]) -> tuple[Mapping[str, Sequence[ToolCall]], Warnings]:
         """Return the sub-agents' calls by the call that started them: V3 names it, else it is the one before."""
         inner: dict[str, list[ToolCall]] = defaultdict(list)
-        warnings = []
+        warnings = Warnings()
         starter = None
         for step in self._steps:
             if step.call is None:
@@ -155,7 +159,7 @@ class StreamedTurn:
                 if parent := named if named in calls else starter:
                     inner[parent].append(self._calls[step.call])
                 else:
-                    warnings.append(f"{self._calls[step.call]}: no tool call of this turn has started its sub-agent")
+                    warnings.add(f"{self._calls[step.call]}: no tool call of this turn has started its sub-agent")
         return inner, warnings
 
     def _doubts(self, messages: tuple[str, ...]) -> Iterator[str]:

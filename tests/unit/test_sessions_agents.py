@@ -227,7 +227,7 @@ def started(name: str, text: str = "", began: float | None = None) -> Child:
 
 def folded(parents: list[Parent], children: list[Child], since: float | None = None) -> tuple[dict[str, str], int]:
     inner, warnings = fold(parents, children, since=since)
-    return {key: "".join(call.output for call in calls) for key, calls in inner.items()}, len(warnings)
+    return {key: "".join(call.output for call in calls) for key, calls in inner.items()}, len(list(warnings))
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,12 @@ from typing import NamedTuple
 from pytest_kiro.kirocli.sessions.tools import is_agent
 from pytest_kiro.kirocli.sessions.values import strings
 from pytest_kiro.turn.transcript import ToolCall
+from pytest_kiro.turn.warnings import Warnings
+
+#: Sub-agents, and calls that may have started them, that are looked at; Kiro itself starts a handful.
+_MOST = 500
+#: Characters of theirs that are searched in any case.
+_EFFORT = 64 * 1024 * 1024
 
 
 class Parent(NamedTuple):
@@ -35,41 +41,67 @@ class Child(NamedTuple):
 
 def fold(
     parents: Sequence[Parent], children: Sequence[Child], *, since: float | None
-) -> tuple[Mapping[str, tuple[ToolCall, ...]], list[str]]:
+) -> tuple[Mapping[str, tuple[ToolCall, ...]], Warnings]:
     """Return the sub-agents' calls by their parent's key; a warning for each without.
 
     The evidence, best first: the parent's records name the sub-agent's id; an argument of the call is in the
     sub-agent's prompt, or the prompt in it; the call is the first that starts agents and was over after the
     sub-agent began, or, where no times are kept, the first that has none yet. `since` is when our turn began:
     an older sub-agent without evidence belongs to an older turn.
+
+    Each may be compared with each, so only so many are looked at, and only so much of what they say.
     """
     starters = [parent for parent in parents if is_agent(parent.call)]
+    warnings = Warnings()
+    if len(children) > _MOST or len(starters) > _MOST:
+        what = f"{len(children)} sub-agents, and {len(starters)} tool calls that may have started them"
+        warnings.add(f"{what}: only {_MOST} of each are looked at")
+    starters, children = starters[:_MOST], sorted(children, key=lambda child: (child.began or 0.0, child.id))[:_MOST]
+    given = {parent.key: [text.strip() for text in strings(dict(parent.call.input))] for parent in starters}
+    evidence = _Evidence(given, sum(len(parent.told) for parent in starters) + sum(len(one.prompt) for one in children))
     taken: dict[str, list[Child]] = {parent.key: [] for parent in starters}
     unclear: list[Child] = []
-    for child in sorted(children, key=lambda child: (child.began or 0.0, child.id)):
-        by_id = [parent for parent in starters if child.id and child.id in parent.told]
-        fitting = by_id or [parent for parent in starters if _says(parent.call, child.prompt)]
+    for child in children:
+        by_id = [parent for parent in starters if child.id and evidence.within(child.id, parent.told)]
+        fitting = by_id or [parent for parent in starters if evidence.asked(parent.key, child.prompt.strip())]
         if fitting:
             taken[min(fitting, key=lambda parent: len(taken[parent.key])).key].append(child)
         elif since is None or child.began is None or child.began >= since:
             unclear.append(child)
-    warnings = []
+    if evidence.left < 0:
+        warnings.add("the records of sub-agents are too large to be compared; some may be under another's call")
     for child in unclear:
         chosen = _then(starters, child, taken)
         if chosen is None:
-            warnings.append(f"{child.where}: a sub-agent that no tool call of this turn has started")
+            warnings.add(f"{child.where}: a sub-agent that no tool call of this turn has started")
         else:
             taken[chosen.key].append(child)
     ours = [parent.key for parent in starters if parent.ours and taken[parent.key]]
     return {key: tuple(call for child in taken[key] for call in child.calls) for key in ours}, warnings
 
 
-def _says(call: ToolCall, prompt: str) -> bool:
-    """Whether the call gave this prompt: it may have been put into a template, or one into it."""
-    prompt = prompt.strip()
-    given = [text.strip() for text in strings(dict(call.input))]
-    # A short text, an agent's name or a mode, is in many a prompt.
-    return bool(prompt) and any(prompt in text or (len(text) >= 8 and text in prompt) for text in given)
+class _Evidence:
+    """Compares what calls gave with what sub-agents were asked, as long as its effort lasts.
+
+    `given` are the texts of each call; `size` is how much text there is otherwise.
+    """
+
+    def __init__(self, given: Mapping[str, Sequence[str]], size: int) -> None:
+        self._given = given
+        #: Characters that may still be searched.
+        self.left = _EFFORT + 16 * (size + sum(len(text) for texts in given.values() for text in texts))
+
+    def within(self, part: str, text: str) -> bool:
+        """Whether a text has this in it."""
+        self.left -= len(text) + 64  # a short one takes its time as well
+        return self.left >= 0 and part in text
+
+    def asked(self, key: str, prompt: str) -> bool:
+        """Whether a call gave this prompt: it may have been put into a template, or one into it."""
+        # A short text, an agent's name or a mode, is in many a prompt.
+        return bool(prompt and self.left >= 0) and any(
+            self.within(prompt, text) or (len(text) >= 8 and self.within(text, prompt)) for text in self._given[key]
+        )
 
 
 def _then(starters: Sequence[Parent], child: Child, taken: Mapping[str, Sequence[Child]]) -> Parent | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 from abc import ABC, abstractmethod
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +15,7 @@ from pytest_kiro.kirocli.sessions import tools
 from pytest_kiro.kirocli.sessions.agents import Child, Parent, fold
 from pytest_kiro.kirocli.sessions.values import load
 from pytest_kiro.turn.transcript import ToolCall, Transcript
+from pytest_kiro.turn.warnings import Warnings
 
 #: Sub-agents start sub-agents, five deep in V3's engine; a store that goes deeper is not one.
 _DEPTH = 20
@@ -30,7 +33,11 @@ class Wanted:
 
     def has_prompt(self, last: str | None) -> bool:
         """Whether a session whose last prompt this is may have the turn; one without may have only just begun."""
-        return self.prompt is None or last is None or last.strip() == self.prompt.strip()
+        return self._prompt is None or last is None or last.strip() == self._prompt
+
+    @cached_property
+    def _prompt(self) -> str | None:
+        return None if self.prompt is None else self.prompt.strip()
 
 
 class Record(NamedTuple):
@@ -41,6 +48,22 @@ class Record(NamedTuple):
     data: Mapping[str, Any]
     id: str | None
     at: float | None
+
+
+class TurnRecords:
+    """The records of one turn, and what decides whether it goes on; `prompt` is what it begins with."""
+
+    def __init__(self, records: Sequence[Record], prompt: str) -> None:
+        self.prompt = prompt
+        self.records: list[Record] = []
+        self.ids: set[str] = set()
+        self.kinds: set[str] = set()
+        self.add(records)
+
+    def add(self, records: Sequence[Record]) -> None:
+        self.records += records
+        self.ids.update(record.id for record in records if record.id is not None)
+        self.kinds.update(record.kind for record in records)
 
 
 class Session(ABC):
@@ -60,7 +83,7 @@ class Session(ABC):
         self.log = log
         self.state: Mapping[str, Any] = state if isinstance(state, dict) else {}
         self.files = files
-        self.warnings: list[str] = []
+        self.warnings = Warnings()
 
     @cached_property
     def records(self) -> list[Record]:
@@ -73,13 +96,13 @@ class Session(ABC):
     def read(self, path: PurePosixPath) -> list[Record]:
         """Return the records of a log; what is none becomes a warning."""
         records = []
-        for count, line in enumerate(self.files.get(str(path), b"").splitlines(), 1):
+        for count, line in enumerate(io.BytesIO(self.files.get(str(path), b"")), 1):
             if not line.strip():
                 continue
             if record := self.record(f"{path}:{count}", load(line)):
                 records.append(record)
             else:
-                self.warnings.append(f"{path}:{count}: not a record that is known: {line[:80]!r}")
+                self.warnings.add(f"{path}:{count}: not a record that is known: {line.strip()[:80]!r}")
         return records
 
     @cached_property
@@ -101,29 +124,33 @@ class Session(ABC):
         """Return the text of a message."""
 
     @abstractmethod
-    def said(self, records: Iterable[Record], warnings: list[str]) -> tuple[tuple[str, ...], dict[str, ToolCall]]:
+    def said(self, records: Iterable[Record], warnings: Warnings) -> tuple[tuple[str, ...], dict[str, ToolCall]]:
         """Return the assistant's messages, and the tool calls by their ids."""
 
     @abstractmethod
-    def continues(self, latest: Self, turn: Sequence[Record], before: int | None) -> bool:
-        """Whether the turn goes on here: `latest` is older, and of the same folder."""
+    def is_over(self, turn: TurnRecords, before: int | None) -> bool:
+        """Whether it has an end of the turn; see `with_end`."""
 
-    def news(self, turn: Sequence[Record]) -> list[Record]:
+    @abstractmethod
+    def continues(self, latest: Self, turn: TurnRecords, *, over: bool) -> bool:
+        """Whether the turn goes on here: `latest` is older, and of the same folder; `over` is of that one."""
+
+    def news(self, turn: TurnRecords) -> list[Record]:
         """Return what it adds to a turn that goes on in it."""
         return self.records
 
     @abstractmethod
     def parents(self, records: Sequence[Record], ours: Mapping[str, ToolCall]) -> list[Parent]:
-        """Return all calls as parents of sub-agents."""
+        """Return all calls that start agents, as parents of sub-agents."""
 
     @abstractmethod
     def children(
-        self, chain: Sequence[Self], others: Sequence[Self], warnings: list[str], depth: int
+        self, chain: Sequence[Self], by_parent: Mapping[str, Sequence[Self]], warnings: Warnings, depth: int
     ) -> Iterator[Child]:
-        """Yield the sub-agents of the sessions in `chain`."""
+        """Yield the sub-agents of the sessions in `chain`; `by_parent` are all others, by their parent's id."""
 
     @abstractmethod
-    def with_end(self, transcript: Transcript, turn: Sequence[Record], before: int | None) -> Transcript:
+    def with_end(self, transcript: Transcript, turn: TurnRecords, before: int | None) -> Transcript:
         """Add how the turn ended and what it cost.
 
         `before` is how many turns had ended before it, None in a session that may have been given another's past.
@@ -140,9 +167,14 @@ def latest_turn(sessions: Sequence[AnySession], wanted: Wanted) -> Transcript | 
         return None
     chain, turn = _follow(session, sessions, wanted)
     newest = chain[-1]
-    warnings: list[str] = []
-    messages, calls = newest.said(turn, warnings)
-    tool_calls = with_agents(chain, sessions, turn, calls, warnings)
+    warnings = Warnings()
+    messages, calls = newest.said(turn.records, warnings)
+    ours = {one.id for one in chain}
+    by_parent: dict[str, list[AnySession]] = defaultdict(list)
+    for other in sessions:
+        if other.parent is not None and other.id not in ours:
+            by_parent[other.parent].append(other)
+    tool_calls = with_agents(chain, by_parent, turn.records, calls, warnings)
     transcript = Transcript(
         session_id=newest.id,
         prompts=len(newest.prompts),
@@ -151,7 +183,7 @@ def latest_turn(sessions: Sequence[AnySession], wanted: Wanted) -> Transcript | 
         tool_calls=tool_calls,
         model=newest.model,
         agent=newest.agent,
-        warnings=(*(line for one in chain for line in one.warnings), *warnings),
+        warnings=tuple(Warnings(line for lines in (*(one.warnings for one in chain), warnings) for line in lines)),
     )
     return newest.with_end(transcript, turn, wanted.turns if len(chain) == 1 else None)
 
@@ -168,37 +200,40 @@ def _find(sessions: Sequence[AnySession], wanted: Wanted) -> AnySession | None:
 
 def _follow(
     session: AnySession, sessions: Sequence[AnySession], wanted: Wanted
-) -> tuple[list[AnySession], list[Record]]:
+) -> tuple[list[AnySession], TurnRecords]:
     """Return the sessions that have the turn, and its records.
 
     Auto-compaction may begin a new session in mid-turn.
     """
     chain = [session]
     if len(session.prompts) <= wanted.prompts:
-        return chain, []
-    turn = session.records[session.prompts[-1] :]
+        return chain, TurnRecords([], "")
+    first = session.prompts[-1]
+    turn = TurnRecords(session.records[first:], session.text(session.records[first]).strip())
+    over = session.is_over(turn, wanted.turns)
     here = [other for other in sessions if other.folders and other.folders == session.folders]
     for other in sorted(here, key=lambda other: other.created or 0.0):
-        latest, before = chain[-1], wanted.turns if len(chain) == 1 else None
+        latest = chain[-1]
         if latest.created is None or (other.created or 0.0) <= latest.created:
             continue
-        if other.records and other.continues(latest, turn, before):
-            turn += other.news(turn)
+        if other.records and other.continues(latest, turn, over=over):
+            turn.add(other.news(turn))
             chain.append(other)
+            over = other.is_over(turn, None)
     return chain, turn
 
 
 def with_agents(
     chain: Sequence[AnySession],
-    others: Sequence[AnySession],
+    by_parent: Mapping[str, Sequence[AnySession]],
     turn: Sequence[Record],
     calls: Mapping[str, ToolCall],
-    warnings: list[str],
+    warnings: Warnings,
     depth: int = 0,
 ) -> tuple[ToolCall, ...]:
     """Return the turn's calls, each with those of its sub-agents."""
     session = chain[-1]
-    children = list(session.children(chain, others, warnings, depth)) if turn and depth < _DEPTH else []
+    children = list(session.children(chain, by_parent, warnings, depth)) if turn and depth < _DEPTH else []
     if not children:
         return tuple(calls.values())
     parents = session.parents([record for one in chain for record in one.records], calls)

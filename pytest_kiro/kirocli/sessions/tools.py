@@ -81,19 +81,21 @@ def begun_by_acp(raw: Any, given: Any, record: Mapping[str, Any]) -> ToolCall:
 
 def ended(call: ToolCall, parts: Iterable[tuple[str, Any]], *, ok: bool, cancelled: bool = False) -> ToolCall:
     """Return the call with what came back, `parts` of text or json; `ok` is what the record says of it."""
-    output, exit_code, plain, error = "", None, True, False
+    pieces: list[str] = []
+    exit_code, plain, error = None, True, False
     for what, item in parts:
         if what == "json" and isinstance(item, dict) and "exit_status" in item:
-            output += f"{item.get('stdout', '')}{item.get('stderr', '')}"
+            pieces.append(f"{item.get('stdout', '')}{item.get('stderr', '')}")
             code = re.search(r"-?\d{1,10}", str(item["exit_status"]))
             exit_code, plain = int(code[0]) if code else None, False
         elif what == "json" and isinstance(item, dict) and isinstance(item.get("isError"), bool):
-            output += "".join(texts(item.get("content"))) or dump(item)
+            pieces.append("".join(texts(item.get("content"))) or dump(item))
             error = error or item["isError"]  # a server's failure arrives as a success of the tool (2.27.1)
         elif isinstance(item, str) and what != "json":
-            output += item
+            pieces.append(item)
         elif what != "image":
-            output += dump(item)
+            pieces.append(dump(item))
+    output = "".join(pieces)
     if call.name == "shell" and plain:
         output, exit_code = _unframed(output)
     status: ToolStatus = "completed" if ok and not error else "failed"

@@ -13,6 +13,7 @@ from pytest_kiro.kirocli.sessions.log import Wanted
 from pytest_kiro.kirocli.sessions.sqlite import Unreadable, rows
 from pytest_kiro.kirocli.sessions.values import dig, listed, load, number, total, words
 from pytest_kiro.turn.transcript import ToolCall, Transcript
+from pytest_kiro.turn.warnings import Warnings
 
 #: What V1 writes in the assistant's name when a turn is interrupted (its ancestor's source): no answer, so no end.
 _INTERRUPTED = (
@@ -62,7 +63,7 @@ class _Conversation:
         self.where = where
         self.value = value
         self.updated = -1 if updated is None else updated
-        self.warnings: list[str] = []
+        self.warnings = Warnings()
         self.entries = list(_entries(self))
         self.prompts = [index for index, entry in enumerate(self.entries) if entry.prompt is not None]
         self.last_prompt = self.entries[self.prompts[-1]].prompt if self.prompts else None
@@ -72,14 +73,15 @@ class _Conversation:
 
 def read(files: Mapping[str, bytes], wanted: Wanted) -> Transcript | None:
     """Return the latest turn; see `sessions.read`."""
-    warnings: list[str] = []
+    warnings = Warnings()
     conversations = [
         conversation
         for conversation in _conversations(files, wanted, warnings)
         if wanted.session_id is not None or wanted.has_prompt(conversation.last_prompt)
     ]
     if not conversations:
-        return Transcript(wanted.session_id or "", warnings=tuple(warnings)) if warnings else None
+        lines = tuple(warnings)
+        return Transcript(wanted.session_id or "", warnings=lines) if lines else None
     conversation = max(conversations, key=lambda each: each.updated)
     turn, proven = _turn(conversation, wanted)
     warnings += conversation.warnings
@@ -104,14 +106,14 @@ def read(files: Mapping[str, bytes], wanted: Wanted) -> Transcript | None:
 # -- which conversation
 
 
-def _conversations(files: Mapping[str, bytes], wanted: Wanted, warnings: list[str]) -> Iterator[_Conversation]:
+def _conversations(files: Mapping[str, bytes], wanted: Wanted, warnings: Warnings) -> Iterator[_Conversation]:
     for path in files:
         if path.rpartition("/")[2] != _DATABASE:
             continue
         try:
             found = rows(files[path], files.get(f"{path}-wal", b""))
         except Unreadable as error:
-            warnings.append(f"{path}: this database cannot be read: {error}")
+            warnings.add(f"{path}: this database cannot be read: {error}")
             continue
         for row in found:
             if wanted.session_id is None and row.key != wanted.cwd:
@@ -123,13 +125,13 @@ def _conversations(files: Mapping[str, bytes], wanted: Wanted, warnings: list[st
                 if wanted.session_id in (None, name):
                     yield _Conversation(name, where, value, row.updated)
             elif wanted.session_id in (None, row.id):
-                warnings.append(f"{where}: its value is no JSON object")
+                warnings.add(f"{where}: its value is no JSON object")
 
 
 def _entries(conversation: _Conversation) -> Iterator[_Entry]:
     history = conversation.value.get("history")
     if not isinstance(history, list):
-        conversation.warnings.append(f"{conversation.where}: its history is no list")
+        conversation.warnings.add(f"{conversation.where}: its history is no list")
     for count, record in enumerate(listed(history), 1):
         where = f"{conversation.where}, history {count}"
         pair = (record.get("user"), record.get("assistant")) if isinstance(record, dict) else tuple(listed(record))
@@ -138,7 +140,7 @@ def _entries(conversation: _Conversation) -> Iterator[_Entry]:
         kind = next((kind for kind in _KINDS if isinstance(dig(content, kind), dict)), "")
         if not kind or not isinstance(assistant, dict):
             # It stays where it is: were it left out, the entry before it could pass for the end of the turn.
-            conversation.warnings.append(f"{where}: not an entry that is known")
+            conversation.warnings.add(f"{where}: not an entry that is known")
         said = assistant if isinstance(assistant, dict) else {}
         yield _Entry(where, kind, content[kind] if kind else {}, said, dig(record, "request_metadata"))
 
@@ -152,14 +154,14 @@ def _turn(conversation: _Conversation, wanted: Wanted) -> tuple[Sequence[_Entry]
     if not shrunk or wanted.prompt is None or last is None or not wanted.has_prompt(last):
         return [], False
     # Compaction throws old entries away, so counting no longer tells this turn from one with the same prompt.
-    conversation.warnings.append(f"{conversation.where}: its history was compacted; it proves nothing of this turn")
+    conversation.warnings.add(f"{conversation.where}: its history was compacted; it proves nothing of this turn")
     return conversation.entries[prompts[-1] :], False
 
 
 # -- what was said
 
 
-def _said(turn: Sequence[_Entry], warnings: list[str]) -> tuple[tuple[str, ...], dict[str, ToolCall]]:
+def _said(turn: Sequence[_Entry], warnings: Warnings) -> tuple[tuple[str, ...], dict[str, ToolCall]]:
     messages: list[str] = []
     calls: dict[str, ToolCall] = {}
     for entry in turn:
@@ -171,11 +173,11 @@ def _said(turn: Sequence[_Entry], warnings: list[str]) -> tuple[tuple[str, ...],
                 cancelled = entry.kind == "CancelledToolUses"
                 calls[key] = tools.ended(calls[key], came, ok=ok, cancelled=cancelled)
             elif entry is not turn[0]:
-                warnings.append(f"{entry.where}: a result of no tool call of this turn: {key[:80]}")
+                warnings.add(f"{entry.where}: a result of no tool call of this turn: {key[:80]}")
         kind = next((kind for kind in ("Response", "ToolUse") if isinstance(entry.assistant.get(kind), dict)), None)
         if kind is None:
             if entry.assistant:
-                warnings.append(f"{entry.where}: not an answer that is known")
+                warnings.add(f"{entry.where}: not an answer that is known")
             continue
         answer = entry.assistant[kind]
         if text := words(answer.get("content")):

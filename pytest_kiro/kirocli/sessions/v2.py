@@ -13,9 +13,10 @@ from typing import Any, Self
 
 from pytest_kiro.kirocli.sessions import log, tools
 from pytest_kiro.kirocli.sessions.agents import Child, Parent
-from pytest_kiro.kirocli.sessions.log import Record, Wanted
+from pytest_kiro.kirocli.sessions.log import Record, TurnRecords, Wanted
 from pytest_kiro.kirocli.sessions.values import dig, dump, listed, load, moment, number, total, words
 from pytest_kiro.turn.transcript import ToolCall, Transcript
+from pytest_kiro.turn.warnings import Warnings
 
 #: Records that say something, and those that only mark a place and may have no data.
 _KINDS = ("Prompt", "AssistantMessage", "ToolResults")
@@ -64,12 +65,13 @@ class _Session(log.Session):
         parts = (part for part in listed(record.data.get("content")) if dig(part, "kind") == "text")
         return "".join(part["data"] for part in parts if isinstance(part.get("data"), str))
 
-    def said(self, records: Iterable[Record], warnings: list[str]) -> tuple[tuple[str, ...], dict[str, ToolCall]]:
+    def said(self, records: Iterable[Record], warnings: Warnings) -> tuple[tuple[str, ...], dict[str, ToolCall]]:
         messages: list[str] = []
         calls: dict[str, ToolCall] = {}
+        results: dict[str, tuple[Mapping[str, Any], Any]] = {}  # of a call that was answered twice, the last
         for record in records:
             if record.kind in _KINDS and not isinstance(record.data.get("content"), list):
-                warnings.append(f"{record.where}: the content of this {record.kind} is no list")
+                warnings.add(f"{record.where}: the content of this {record.kind} is no list")
             if record.kind == "AssistantMessage":
                 if text := self.text(record):
                     messages.append(text)
@@ -79,60 +81,63 @@ class _Session(log.Session):
                 for data in _data(record, "toolResult", warnings):
                     key = str(data.get("toolUseId"))
                     if key in calls:
-                        calls[key] = _answered(calls[key], data, dig(record.data, "results", key))
+                        results[key] = data, dig(record.data, "results", key)
                     else:
-                        warnings.append(f"{record.where}: a result of no tool call of this turn: {key[:80]}")
+                        warnings.add(f"{record.where}: a result of no tool call of this turn: {key[:80]}")
+        for key, (answer, known) in results.items():
+            calls[key] = _answered(calls[key], answer, known)
         return tuple(messages), calls
 
-    def continues(self, latest: Self, turn: Sequence[Record], before: int | None) -> bool:
+    def is_over(self, turn: TurnRecords, before: int | None) -> bool:
+        return bool(self._ends(turn, before))
+
+    def continues(self, latest: Self, turn: TurnRecords, *, over: bool) -> bool:
         """Whether the turn goes on in this session.
 
         The evidence: it does not begin with a prompt, as every conversation does that is new (or with ours again,
         where our log ends in a compaction). It names that one as its parent, or, where it names none, that one has
         no end of its turn. A sub-agent begins with a prompt.
         """
-        if self.parent != latest.id and (self.parent is not None or latest._ends(turn, before)):
+        if self.parent != latest.id and (self.parent is not None or over):
             return False
-        again = self.text(turn[0]).strip() if turn[-1].kind == "Compaction" else None
+        again = turn.prompt if turn.records[-1].kind == "Compaction" else None
         return self.records[0].kind != "Prompt" or self.last_prompt == again
 
-    def news(self, turn: Sequence[Record]) -> list[Record]:
+    def news(self, turn: TurnRecords) -> list[Record]:
         """Return what it adds to the turn: what was kept over the compaction stands in it again."""
-        known = {record.id for record in turn} - {None}
-        return [record for record in self.records if record.id not in known]
+        return [record for record in self.records if record.id not in turn.ids]
 
     def parents(self, records: Sequence[Record], ours: Mapping[str, ToolCall]) -> list[Parent]:
-        _, calls = self.said(records, [])
-        return [Parent(key, call, call.output + dump(call.input), key in ours) for key, call in calls.items()]
+        _, calls = self.said(records, Warnings())
+        starters = ((key, call) for key, call in calls.items() if tools.is_agent(call))
+        return [Parent(key, call, call.output + dump(call.input), key in ours) for key, call in starters]
 
     def children(
-        self, chain: Sequence[Self], others: Sequence[Self], warnings: list[str], depth: int
+        self, chain: Sequence[Self], by_parent: Mapping[str, Sequence[Self]], warnings: Warnings, depth: int
     ) -> Iterator[Child]:
         """Yield the sub-agents, with those that they started in turn."""
-        ids = {one.id for one in chain}
-        rest = [other for other in others if other.id not in ids]  # parents in a circle, of a broken store, end here
-        for other in rest:
-            if other.parent in ids:
-                _, calls = other.said(other.records, warnings)
-                warnings += other.warnings
-                inner = log.with_agents([other], rest, other.records, calls, warnings, depth + 1)
-                first = self.text(other.records[other.prompts[0]]) if other.prompts else ""
-                yield Child(other.id, str(other.log), first, other.created, inner)
+        for other in (other for one in chain for other in by_parent.get(one.id, ())):
+            _, calls = other.said(other.records, warnings)
+            warnings += other.warnings
+            inner = log.with_agents([other], by_parent, other.records, calls, warnings, depth + 1)
+            first = self.text(other.records[other.prompts[0]]) if other.prompts else ""
+            yield Child(other.id, str(other.log), first, other.created, inner)
 
-    def _ends(self, turn: Sequence[Record], before: int | None) -> Sequence[Mapping[str, Any]]:
+    def _ends(self, turn: TurnRecords, before: int | None) -> Sequence[Mapping[str, Any]]:
         """Return what is known of the turn's end.
 
         Its list of message ids says which turn it ended; one without a list is taken by its place alone, unless the
         session may have been given the past of another.
         """
-        ids = {record.id for record in turn} - {None}
         ends = [entry for entry in self._metadata[before or 0 :] if isinstance(entry, dict)]
         telling = [entry for entry in ends if listed(entry.get("message_ids"))]
-        if not telling or not ids:
-            return [] if before is None or not turn else ends[-1:]
-        return [entry for entry in telling if any(isinstance(key, str) and key in ids for key in entry["message_ids"])]
+        if not telling or not turn.ids:
+            return [] if before is None or not turn.records else ends[-1:]
+        return [
+            entry for entry in telling if any(isinstance(key, str) and key in turn.ids for key in entry["message_ids"])
+        ]
 
-    def with_end(self, transcript: Transcript, turn: Sequence[Record], before: int | None) -> Transcript:
+    def with_end(self, transcript: Transcript, turn: TurnRecords, before: int | None) -> Transcript:
         ends = self._ends(turn, before)
         if not ends:
             return transcript
@@ -140,7 +145,8 @@ class _Session(log.Session):
         result = last.get("result")
         failure = result.get("Err") if isinstance(result, dict) else result
         # Public files of finished turns have no result; then there has to be an answer.
-        fine = "Ok" in result and failure is None if isinstance(result, dict) else result is None and _answers(turn)
+        answered = bool(turn.records) and turn.records[-1].kind == "AssistantMessage"
+        fine = "Ok" in result and failure is None if isinstance(result, dict) else result is None and answered
         metered = [usage for entry in ends for usage in listed(entry.get("metering_usage"))]
         times = [_seconds(entry.get("turn_duration")) for entry in ends]
         return replace(
@@ -153,10 +159,6 @@ class _Session(log.Session):
         )
 
 
-def _answers(turn: Sequence[Record]) -> bool:
-    return bool(turn) and turn[-1].kind == "AssistantMessage"
-
-
 def _answered(call: ToolCall, data: Mapping[str, Any], known: Any) -> ToolCall:
     """Return the call with its result; `known` is what the record says beside it."""
     server = dig(known, "tool", "kind", "Mcp", "server_name")
@@ -167,7 +169,7 @@ def _answered(call: ToolCall, data: Mapping[str, Any], known: Any) -> ToolCall:
     return tools.ended(call, came, ok=ok, cancelled=not ok and dig(known, "result") == "Cancelled")
 
 
-def _data(record: Record, kind: str, warnings: list[str]) -> Iterator[dict[str, Any]]:
+def _data(record: Record, kind: str, warnings: Warnings) -> Iterator[dict[str, Any]]:
     for part in listed(record.data.get("content")):
         if dig(part, "kind") != kind:
             continue
@@ -175,7 +177,7 @@ def _data(record: Record, kind: str, warnings: list[str]) -> Iterator[dict[str, 
         if isinstance(data, dict):
             yield data
         else:
-            warnings.append(f"{record.where}: a {kind} without data")
+            warnings.add(f"{record.where}: a {kind} without data")
 
 
 def _seconds(duration: Any) -> float | None:
