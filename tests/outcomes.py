@@ -124,12 +124,47 @@ ROWS: Sequence[Row] = (
     Row("compacted its context on the way", "completed", evidence="the session that goes on", misbehave="compaction"),
     # -- exit code 0, and yet it did not work
     Row(
-        "said something, and kept no record",
+        "said something, and kept no record in a session that it has",
         "failed",
         "crash",
         evidence=NONE,
+        before=[{"requests": SAYS}],
         misbehave="no_session",
         reads="exited with 0, but its session store has no such turn",
+    ),
+    Row(
+        "said something, and began no session where those of known versions are",
+        "failed",
+        "unknown CLI",
+        evidence="no file in its session store",
+        misbehave="no_session",
+        reads="exited with 0, and began no session where one was looked for",
+    ),
+    Row(
+        "made its records larger than 64 MiB",
+        "failed",
+        "crash",
+        evidence="no record that is read",
+        requests=[["", shell("truncate -s 65M ~/.kiro/sessions/cli/*.jsonl")], ["Done."]],
+        also="'too large' in turn.warnings[0]",
+        reads="exited with 0, but its records are too large to be read",
+    ),
+    Row(
+        "removed its HOME",
+        "failed",
+        "altered",
+        exit_code=1,
+        evidence="what is gone",
+        requests=[["", shell("cd /; case ~ in */users/*) rm -rf ~ ;; esac")], ["Done."]],
+        reads="its HOME is gone: something in the sandbox has removed it",
+    ),
+    Row(
+        "removed its workspace",
+        "failed",
+        "altered",
+        evidence="what is gone",
+        requests=[["", shell('case $PWD in */work/*) rm -rf "$PWD" ;; esac')], ["Done."]],
+        reads="its workspace is gone: something in the sandbox has removed it",
     ),
     Row(
         "was throttled",
@@ -163,6 +198,7 @@ ROWS: Sequence[Row] = (
         "failed",
         "crash",
         evidence=NONE,
+        before=[{"requests": SAYS}],
         requests=[["Fine.\n\n ▸ Credits: 0.06 • Time: 3s"]],
         misbehave="no_session",
         reads="its session store has no such turn",
@@ -483,7 +519,7 @@ def check(evals: Evals, numbers: Sequence[int]) -> None:
     for line in evals.story:  # the last turn of each
         number, _, text = line.partition(" ")
         told[int(number)] = json.loads(text)
-    agents = {"out of time", "stalled", "stopped", "gave up", "context overflow"}
+    agents = {"out of time", "stalled", "stopped", "gave up", "context overflow", "altered"}
     for number, row in rows.items():
         world = bool(row.cause) and row.cause not in agents
         wanted = {"status": row.status, "cause": row.cause, "exit_code": row.exit_code, "also": True}

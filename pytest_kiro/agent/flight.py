@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from pytest_kiro.agent.bench import Bench, Conversing
@@ -14,7 +14,7 @@ from pytest_kiro.agent.request import Request, Resume, clear
 from pytest_kiro.agent.running import Running
 from pytest_kiro.errors import HIDE_FRAMES, SandboxError
 from pytest_kiro.kirocli import layout, sessions
-from pytest_kiro.kirocli.evidence import combine, contradict, judge
+from pytest_kiro.kirocli.evidence import StoreSearch, combine, contradict, judge
 from pytest_kiro.terminal.attach import attach
 from pytest_kiro.terminal.record import LaunchRecord
 from pytest_kiro.terminal.text import plain_text
@@ -83,7 +83,7 @@ class Flight:
             turn, transcript = self._judged(record, trouble, late)
             self._turn = turn
         renewed = admission.heard(turn, self._home.copy_in)
-        untouched = turn.known_changes == Changes() and not turn.tool_calls and not self.printed.announced
+        untouched = _is_intact(record, turn) and not turn.tool_calls and not self.printed.announced
         passing = renewed or (turn.cause is not None and turn.cause.passing)
         resume = before
         # Only what completed with proof can be resumed (contract C2).
@@ -115,7 +115,7 @@ class Flight:
         said = f"{self.printed.text}\n{diagnostics}"
         transcript, strayed = self._transcript(record.stores if record else {})
         exit_code = self.running.exit_code if status is None else status
-        by_itself = judge(exit_code, transcript, said, request.prompt)
+        by_itself = judge(exit_code, transcript, said, request.prompt, self._search(record))
         ending = self.running.ending or by_itself
         if ending.status == "lost" and status is not None:
             ending = by_itself  # the sandbox tells
@@ -131,11 +131,23 @@ class Flight:
             ending = Ending("stopped", Cause.STOPPED, detail=detail)
         return self._made(record, transcript, ending, exit_code, diagnostics), transcript
 
+    def _search(self, record: LaunchRecord | None) -> StoreSearch:
+        """Return where the records of a first turn were looked for."""
+        launch, bench = self._launch, self.bench
+        if record is None or self.request.resume.session_id:
+            return StoreSearch()
+        places = launch.within(bench.sandbox.home).absolute(bench.engine.stores_for(launch.env, launch.workspace))
+        search = StoreSearch.among(record.stores, record.beyond, places, version=bench.installation.version)
+        return replace(search, unread=search.unread or places) if record.cut else search
+
     def _verified(self, ending: Ending, record: LaunchRecord | None) -> Ending:
         """Return `ending` unless the sandbox tells of it what cannot be: then no turn is completed."""
-        if record is None or not (ending.status == "completed" or ending.cause is Cause.CRASH):
+        doubtful = ending.status == "completed" or ending.cause in (Cause.CRASH, Cause.UNKNOWN_CLI)
+        if record is None or not doubtful:
             return ending
         own, written, detail = self.running.exit_code, record.status, record.altered
+        if not detail and ending.cause is Cause.UNKNOWN_CLI and (gone := _gone(record, self.bench.engine.stores)):
+            detail = f"of its HOME, {some(gone)} is gone: something in the sandbox has removed it"
         if not detail and ending.status == "completed":
             if written is None:
                 detail = "its launch script has left no exit status: something in the sandbox has removed it"
@@ -175,6 +187,10 @@ class Flight:
         noted = [*self._reach_further(around, left.stuck)]
         if record is not None and record.beyond:
             noted.append(f"files too large to be read as records: {some(record.beyond)}")
+        if record is not None and record.cut:
+            noted.append("the session stores have more than 256 MiB; what is beyond that was not read")
+        if record is not None and not record.intact and not record.altered:
+            noted.append("its workspace is another folder than before, or none: something has replaced it")
         turn = Turn(
             prompt=bench.secrets(request.prompt),
             number=len(self.conversation.turns) + 1,
@@ -233,3 +249,23 @@ class Flight:
     def _clear(self) -> None:
         if not self._began or self._pty.launch_record is None:  # else our files are gone already
             clear(self.bench.sandbox, self._launch)
+
+
+def _is_intact(record: LaunchRecord | None, turn: Turn) -> bool:
+    """Whether a second attempt would begin as the first did.
+
+    kiro-cli itself adds files to a fresh HOME. What was not read may have said otherwise.
+    """
+    around = turn.known_outside
+    if record is not None and (record.altered or record.cut or record.beyond or not record.intact):
+        return False
+    return turn.known_changes == Changes() and around is not None and not (around.modified or around.deleted)
+
+
+def _gone(record: LaunchRecord, stores: Iterable[str]) -> list[str]:
+    """Return the stores' folders in HOME that were there and are not."""
+    if record.before is None or record.after is None:
+        return []
+    tops = dict.fromkeys(store.partition("/")[0] for store in stores)
+    before, after = record.before.entries, record.after.entries
+    return [top for top in tops if f"./{top}".encode() in before and f"./{top}".encode() not in after]

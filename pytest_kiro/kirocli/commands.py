@@ -45,6 +45,8 @@ ENGINES: Mapping[str, Engine] = {
     "v2": Engine("v2", (".kiro/sessions/cli",)),
     "v3": Engine("v3", (".kiro/sessions",), scripted=False),
 }
+#: Versions whose session stores are known.
+KNOWN_VERSIONS = "2.5 to 2.29"
 #: What stands in a version line when the stand-in answers.
 STAND_IN = "stand-in"
 API_KEY = "KIRO_API_KEY"

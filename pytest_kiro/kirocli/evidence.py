@@ -8,10 +8,13 @@ well and none of them says otherwise; every other end gets a cause. docs/outcome
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
+from pytest_kiro.kirocli.commands import KNOWN_VERSIONS
 from pytest_kiro.turn.causes import Cause, Ending, exit_name
 from pytest_kiro.turn.transcript import Transcript
+from pytest_kiro.turn.warnings import some
 
 #: What kiro-cli prints, on versions 2.0 to 2.29 and its ancestor, when the world was at fault.
 _SAYINGS = {
@@ -41,6 +44,32 @@ _BY_EXIT_CODE = {2: Cause.REFUSED, 3: Cause.MCP, 4: Cause.REFUSED}
 _DEVICE_LOGIN = re.compile(r"Confirm the following code in the browser\s+Code: \S+\s+Open this URL:")
 #: A login stands at the start of an output, within so many characters; later on it is an answer that quotes one.
 LOGIN_WITHIN = 4096
+
+
+@dataclass(frozen=True)
+class StoreSearch:
+    """Tells where a turn's records were looked for.
+
+    `found` is whether any file was written there; `unread` are files that are too large, `version` is kiro-cli's.
+    """
+
+    places: tuple[str, ...] = ()
+    found: bool = True
+    unread: tuple[str, ...] = ()
+    version: str = ""
+
+    @classmethod
+    def among(
+        cls, files: Mapping[str, bytes], unread: Iterable[str], places: Iterable[str], *, version: str
+    ) -> StoreSearch:
+        """Return what came of a search. `places` are files and folders.
+
+        >>> StoreSearch.among({"/h/db": b""}, (), ("/h/.kiro/sessions/cli",), version="2.29.0").found
+        False
+        """
+        within = tuple(places)
+        large = tuple(path for path in unread if path.startswith(within))
+        return cls(within, bool(large) or any(path.startswith(within) for path in files), large, version)
 
 
 def waits_for_login(output: str) -> bool:
@@ -94,11 +123,17 @@ def _with_stream(transcript: Transcript, stream: Transcript) -> Transcript:
     )
 
 
-def judge(exit_code: int | None, transcript: Transcript | None, output: str, prompt: str = "") -> Ending:
+def judge(
+    exit_code: int | None,
+    transcript: Transcript | None,
+    output: str,
+    prompt: str = "",
+    search: StoreSearch = StoreSearch(),
+) -> Ending:
     """Say how a turn ended that nobody stopped.
 
     `exit_code` is None when it was lost; `output` is what was printed, of which only the end is looked at,
-    and only without proof: an agent may talk about throttling.
+    and only without proof: an agent may talk about throttling. `search` is how `transcript` was found.
     """
     if exit_code is None:
         return Ending("lost", Cause.CONNECTION, detail="the link to the sandbox was lost and no exit status was kept")
@@ -115,19 +150,28 @@ def judge(exit_code: int | None, transcript: Transcript | None, output: str, pro
         said = f", and said at the stage {stage}: {failure}" if stage and failure else ""
         return Ending("failed", cause, detail=f"kiro-cli exited with {exit_name(exit_code)}{said}")
     if transcript is None or transcript.end_reason is None:
-        return _without_a_record(prompt)
+        return _without_a_record(prompt, output, search)
     cause = {"Cancelled": Cause.STOPPED, "ToolUseRejected": Cause.GAVE_UP}.get(transcript.end_reason, Cause.CRASH)
     detail = f"kiro-cli exited with 0, but its session store says {transcript.end_reason} {failure}".rstrip()
     return Ending("failed", cause, detail=detail)
 
 
-def _without_a_record(prompt: str) -> Ending:
+def _without_a_record(prompt: str, output: str, search: StoreSearch) -> Ending:
     if (first := prompt.strip()[:1]) in COMMANDS:
         detail = (
             f"kiro-cli took the prompt for a command, since it begins with {first!r}, and asked no model; put a word "
             "before it"
         )
         return Ending("failed", Cause.REFUSED, detail=detail)
+    if search.unread:
+        detail = f"kiro-cli exited with 0, but its records are too large to be read: {some(search.unread)}"
+        return Ending("failed", Cause.CRASH, detail=detail)
+    if not search.found and output.strip():
+        detail = (
+            f"kiro-cli {search.version} exited with 0, and began no session where one was looked for: "
+            f"{some(search.places)}; the sessions of {KNOWN_VERSIONS} are known"
+        )
+        return Ending("failed", Cause.UNKNOWN_CLI, detail=detail)
     return Ending("failed", Cause.CRASH, detail="kiro-cli exited with 0, but its session store has no such turn")
 
 

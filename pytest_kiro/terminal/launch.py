@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
@@ -108,7 +108,11 @@ class Launch:
     @property
     def store_words(self) -> str:
         """The stores' absolute paths, quoted."""
-        return shlex.join(str(PurePosixPath(self.home, store)) for store in self.stores)
+        return shlex.join(self.absolute(self.stores))
+
+    def absolute(self, paths: Iterable[str]) -> tuple[str, ...]:
+        """Return paths from the program's HOME as absolute ones."""
+        return tuple(str(PurePosixPath(self.home, path)) for path in paths)
 
 
 def _typed(path: str) -> str:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import tarfile
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pytest_kiro.terminal.launch import Launch
@@ -14,6 +13,8 @@ from pytest_kiro.turn.listing import Listing, read_listing
 
 _NOTHING = hashlib.sha256().hexdigest()
 _ALTERED = "the list of files from before it began is not what it was: something in the sandbox has altered it"
+_NO_HOME = "its HOME is gone: something in the sandbox has removed it"
+_NO_WORKSPACE = "its workspace is gone: something in the sandbox has removed it"
 
 
 @dataclass(frozen=True)
@@ -21,8 +22,9 @@ class LaunchRecord:
     """Tells how a launched program ended, and what it changed.
 
     `status` is what its launch script wrote down, None when it did not come to that. `before` and `after` are None
-    when they are not known; `altered` says why the list from before is not believed. `stores` are contents by
-    absolute path, `beyond` the paths of those that are too large; `diagnostics` is the end of a stderr that was kept
+    when they are not known; `altered` says why the list from before is not believed, or what is gone that it ran in.
+    `stores` are contents by absolute path, `beyond` the paths of those that are too large, and `cut` is whether there
+    were more of them than are read; `diagnostics` is the end of a stderr that was kept
     apart; `survivors` had to be ended, each "PID name".
     """
 
@@ -33,7 +35,13 @@ class LaunchRecord:
     diagnostics: bytes = b""
     survivors: tuple[str, ...] = ()
     beyond: tuple[str, ...] = ()
+    cut: bool = False
     altered: str = ""
+
+    @property
+    def intact(self) -> bool:
+        """Whether nothing says that the workspace was removed or replaced."""
+        return self.before is None or self.after is None or self.before.folder == self.after.folder
 
 
 def is_brief(digests: tuple[str, str]) -> bool:
@@ -48,7 +56,8 @@ def read_launch_record(data: bytes, launch: Launch, made: str, digests: tuple[st
     """
     ours: dict[str, tuple[bytes, float]] = {}
     stores: dict[str, bytes] = {}
-    for name, content, time in _members(data):
+    members, cut = _members(data)
+    for name, content, time in members:
         folder, _, last = name.rpartition("/")
         if folder in (made, launch.folder) and last not in ours:
             ours[last] = (content, time)
@@ -67,6 +76,7 @@ def read_launch_record(data: bytes, launch: Launch, made: str, digests: tuple[st
         diagnostics=taken.get("stderr", b""),
         survivors=tuple(_lines(taken.get("survivors", b""))),
         beyond=tuple(_lines(taken.get("beyond", b""))),
+        cut=cut,
         altered=altered,
     )
 
@@ -88,17 +98,25 @@ def _lists(
     if same:
         return before, before, ""
     if "after" not in taken:
-        return None, None, ""
+        return None, None, _NO_HOME
     after = read_listing(taken["after"], taken.get("after-sums", b""), time, launch.home, launch.workspace)
-    return before, after, ""
+    return before, after, _NO_WORKSPACE if before.folder and not after.folder else ""
 
 
-def _members(data: bytes) -> Iterator[tuple[str, bytes, float]]:
-    """Yield absolute name, content and time of each file; what was cut off is left out."""
-    with suppress(tarfile.ReadError), tarfile.open(fileobj=io.BytesIO(data), errors="surrogateescape") as archive:
-        for member in archive:
-            if (member.isreg() or member.islnk()) and (file := archive.extractfile(member)) is not None:
-                yield f"/{member.name.lstrip('/')}", file.read(), float(member.mtime)
+def _members(data: bytes) -> tuple[list[tuple[str, bytes, float]], bool]:
+    """Return absolute name, content and time of each file.
+
+    And whether the archive was cut; what was is left out.
+    """
+    members = []
+    try:
+        with tarfile.open(fileobj=io.BytesIO(data), errors="surrogateescape") as archive:
+            for member in archive:
+                if (member.isreg() or member.islnk()) and (file := archive.extractfile(member)) is not None:
+                    members.append((f"/{member.name.lstrip('/')}", file.read(), float(member.mtime)))
+    except tarfile.ReadError:
+        return members, True
+    return members, not data.endswith(bytes(2 * tarfile.BLOCKSIZE))  # with which an archive ends
 
 
 def _digest(data: bytes) -> str:

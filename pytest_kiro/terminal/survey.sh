@@ -65,17 +65,23 @@ made=$(mktemp -d) || exit
     if [ -e "$made/$name" ]; then printf '%s\n' "${made#/}/$name"; fi
   done >>"$made/names"
   cd / || exit
+  # A file is wanted whole, since what belongs to it may be the only one that was touched (SQLite's WAL). At most 64 MiB
+  # of each.
+  survey_files() {
+    # shellcheck disable=SC2016 # the shell that find starts has it
+    find "$@" ! -path "*$list_newline*" \
+      \( -size -131073 -print -o -exec sh -c 'printf "/%s\n" "$@" >&3' sh {} + \) 3>>"$made/beyond"
+  }
   eval "set -- $survey_stores"
-  for store do
-    store=${store#/}
-    # A file is wanted whole, since what belongs to it may be the only one that was touched (SQLite's WAL).
-    if [ -f "$store" ]; then printf '%s\n' "$store"; fi
-    if [ -d "$store" ]; then
-      # shellcheck disable=SC2016 # the shell that find starts has it
-      find "$store" -type f -newer "$survey_folder/launch" ! -path "*$list_newline*" \
-        \( -size -131073 -print -o -exec sh -c 'printf "/%s\n" "$@" >&3' sh {} + \) 3>>"$made/beyond"
-    fi
+  survey_count=$#
+  while [ "$survey_count" -gt 0 ]; do
+    store=${1#/}
+    shift
+    survey_count=$((survey_count - 1))
+    if [ -f "$store" ]; then set -- "$@" "$store"; fi
+    if [ -d "$store" ]; then survey_files "$store" -type f -newer "$survey_folder/launch"; fi
   done >>"$made/names"
+  if [ $# -gt 0 ]; then survey_files "$@" -type f >>"$made/names"; fi
   if [ -s "$made/beyond" ]; then printf '%s\n' "${made#/}/beyond" >>"$made/names"; fi
   # 260 MiB of it.
   ( ulimit -f 532480; exec tar -cf "$made/answer" -T "$made/names" )

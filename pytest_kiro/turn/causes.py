@@ -24,6 +24,7 @@ class Cause(StrEnum):
     MCP = "mcp start-up"
     REFUSED = "refused"
     IN_USE = "session in use"
+    UNKNOWN_CLI = "unknown CLI"
     NEVER_STARTED = "never started"
     BUDGET = "budget"
     ALTERED = "altered"
@@ -57,9 +58,12 @@ _ADVICE = {
     Cause.CONNECTION: "run it again; look at the network, and at whether the sandbox is still there",
     Cause.REFUSED: "look at the agent, the model and the other options of this turn",
     Cause.IN_USE: "end the process that has the session, or begin another kiro.conversation()",
+    Cause.UNKNOWN_CLI: "name the engine that answers (--kiro-engine), install a version that is known "
+    "(--kiro-cli-version), or let the stream prove its turns (--kiro-output=stream-json)",
     Cause.NEVER_STARTED: "look at the shell's start-up files in the sandbox's HOME; give it more time: timeout=...",
     Cause.BUDGET: "raise --kiro-budget, or run fewer turns",
-    Cause.ALTERED: "look at what it ran: it, or what it started, has altered the files by which its end is known",
+    Cause.ALTERED: "look at what it ran: it, or what it started, has removed what it ran in, or altered the files by "
+    "which its end is known",
     Cause.CONTEXT: "ask for less at once, or begin another kiro.conversation()",
     Cause.OUT_OF_TIME: "give it more time: kiro.run(..., timeout=...), mark.kiro, or --kiro-timeout",
     Cause.STALLED: "give it more silence: --kiro-stall-timeout",

@@ -61,6 +61,12 @@ class Listing:
         """The folders that have something in them."""
         return frozenset(path.rpartition(b"/")[0] for path in self.entries)
 
+    @property
+    def folder(self) -> tuple[bytes, bytes] | None:
+        """Kind and number of what stands where the workspace is; None where nothing does, or it is not listed."""
+        raw = self.entries.get(self.workspace.rstrip(b"/"))
+        return (raw[0][:1], raw[0].rpartition(b" ")[2]) if raw else None
+
     def split(self) -> tuple[Listing, Listing]:
         """Return what is in the workspace, and what is outside of it; a path is relative to where its part begins."""
         start = len(self.workspace)

@@ -11,7 +11,7 @@ _REST = re.compile(r"and (\d+) more warnings?")
 
 
 def some(names: Sequence[str], most: int = 10) -> str:
-    """Return the first names in a row, and how many others there are.
+    """Return the first names in a row, and count the others.
 
     >>> some(["a", "b", "c"], most=2)
     'a, b and 1 more'

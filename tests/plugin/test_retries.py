@@ -89,7 +89,10 @@ def test_what_is_not_run_again(evals: Evals) -> None:
             "test_it[changed]": [turn(["", write("a", "a"), shell("kill -9 $PPID")], ["x"]), GOOD],
             "test_it[stopped]": [turn(["Hello.", shell("sleep 60")], ["x"]), GOOD],
             "test_it[silent]": [turn(misbehave="silent"), GOOD],
-            "test_announced_and_not_recorded": [turn(["", shell("true")], ["x"], misbehave="no_session"), GOOD],
+            "test_announced_and_not_recorded": [
+                turn(["", shell("true")], ["x"], misbehave={"no_session": True, "exit": 1}),
+                GOOD,
+            ],
             "test_second_turn": ["Fine.", THROTTLED, GOOD],
             "test_watched": [THROTTLED, GOOD],
             "test_only_so_often": [THROTTLED],
@@ -118,12 +121,25 @@ def test_off(evals: Evals) -> None:
 
 def test_a_turn_that_changed_something_is_not_run_again(evals: Evals) -> None:
     """By whatever it did so: no tool call is told here."""
-    cli = program(evals, stand_in('if [ "$1" = chat ]; then echo x >>made; exit 9; fi'))
+    cli = program(evals, stand_in('if [ "$1" = chat ]; then eval "$(cat)"; exit 9; fi'))
     source = """
-        def test_it(kiro):
-            turn = kiro.run("Go.", check=False)
-            assert turn.cause == "crash" and not turn.tool_calls and turn.changes.added == {"made"}
-            assert not turn.conversation.retried
+        import pytest
+
+        @pytest.mark.parametrize(("does", "retried"), [
+            (":", 1),
+            ("echo x >~/new", 1),  # as kiro-cli itself does in a fresh HOME
+            ("echo x >>made", 0),
+            ("echo x >>~/.kept", 0),
+            ("rm ~/.kept", 0),
+            ('mv "$PWD" "$PWD.old"; mkdir "$PWD"', 0),
+        ])
+        def test_it(kiro, does, retried):
+            turn = kiro.run(does, check=False)
+            assert turn.cause == "crash" and not turn.tool_calls
+            assert turn.changes.added == ({"made"} if "made" in does else set())
+            assert len(turn.conversation.retried) == retried
+            assert any("another folder" in warning for warning in turn.warnings) == ("mv" in does)
     """
+    evals.write("conftest.py", "def pytest_kiro_sandbox_ready(sandbox):\n    sandbox.write_file('.kept', b'x')\n")
     evals.write("test_it.py", source, {"test_it": [THROTTLED]})
-    evals.run(f"--kiro-cli={cli}").assert_outcomes(passed=1)
+    evals.run(f"--kiro-cli={cli}").assert_outcomes(passed=6)

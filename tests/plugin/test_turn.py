@@ -43,10 +43,10 @@ ENDINGS: dict[str, tuple[Any, dict[str, Any]]] = {
         "no_session",
         {
             "status": "failed",
-            "cause": "crash",
+            "cause": "unknown CLI",
             "exit_code": 0,
             "output": "Hello.",
-            "detail": "exited with 0, but its session store has no such turn",
+            "detail": "exited with 0, and began no session where one was looked for",
         },
     ),
     "mcp": ("mcp", {"status": "failed", "cause": "mcp start-up", "exit_code": 3, "detail": "MCP server did not start"}),
@@ -59,7 +59,7 @@ ENDINGS: dict[str, tuple[Any, dict[str, Any]]] = {
     "children": ("children", {"status": "completed", "proof": "session", "text": "Hello.", "exit_code": 0}),
     "carriage": ("carriage", {"status": "completed", "proof": "session", "output": "Hello.", "text": "Hello."}),
 }
-INFRASTRUCTURE = {"auth", "throttled", "usage limit", "connection", "crash", "mcp start-up", "refused"}
+INFRASTRUCTURE = {"auth", "throttled", "usage limit", "connection", "crash", "mcp start-up", "refused", "unknown CLI"}
 STATES = """
     import pytest
     from pytest_kiro import Cause, TurnError, TurnFailed, TurnTimeout

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_kiro.kirocli.evidence import LOGIN_WITHIN, WELL, combine, contradict, judge, waits_for_login
+from pytest_kiro.kirocli.evidence import LOGIN_WITHIN, WELL, StoreSearch, combine, contradict, judge, waits_for_login
 from pytest_kiro.turn.causes import Cause, Ending
 from pytest_kiro.turn.transcript import Transcript
 
@@ -148,6 +148,42 @@ def test_a_prompt_that_is_taken_for_a_command(prompt: str) -> None:
     assert f"took the prompt for a command, since it begins with {prompt.strip()[0]!r}" in ending.detail
     assert judge(0, PROVEN, "", prompt).status == "completed"
     assert judge(0, None, "", f"Please: {prompt}").cause is Cause.CRASH
+
+
+PLACES = ("/h/.kiro/sessions/cli",)
+
+
+@pytest.mark.parametrize(
+    ("files", "unread", "output", "cause", "said"),
+    [
+        ((), (), "Hello.", Cause.UNKNOWN_CLI, "kiro-cli 9.0.0 exited with 0, and began no session where one was"),
+        (("/h/.local/db",), (), "Hello.", Cause.UNKNOWN_CLI, "looked for: /h/.kiro/sessions/cli; the sessions of 2.5"),
+        ((), (), " \n", Cause.CRASH, "no such turn"),
+        ((), (), "Too many requests, please wait", Cause.THROTTLED, "Too many"),
+        (("/h/.kiro/sessions/cli/x.json",), (), "Hello.", Cause.CRASH, "no such turn"),
+        (
+            (),
+            ("/h/.kiro/sessions/cli/x.jsonl", "/h/.local/db"),
+            "Hello.",
+            Cause.CRASH,
+            "too large to be read: /h/.kiro",
+        ),
+    ],
+)
+def test_a_cli_that_keeps_its_sessions_elsewhere_is_no_crash(
+    files: tuple[str, ...], unread: tuple[str, ...], output: str, cause: Cause, said: str
+) -> None:
+    search = StoreSearch.among(dict.fromkeys(files, b""), unread, PLACES, version="9.0.0")
+    ending = judge(0, None, output, search=search)
+    assert (ending.status, ending.cause) == ("failed", cause)
+    assert said in ending.detail
+    assert "/h/.local/db" not in ending.detail
+    assert judge(1, None, "Hello.", search=search).cause is Cause.CRASH
+
+
+def test_an_unknown_cli_is_not_run_twice_and_says_what_to_try() -> None:
+    assert not Cause.UNKNOWN_CLI.passing
+    assert all(option in Cause.UNKNOWN_CLI.advice for option in ("--kiro-engine", "--kiro-cli-version", "stream-json"))
 
 
 DONE = Ending("completed", proof="session")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import re
 import shlex
 import shutil
 import subprocess
+import tarfile
 import tempfile
 import time
 import tracemalloc
@@ -24,7 +26,7 @@ from pytest_kiro.sandbox.protocol import ExecResult
 from pytest_kiro.settings.waits import Waits
 from pytest_kiro.terminal.follow import Launched
 from pytest_kiro.terminal.launch import Filter, Launch
-from pytest_kiro.terminal.record import LaunchRecord
+from pytest_kiro.terminal.record import LaunchRecord, read_launch_record
 from pytest_kiro.turn.changes import Changes
 
 NONCE = "0123456789abcdef"
@@ -482,6 +484,51 @@ def test_stores_that_are_too_large_are_named_and_not_read(home: Path) -> None:
     _, outcome = run(home, "sh", "-c", script, stores=("store",))
     assert outcome.stores == {f"{home}/store/small": b"x\n"}
     assert outcome.beyond == (f"{home}/store/large",)
+    _, outcome = run(home, "sh", "-c", "truncate -s 65M ~/db; echo x >~/db-wal", stores=("db", "db-wal"))
+    assert (outcome.stores, outcome.beyond, outcome.cut) == ({f"{home}/db-wal": b"x\n"}, (f"{home}/db",), False)
+
+
+def test_more_than_is_read_of_all_stores_is_cut_off_and_told() -> None:
+    """The survey ends its archive after so many bytes, wherever that is."""
+    packed, launch = io.BytesIO(), make("true", workspace="/h/w").within("/h")
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        for name, size in (("made/listed", 0), ("h/store/a", 1000), ("h/store/b", 3000)):
+            entry = tarfile.TarInfo(name)
+            entry.size = size
+            archive.addfile(entry, io.BytesIO(b"x" * size))
+    data = packed.getvalue()
+
+    def read(end: int) -> tuple[list[str], bool]:
+        record = read_launch_record(data[:end], launch, "/made", ("", ""))
+        return list(record.stores), record.cut
+
+    assert read(len(data)) == (["/h/store/a", "/h/store/b"], False)
+    assert read(6 * 512) == (["/h/store/a"], True), "in the middle of a file"
+    assert read(4 * 512) == (["/h/store/a"], True), "between two files"
+
+
+@pytest.mark.parametrize(
+    ("does", "altered", "intact"),
+    [
+        (":", "", True),
+        (": >made", "", True),
+        ('mv "$PWD" "$PWD.old"; mkdir "$PWD"', "", False),
+        ('mv "$PWD" "$PWD.old"; ln -s /etc "$PWD"', "", False),
+        ('mv "$PWD" "$PWD.old"', "its workspace is gone", False),
+        ('cd /; rm -rf "$OWN"', "its HOME is gone", True),  # nothing is known of the workspace then
+    ],
+)
+def test_what_it_ran_in_is_looked_for(home: Path, does: str, altered: str, intact: bool) -> None:
+    own = home / "users" / "own"
+    (own / "work").mkdir(parents=True)
+    (own / "file").write_text("x")
+    work = str(own / "work" / "w")
+    launch = make("sh", "-c", does, workspace=work, home=str(own), make=True, env={"OWN": str(own)})
+    held = Filter(MARKER)
+    held.past(begin(home, launch).stdout)
+    _, outcome = launched(home, launch).survey(held.digests, "", None)
+    assert outcome is not None
+    assert (altered in outcome.altered, bool(outcome.altered), outcome.intact) == (True, bool(altered), intact)
 
 
 def test_what_is_large_is_read_as_a_file(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

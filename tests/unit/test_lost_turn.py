@@ -173,7 +173,7 @@ def test_a_sandbox_that_answers_only_at_the_end_tells_what_it_can(bench: Bench) 
         ({"exit": 7}, ("failed", Cause.CRASH, 7)),
         ({"throttled": True}, ("failed", Cause.THROTTLED, 0)),
         ({"crash": "after"}, ("failed", Cause.CRASH, 139)),
-        ({"no_session": True}, ("failed", Cause.CRASH, 0)),
+        ({"no_session": True}, ("failed", Cause.UNKNOWN_CLI, 0)),
     ],
     ids=str,
 )

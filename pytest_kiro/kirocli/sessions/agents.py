@@ -81,9 +81,10 @@ def fold(
 
 
 class _Evidence:
-    """Compares what calls gave with what sub-agents were asked, as long as its effort lasts.
+    """Compares what calls gave with what sub-agents were asked.
 
-    `given` are the texts of each call; `size` is how much text there is otherwise.
+    It does so as long as its effort lasts. `given` are the texts of each call; `size` is that of all other
+    text.
     """
 
     def __init__(self, given: Mapping[str, Sequence[str]], size: int) -> None:

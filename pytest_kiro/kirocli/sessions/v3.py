@@ -44,7 +44,7 @@ def read(files: Mapping[str, bytes], wanted: Wanted) -> Transcript | None:
 
 
 def _inside(paths: Iterable[PurePosixPath]) -> _Inside:
-    """Return the files of sessions' folders, by the session's folder and the name."""
+    """Return the files within sessions' folders, by session and folder."""
     found: dict[tuple[str, str], list[PurePosixPath]] = defaultdict(list)
     for path in paths:
         for at, part in enumerate(path.parts[:-1]):
@@ -206,16 +206,17 @@ class _Session(log.Session):
 
 
 class _Outputs:
-    """The results that are too large for a session's log, in files of their own."""
+    """The results that are in files of their own."""
 
     def __init__(self, paths: Sequence[PurePosixPath], files: Mapping[str, bytes]) -> None:
         self._paths, self._files = paths, files
         self._taken: dict[PurePosixPath, str] = {}
 
     def whole(self, content: Any, key: str, where: str) -> Any:
-        """Return what stands in the file that a content names, or that is named by its call.
+        """Return what stands in the file that a content names.
 
-        A file is one result's, `where` that is: else many that name the largest would be read as many times.
+        It may be named by its call. A file is one result's, `where` that is: else many that name the largest would be
+        read as many times.
         """
         if not self._paths or not isinstance(content, str):
             return content
