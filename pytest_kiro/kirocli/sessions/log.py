@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,12 +14,14 @@ from typing import Any, NamedTuple, Self, TypeVar
 
 from pytest_kiro.kirocli.sessions import tools
 from pytest_kiro.kirocli.sessions.agents import Child, Parent, fold
-from pytest_kiro.kirocli.sessions.values import load
+from pytest_kiro.kirocli.sessions.values import load_lines
 from pytest_kiro.turn.transcript import ToolCall, Transcript
 from pytest_kiro.turn.warnings import Warnings
 
 #: Sub-agents start sub-agents, five deep in V3's engine; a store that goes deeper is not one.
 _DEPTH = 20
+#: Lines of a log that are parsed in one go.
+_BATCH = 1000
 
 
 @dataclass(frozen=True)
@@ -96,13 +99,14 @@ class Session(ABC):
     def read(self, path: PurePosixPath) -> list[Record]:
         """Return the records of a log; what is none becomes a warning."""
         records = []
-        for count, line in enumerate(io.BytesIO(self.files.get(str(path), b"")), 1):
-            if not line.strip():
-                continue
-            if record := self.record(f"{path}:{count}", load(line)):
-                records.append(record)
-            else:
-                self.warnings.add(f"{path}:{count}: not a record that is known: {line.strip()[:80]!r}")
+        lines = enumerate(io.BytesIO(self.files.get(str(path), b"")), 1)
+        known = ((count, line) for count, line in lines if line.strip())
+        while batch := list(itertools.islice(known, _BATCH)):
+            for (count, line), value in zip(batch, load_lines([line for _, line in batch]), strict=True):
+                if record := self.record(f"{path}:{count}", value):
+                    records.append(record)
+                else:
+                    self.warnings.add(f"{path}:{count}: not a record that is known: {line.strip()[:80]!r}")
         return records
 
     @cached_property

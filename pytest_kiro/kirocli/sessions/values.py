@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
+
+_HALF = re.compile(rb"\\u[dD]")
 
 
 def load(data: bytes | str) -> Any:
@@ -23,6 +27,22 @@ def load(data: bytes | str) -> Any:
     except (ValueError, RecursionError):
         return None
     return value
+
+
+def load_lines(lines: Sequence[bytes]) -> list[Any]:
+    """Return the value of each line, None for what is no JSON.
+
+    Read in one go, since each call of the parser takes longer than a short line.
+
+    >>> load_lines([b'{"a": 1}', b"{", b"[]"])
+    [{'a': 1}, None, []]
+    """
+    data = b"[%b]" % b",".join(lines)
+    with suppress(ValueError, RecursionError):
+        values = json.loads(data) if not _HALF.search(data) else []
+        if len(values) == len(lines):
+            return list(values)
+    return [load(line) for line in lines]
 
 
 def dig(value: Any, *keys: str) -> Any:
