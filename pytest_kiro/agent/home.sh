@@ -25,16 +25,18 @@ check() {
   [ "$2" = "${3-}" ] || fail "$1 is not what it was when the sandbox was ready: something in it, an agent perhaps, has altered it"
 }
 mkdir -p -- "$home_path/work" || fail "no HOME could be made"
-# One of several that come at once makes it, and the others wait: an owner may begin two conversations.
-home_note=$home_path/work/.home
+# One of several that come at once makes it, and the others wait: an owner may begin two conversations. One that was
+# interrupted on the way has left its number, and the next one begins anew.
+home_note=$home_path/work/.home home_tries=0
 set -C
-if ! { true >"$home_note"; } 2>/dev/null; then
-  for _ in 1 2 3 4 5 6 7 8 9 10; do
-    [ ! -s "$home_note" ] || exit 0
-    sleep 1
-  done
-  fail "another launch of this test is still making its HOME"
-fi
+until { echo "$$" >"$home_note"; } 2>/dev/null; do
+  home_maker=
+  { read -r home_maker <"$home_note"; } 2>/dev/null
+  [ "$home_maker" != made ] || exit 0
+  home_tries=$((home_tries + 1))
+  [ "$home_tries" -le 100 ] || fail "another launch of this test is still making its HOME"
+  if [ -n "$home_maker" ] && ! kill -0 "$home_maker" 2>/dev/null; then rm -f -- "$home_note"; else sleep 0.1; fi
+done
 set +C
 check "$home_archive" "$home_sum"
 [ ! -s "$home_archive" ] || tar -xpf "$home_archive" -C "$home_path" || fail "HOME could not be unpacked"
@@ -49,6 +51,6 @@ for entry in "$home_base/.local/share/kiro-cli"/*; do
   case ${entry##*/} in data.sqlite3* | *log* | *cache* | *history* | *session* | *knowledge* | *.lock | *.sock) continue ;; esac
   if [ -e "$entry" ]; then set -- "$@" "$entry"; fi
 done
-[ $# -eq 0 ] || { mkdir -p -- "${home_data%/*}" && ln -s -- "$@" "${home_data%/*}/"; } ||
+[ $# -eq 0 ] || { mkdir -p -- "${home_data%/*}" && ln -sf -- "$@" "${home_data%/*}/"; } ||
   fail "kiro-cli's data could not be linked to"
 echo made >"$home_note"

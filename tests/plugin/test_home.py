@@ -117,3 +117,16 @@ def test_a_template_that_was_altered_is_not_used(evals: Evals, use: str) -> None
     result.stdout.fnmatch_lines(
         ["E *LaunchError: *", "*is not what it was when the sandbox was ready: something in it, an *"]
     )
+
+
+def test_one_whose_making_was_interrupted_is_made_anew(evals: Evals) -> None:
+    """A Ctrl-C may come while the first launch of a test makes it."""
+    evals.passes(
+        """
+        def test_it(kiro):
+            own = kiro.workspace.owner_home.own
+            kiro.sandbox.exec(f"mkdir -p {own}/work; (exit 0) & wait; echo $! >{own}/work/.home").check()
+            assert kiro.run("Hello.").text == "OK"
+        """,
+        {"test_it": ["OK"]},
+    )
