@@ -30,12 +30,13 @@ list_entries() {
     shift
     list_count=$((list_count - 1))
   done
-  # Of other workspaces nothing is said.
-  set -- ${list_root:+"$list_root"} -mindepth 1 \( "$@" \
+  # Of other workspaces nothing is said. Names are compared of folders only, and as bytes: of 20,000 files, in UTF-8,
+  # that took twice as long as all the rest.
+  set -- ${list_root:+"$list_root"} -mindepth 1 -type d \( "$@" \
     -path './work/*' ! -path "$list_here" ! -path "$list_here/*" \) -prune -o
   list_gnu=1
   # A folder that cannot be read makes it fail as well.
-  find . "$@" -printf '%y %m %s %T@ %C@ %i\t%p\0%l\0' || find . -maxdepth 0 -printf '' && return
+  LC_ALL=C find . "$@" -printf '%y %m %s %T@ %C@ %i\t%p\0%l\0' || find . -maxdepth 0 -printf '' && return
   list_gnu=
   list_others "$@"
 }
@@ -53,15 +54,15 @@ list_others() {
 # Digests of the files in the workspace that are as the words say; of folders that programs make, none, and of at most
 # 8 MiB a file and 256 MiB in all: beyond that size and times count. A name with a newline counts by its times as well.
 list_sums() {
-  set -- \( -name .git -o -name __pycache__ -o -name .pytest_cache -o -name node_modules -o -name .venv -o -name venv \
-    -o -name .mypy_cache -o -name .ruff_cache -o -name .tox -o -name .nox -o -name target \) -prune -o -type f "$@" \
+  set -- -type d \( -name .git -o -name __pycache__ -o -name .pytest_cache -o -name node_modules -o -name .venv \
+    -o -name venv -o -name .mypy_cache -o -name .ruff_cache -o -name .tox -o -name .nox -o -name target \) -prune -o -type f "$@" \
     -size -16385 ! -path "*$list_newline*"
   if [ -z "$list_gnu" ]; then
     # shellcheck disable=SC2086 # a command with its words
     find "$list_here" "$@" -exec $list_sum {} +
     return
   fi
-  list_files=$(find "$list_here" "$@" -printf '%s %p\n')
+  list_files=$(LC_ALL=C find "$list_here" "$@" -printf '%s %p\n')
   [ -n "$list_files" ] || return 0
   # shellcheck disable=SC2086 # a command with its words
   printf '%s\n' "$list_files" | LC_ALL=C awk '(sum += $1) > 268435456 { exit } { sub(/^[0-9]+ /, ""); print }' |
