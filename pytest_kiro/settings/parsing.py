@@ -11,7 +11,7 @@ from typing import Any
 #: By the kinds of rows.py, what is matched, what is made of it, and what would be right.
 _PATTERNS: dict[str, tuple[str, Callable[[str], Any], str]] = {
     "text": (r"(?s).*\S.*", str.strip, "a value that is not blank"),
-    "switch": ("on|off", "on".__eq__, "one of on, off"),
+    "switch": ("(?i)on|off|true|false", lambda value: value.lower() in ("on", "true"), "one of on, off"),
     "count": (r"[1-9]\d{0,5}", int, "a whole number above 0"),
     "retries": (r"\d|10", int, "a whole number from 0 to 10"),
     "version": (r"\d+\.\d+\.\d+[\w.+-]*", str, "a full version, such as 2.29.0"),
@@ -24,12 +24,26 @@ _PATTERNS: dict[str, tuple[str, Callable[[str], Any], str]] = {
 }
 
 
-def _number(value: str, wanted: str, *, zero: bool = False) -> float:
+#: What a number of seconds may be counted in.
+_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
+_DURATION = re.compile(r"(?:(\d+(?:\.\d+)?) ?(ms|s|m|h) ?)+")
+SECONDS = "a number of seconds above 0, or 90s, 2m, 1h30m"
+
+
+def _seconds(value: str, wanted: str = SECONDS) -> float:
+    """Read a time: a number of seconds, or numbers with their units."""
+    if not _DURATION.fullmatch(value):
+        return _number(value, wanted)
+    parts = re.findall(r"([\d.]+) ?(ms|s|m|h)", value)
+    return _number(str(sum(float(number) * _UNITS[unit] for number, unit in parts)), wanted)
+
+
+def _number(value: str, wanted: str, *, zero: bool = False, most: float = math.inf) -> float:
     try:
         number = float(value)
     except ValueError:
         raise ValueError(wanted) from None
-    if not 0 <= number < math.inf or (number == 0 and not zero):
+    if not 0 <= number < math.inf or number > most or (number == 0 and not zero):
         raise ValueError(wanted)
     return number
 
@@ -54,18 +68,31 @@ def trust(value: str) -> str:
     return ",".join(names)
 
 
+def network(value: str) -> str:
+    """Normalise what a sandbox may reach: `on`, `off`, or hosts joined by commas."""
+    hosts = [host.strip().lower() for host in value.split(",")]
+    alone = len(hosts) == 1 or not {"on", "off"}.intersection(hosts)
+    if not alone or not all(re.fullmatch(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*(:\d{1,5})?", host) for host in hosts):
+        raise ValueError("on, off, kiro, or hosts joined by commas, such as pypi.org,*.pythonhosted.org")
+    return ",".join(hosts)
+
+
 #: The other kinds: those that no pattern tells.
 _READERS: dict[str, Callable[[str], Any]] = {
-    "seconds": lambda value: _number(value, "a number of seconds above 0"),
-    "seconds_or_off": lambda value: None if value == "off" else _number(value, "a number of seconds above 0, or off"),
+    "seconds": _seconds,
+    "seconds_or_off": lambda value: (
+        None if value.lower() in ("off", "false") else _seconds(value, f"{SECONDS}, or off")
+    ),
     "credits": lambda value: _number(value, "a number of credits, 0 or more", zero=True),
+    "share": lambda value: _number(value, "a share above 0, at most 1, such as 0.9", most=1),
     "words": _words,
     "trust": trust,
+    "network": network,
 }
 
 
 def text(kind: str | tuple[str, ...], value: object) -> str | None:
-    """Return the text of a value that TOML has typed.
+    """Return the text of a value that TOML has typed; `ValueError` for a list where there is one value.
 
     >>> text("seconds", 300), text("switch", True), text("trust", ["read", "write"])
     ('300', 'on', 'read,write')
@@ -75,7 +102,9 @@ def text(kind: str | tuple[str, ...], value: object) -> str | None:
     if isinstance(value, bool):
         return "on" if value else "off"
     if isinstance(value, list):
-        return ",".join(map(str, value)) if kind == "trust" else shlex.join(map(str, value))
+        if kind not in ("trust", "network", "words"):
+            raise ValueError("one value, and no list")
+        return ",".join(map(str, value)) if kind != "words" else shlex.join(map(str, value))
     return str(value)
 
 

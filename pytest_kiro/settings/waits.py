@@ -103,4 +103,9 @@ class Waits:
     keyboard_tick: float = 0.25
     #: For a key that is just being typed, at the end of a loan; then the terminal is closed, which frees it.
     last_key: float = 1.0
+    #: After which a turn that is under way is shown on a terminal, and between two looks at it.
+    status_after: float = 1.0
+    status_tick: float = 0.5
+    #: Where there is no terminal: after which a turn is said to be under way, and is so again.
+    long_turn: tuple[float, float] = (60.0, 300.0)
     daytona: DaytonaWaits = field(default_factory=DaytonaWaits)
