@@ -9,11 +9,13 @@ KiroError
 │   │   └── PtyClosed        something was typed after the program ended
 │   ├── InstallError         kiro-cli is not there, or is not what was asked for
 │   ├── LoginError           nobody is logged in
-│   └── BudgetExceeded       the run has spent what it may
+│   ├── BudgetExceeded       the run, or the test, has spent what it may
+│   └── LimitReached         the test has had as many turns as it may
 ├── LaunchError              the program never started in its terminal
 ├── TurnError                a turn did not complete; `.turn` says how far it came
 │   ├── TurnFailed
 │   └── TurnTimeout
+├── NotRecorded              nothing that kiro-cli has left says what was asked
 ├── NotPrinted               what was waited for in a turn's output did not come
 ├── ConversationError        a turn was asked for where no conversation can take it
 ├── CommandFailed            a checked command failed; `.result` is attached
@@ -33,6 +35,11 @@ class KiroError(Exception):
 
     `what` happened, with which values; `advice` is what to do next; `output` is what was printed, of which the last
     `lines` are shown.
+
+    >>> import pytest, pytest_kiro
+    >>> def test_says_what_failed(kiro):
+    ...     with pytest.raises(pytest_kiro.KiroError, match="failed with exit code 3"):
+    ...         kiro.workspace.exec("exit 3").check()
     """
 
     def __init__(self, what: str, *, advice: str = "", output: str = "", lines: int = 10) -> None:
@@ -102,7 +109,7 @@ class LoginError(SetupError):
 
 
 class BudgetExceeded(SetupError):
-    """The run has spent what it may; a turn was not begun; `.spent` and `.cap` are in credits."""
+    """The run, or the test, has spent what it may; a turn was not begun; `.spent` and `.cap` are in credits."""
 
     #: The word of `Cause.BUDGET`, and that the world is at fault: as of a turn.
     cause, infrastructure = "budget", True
@@ -112,8 +119,19 @@ class BudgetExceeded(SetupError):
         self.spent, self.cap = spent, cap
 
 
+class LimitReached(SetupError):
+    """The test has had as many turns as it may; a further one was not begun."""
+
+    #: The word of `Cause.LIMIT`, and that the agent is not at fault: as of a turn.
+    cause, infrastructure = "limit", True
+
+
 class LaunchError(KiroError):
     """The launch marker never came: the message has what the shell said instead."""
+
+
+class NotRecorded(KiroError):
+    """Nothing that kiro-cli has left says what `Turn.loaded` was asked; it is neither true nor false."""
 
 
 class NotPrinted(KiroError):

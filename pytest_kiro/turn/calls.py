@@ -13,6 +13,11 @@ from pytest_kiro.turn.shown import SHOWN, listed, short
 from pytest_kiro.turn.transcript import ToolCall, ToolStatus
 
 _LONGEST_LABEL = 48
+#: V2's words for its own tools: a server may have one of such a name, which is asked for by `@server/name`.
+_BUILT_IN = (
+    *("read", "write", "shell", "grep", "glob", "subagent", "todo_list", "memory", "web_search", "web_fetch", "code"),
+    *("aws", "use_aws", "introspect", "knowledge", "task", "summary", "thinking", "delegate"),
+)
 
 
 class ToolCalls(tuple[ToolCall, ...]):
@@ -50,13 +55,16 @@ class ToolCalls(tuple[ToolCall, ...]):
         path: str | None = None,
         pattern: str | None = None,
         status: ToolStatus | None = None,
+        agent: str | None = None,
     ) -> ToolCalls:
         """Return the calls that all of these fit, sub-agents' included.
 
-        `name` is V2's word, such as write; `path` a path or a glob (`src/*.py`, `**/*.py`), relative to the workspace
-        where the call's path lies in it; `pattern` a regular expression that is searched in the command, the paths and
-        the pattern of the call's input; `status` completed, failed, denied or unfinished. Raises `ValueError` for a
-        pattern that is no regular expression, and for another status.
+        `name` is V2's word, such as write, or `@server/tool`, or the tool of any MCP server by its own name; `path` a
+        path or a glob (`src/*.py`, `**/*.py`), relative to the workspace where the call's path lies in it; `pattern` a
+        regular expression that is searched in the command, the paths and the pattern of the call's input; `status`
+        completed, failed, denied or unfinished; `agent` the name of the sub-agent or workflow node that made it, ""
+        for the conversation's own. Raises `ValueError` for a pattern that is no regular expression, and for another
+        status.
 
         >>> call = ToolCall("shell", "shell", {"command": "cd app && node x.js"}, "", "completed")
         >>> len(ToolCalls([call]).filter("shell", pattern=r"node \\S+\\.js"))
@@ -69,24 +77,35 @@ class ToolCalls(tuple[ToolCall, ...]):
 
         def fits(call: ToolCall) -> bool:
             return (
-                name in (None, call.name)
+                (name is None or is_named(call, name))
                 and status in (None, call.status)
+                and agent in (None, call.agent)
                 and (globbed is None or any(map(globbed.fullmatch, _paths(call, self.folder))))
                 and (searched is None or any(map(searched.search, _texts(call, self.folder))))
             )
 
-        asked = {"name": name, "path": path, "pattern": pattern, "status": status}
+        asked = {"name": name, "path": path, "pattern": pattern, "status": status, "agent": agent}
         words = " ".join(f"{word}={value!r}" for word, value in asked.items() if value is not None)
         return self._picked((call for call in walk(self) if fits(call)), words)
 
-    def used(self, name: str) -> ToolCalls:
-        """Return the calls of the tool `name` that were not denied.
+    def used(
+        self,
+        name: str,
+        *,
+        path: str | None = None,
+        pattern: str | None = None,
+        status: ToolStatus | None = None,
+        agent: str | None = None,
+    ) -> ToolCalls:
+        """Return what `filter` returns for the same, but no denied calls.
 
         >>> ToolCalls([ToolCall("write", "write", {"path": "a"}, "", "denied")]).used("write")
         <ToolCalls: none of name='write'; there were: write 'a' (denied)>
         """
-        picked = (call for call in walk(self) if call.name == name and call.status != "denied")
-        return self._picked(picked, f"name={name!r}")
+        if status == "denied":
+            raise ValueError("status='denied' is not right: a denied call was not used; ask tool_calls.filter for it")
+        fitting = self.filter(name, path=path, pattern=pattern, status=status, agent=agent)
+        return fitting._picked((call for call in fitting if call.status != "denied"), "")
 
     @property
     def commands(self) -> Commands:
@@ -132,6 +151,18 @@ class Commands(list[str]):
         self.denied = tuple(denied)
 
 
+def is_named(call: ToolCall, name: str) -> bool:
+    """Whether a call is of that tool; a built-in tool's name means no server's.
+
+    >>> call = ToolCall("@stock/in_stock", "in_stock", {}, "7", "completed")
+    >>> is_named(call, "@stock/in_stock"), is_named(call, "in_stock"), is_named(call, "stock")
+    (True, True, False)
+    """
+    if call.name == name or name in _BUILT_IN or not call.name.startswith("@"):
+        return call.name == name
+    return call.name.partition("/")[2] == name
+
+
 def walk(calls: Iterable[ToolCall]) -> Iterator[ToolCall]:
     """Yield each call once, followed by those of its sub-agents."""
     seen: set[int] = set()
@@ -144,6 +175,19 @@ def walk(calls: Iterable[ToolCall]) -> Iterator[ToolCall]:
             waiting.extend(reversed(call.calls))
 
 
+def described(call: ToolCall, folder: str, most: int) -> str:
+    """Say on a line what a call was, and how it ended.
+
+    >>> described(ToolCall("shell", "shell", {"command": "make"}, "", "completed", exit_code=0), "/w", 80)
+    'shell   make  → exit 0'
+    """
+    what = escaped(", ".join([call.command] if call.command is not None else _texts(call, folder)))
+    code = "" if call.exit_code is None else f"exit {call.exit_code}"
+    ending = ", ".join(filter(None, ("" if call.status == "completed" else call.status, code)))
+    agent = f"  (agent {escaped(call.agent)})" if call.agent else ""
+    return f"{escaped(call.name):<7} {short(what, most)}{f'  → {ending}' if ending else ''}{agent}".rstrip()
+
+
 def label(call: ToolCall, folder: str = "") -> str:
     """Say what a call was: `shell 'make' (exit 2)`."""
     what = short(next(iter(_texts(call, folder)), ""), _LONGEST_LABEL)
@@ -154,10 +198,7 @@ def label(call: ToolCall, folder: str = "") -> str:
 
 def _paths(call: ToolCall, folder: str) -> list[str]:
     """Return the paths in a call's input, relative to `folder` if inside."""
-    operations = call.input.get("operations")
-    several = operations if isinstance(operations, list | tuple) else []
-    paths = [call.input.get("path"), *(one.get("path") for one in several if isinstance(one, dict))]
-    return [_relative(path, folder) for path in paths if isinstance(path, str) and path]
+    return [_relative(path, folder) for path in call.paths]
 
 
 def _relative(path: str, folder: str) -> str:

@@ -25,11 +25,15 @@ class Cause(StrEnum):
     REFUSED = "refused"
     IN_USE = "session in use"
     UNKNOWN_CLI = "unknown CLI"
+    FILTERED = "content filter"
+    HISTORY = "broken history"
     NEVER_STARTED = "never started"
     BUDGET = "budget"
+    LIMIT = "limit"
     ALTERED = "altered"
     CONTEXT = "context overflow"
     GAVE_UP = "gave up"
+    UNANSWERED = "unanswered"
     OUT_OF_TIME = "out of time"
     STALLED = "stalled"
     STOPPED = "stopped"
@@ -37,8 +41,7 @@ class Cause(StrEnum):
     @property
     def infrastructure(self) -> bool:
         """Whether nothing was learnt about the agent."""
-        agents = (Cause.ALTERED, Cause.CONTEXT, Cause.GAVE_UP, Cause.OUT_OF_TIME, Cause.STALLED, Cause.STOPPED)
-        return self not in agents
+        return self not in _AGENTS
 
     @property
     def passing(self) -> bool:
@@ -51,20 +54,36 @@ class Cause(StrEnum):
         return _ADVICE.get(self, "")
 
 
+#: Those that the agent's own conduct brings about.
+_AGENTS = (
+    Cause.ALTERED,
+    Cause.CONTEXT,
+    Cause.GAVE_UP,
+    Cause.UNANSWERED,
+    Cause.OUT_OF_TIME,
+    Cause.STALLED,
+    Cause.STOPPED,
+)
 _ADVICE = {
     Cause.AUTH: "log kiro-cli in, or set a valid KIRO_API_KEY",
     Cause.THROTTLED: "run it again later, or fewer turns at once",
     Cause.USAGE_LIMIT: "wait for the plan's next month, or use another account",
     Cause.CONNECTION: "run it again; look at the network, and at whether the sandbox is still there",
     Cause.REFUSED: "look at the agent, the model and the other options of this turn",
-    Cause.IN_USE: "end the process that has the session, or begin another kiro.conversation()",
+    Cause.IN_USE: "end the process that has the session, remove the lock of one that is gone, or begin "
+    "another kiro.conversation()",
     Cause.UNKNOWN_CLI: "name the engine that answers (--kiro-engine), install a version that is known "
     "(--kiro-cli-version), or let the stream prove its turns (--kiro-output=stream-json)",
+    Cause.FILTERED: "look at what was asked and read: the service's content filter ended the answer; another model may "
+    "have another one",
+    Cause.HISTORY: "begin another kiro.conversation(), and have large files written in several steps",
     Cause.NEVER_STARTED: "look at the shell's start-up files in the sandbox's HOME; give it more time: timeout=...",
     Cause.BUDGET: "raise --kiro-budget, or run fewer turns",
+    Cause.LIMIT: "raise the limit, or ask for less at once",
     Cause.ALTERED: "look at what it ran: it, or what it started, has removed what it ran in, or altered the files by "
     "which its end is known",
     Cause.CONTEXT: "ask for less at once, or begin another kiro.conversation()",
+    Cause.UNANSWERED: "say in the prompt that nobody answers, and trust the tools that it may use: trust=...",
     Cause.OUT_OF_TIME: "give it more time: kiro.run(..., timeout=...), mark.kiro, or --kiro-timeout",
     Cause.STALLED: "give it more silence: --kiro-stall-timeout",
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 
 from pytest_kiro.errors import HIDE_FRAMES, SandboxError
@@ -21,6 +21,7 @@ _UNKNOWN = b"\0unknown"
 KINDS = ("added", "modified", "deleted")
 #: Seconds by which a machine's file system may be late.
 _COARSE = 2
+_HOOK = re.compile(r"(?:.*/)?\.git/hooks/[^/]+(?<!\.sample)")
 _BYTE_CODE = re.compile(r"(?P<folder>(?:.*/)?)__pycache__/(?P<name>[^/.]+)\.[^/]*pyc")
 
 
@@ -37,15 +38,18 @@ class Paths(frozenset[str]):
 
 @dataclass(frozen=True)
 class Changes:
-    """Relative paths that Kiro added, modified and deleted; falsy when nothing changed.
+    """Relative paths that Kiro `added`, `modified` and `deleted`; falsy when nothing changed.
 
     Two lists of files are compared, one from before a turn and one from after, so what the eval itself writes or
     executes is not in it. A file is modified when its content is another one; of one above 8 MiB, or beyond 256 MiB in
     all, size and times tell. Links, FIFOs, sockets and devices are in it, and empty folders, with a slash at their end.
 
+    `added`, `modified` and `deleted` are frozen sets of paths as text, with `/` between folders, so they are compared
+    with sets (`changes.added == {"src/a.py"}`, never with a list) and asked `"a.py" in changes.added`.
+
     `ignored` are the changes that programs make by the way: in `.git` (but its hooks are no such thing), `__pycache__`
     (but not byte code that has no source), `node_modules` and the like, and in what a seeded `.gitignore` names.
-    They do not count for the truth of it.
+    They do not count for the truth of it. (`by_the_way` holds them where there are any.)
 
     >>> bool(Changes()), Changes(added=frozenset({"a.py"}))
     (False, <Changes added: a.py>)
@@ -118,11 +122,18 @@ class Ledger:
         differing = {
             path: (was, now) for path, (was, now) in differing.items() if not (was and now) or now.differs(was)
         }
+        self.add(differing, {path for path in differing if _passed_over(path, ignore, after.entries)})
+        return _compare(differing, self._ignored)
+
+    def add(self, differing: Mapping[str, tuple[Entry | None, Entry | None]], ignored: Set[str]) -> None:
+        """Take in a turn's changes by path: what was, and is.
+
+        None is for what is not there.
+        """
         for path, (was, now) in differing.items():
             self._first.setdefault(path, was)
             self._last[path] = now
-            (self._ignored.add if _passed_over(path, ignore, after.entries) else self._ignored.discard)(path)
-        return _compare(differing, self._ignored)
+            (self._ignored.add if path in ignored else self._ignored.discard)(path)
 
     def _known(self, before: Listing, same: bool, after: Listing) -> tuple[Listing, Listing]:
         """Return the lists with the digests that are known from earlier."""
@@ -144,10 +155,10 @@ class Ledger:
         self._digests = {p: (after.entries[p], digest) for p, digest in after.digests.items() if p in after.entries}
         return before, after
 
-    def is_file(self, path: str) -> bool:
-        """Whether a path that was changed is a file now."""
+    def size(self, path: str) -> int | None:
+        """Return the size of a changed file; None for what is none."""
         entry = self._last.get(path)
-        return entry is not None and entry.kind == "f"
+        return int(entry.size) if entry is not None and entry.kind == "f" else None
 
     def miss(self, turn: str) -> None:
         """Note a turn whose changes are unknown: no changes would be a lie now."""
@@ -176,7 +187,7 @@ def _name(path: bytes, was: Entry | None, now: Entry | None) -> str:
 
 
 def _passed_over(path: str, ignore: Ignore, present: Raw) -> bool:
-    if re.fullmatch(r"(?:.*/)?\.git/hooks/[^/]+(?<!\.sample)", path):
+    if _HOOK.fullmatch(path):
         return False
     code = _BYTE_CODE.fullmatch(path)
     if (
@@ -199,29 +210,33 @@ def _compare(differing: Mapping[str, tuple[Entry | None, Entry | None]], ignored
     return Changes(added[0], modified[0], deleted[0], Changes(added[1], modified[1], deleted[1]))
 
 
-def unified(paths: Iterable[str], before: Mapping[str, bytes | None], after: Mapping[str, bytes]) -> str:
-    """Return the diff of these paths.
+def unified(
+    paths: Iterable[str], before: Mapping[str, bytes | None], after: Mapping[str, bytes | int]
+) -> dict[str, str]:
+    """Return the diff of each of these paths.
 
-    `before` has None for what was not there, and lacks what is not known; `after` lacks what is gone.
+    `before` has None for what was not there, and lacks what is not known; `after` lacks what is gone, and has the size
+    of what is too large to be compared.
 
-    >>> print(unified(["a"], {"a": b"one\\n"}, {"a": b"two\\n"}), end="")
+    >>> print(unified(["a"], {"a": b"one\\n"}, {"a": b"two\\n"})["a"], end="")
     --- a/a
     +++ b/a
     @@ -1 +1 @@
     -one
     +two
     """
-    return "".join(_one(path, before.get(path, _UNKNOWN), after.get(path)) for path in sorted(paths))
+    return {path: _one(path, before.get(path, _UNKNOWN), after.get(path)) for path in sorted(paths)}
 
 
-def _one(path: str, was: bytes | None, now: bytes | None) -> str:
+def _one(path: str, was: bytes | None, now: bytes | int | None) -> str:
     names = ("/dev/null" if was is None else f"a/{path}", "/dev/null" if now is None else f"b/{path}")
     if was is _UNKNOWN:
         return f"--- {names[0]}\n+++ {names[1]}\n(what it was before is not known: no seed has put it there)\n"
-    sides = [side or b"" for side in (was, now)]
-    if any(len(side) > LARGEST or b"\0" in side for side in sides):
-        sizes = " to ".join(f"{len(side)} bytes" for side in sides)
+    old_data, new_data = was or b"", now or b""
+    if isinstance(new_data, int) or any(len(side) > LARGEST or b"\0" in side for side in (old_data, new_data)):
+        size = new_data if isinstance(new_data, int) else len(new_data)
+        sizes = f"{len(old_data)} bytes to {size} bytes"
         return f"--- {names[0]}\n+++ {names[1]}\n(binary, or larger than {LARGEST // 1024} KiB: {sizes})\n"
-    old, new = (side.decode("utf-8", "replace").splitlines(keepends=True) for side in sides)
+    old, new = (side.decode("utf-8", "replace").splitlines(keepends=True) for side in (old_data, new_data))
     lines = difflib.unified_diff(old, new, *names)
     return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 #: What programs make while they only work, in HOME as in a workspace.
 USUAL = (
@@ -15,10 +16,14 @@ USUAL = (
 
 @dataclass(frozen=True)
 class Rule:
-    """One line of a .gitignore; `folder` is where that is, with a slash at its end, or empty."""
+    """One line of a .gitignore; `folder` is where that is, with a slash at its end, or empty.
+
+    `pattern` is of the last part of a path, if the line is about a name `anywhere`, else of the path from `folder` on.
+    """
 
     folder: str
     pattern: re.Pattern[str]
+    anywhere: bool
     again: bool  # whether what it names is not ignored after all
     folders_only: bool
 
@@ -37,6 +42,19 @@ class Ignore:
             folder = path.rpartition("/")[0]
             rules = (_rule(line, f"{folder}/" if folder else "") for line in text.splitlines())
             self._rules += [rule for rule in rules if rule]
+        # Where no line takes back what another says, one expression is as good as all, for thousands of changed paths.
+        self._joined = None if any(rule.again for rule in self._rules) else tuple(map(self._join, (False, True)))
+
+    def _join(self, is_folder: bool) -> tuple[re.Pattern[str], re.Pattern[str]]:
+        """Return an expression for names, and one for paths."""
+        kinds: dict[bool, list[str]] = {True: [], False: []}
+        for rule in self._rules:
+            if is_folder or not rule.folders_only:
+                below = "(?:.*/)?" if rule.anywhere and rule.folder else ""
+                text = re.escape(rule.folder) + below + rule.pattern.pattern
+                kinds[rule.anywhere and not rule.folder].append(text)
+        names, paths = (re.compile("|".join(kinds[kind]) or "(?!)", re.DOTALL) for kind in (True, False))
+        return names, paths
 
     def __call__(self, path: str) -> bool:
         """Whether a path is ignored, by its own or a folder's name."""
@@ -47,13 +65,18 @@ class Ignore:
         )
 
     def _names(self, path: str, *, is_folder: bool) -> bool:
+        name = path.rpartition("/")[2]
+        if self._joined is not None:
+            names, paths = self._joined[is_folder]
+            return (names.fullmatch(name) or paths.fullmatch(path)) is not None
         for rule in reversed(self._rules):
             inside = path.startswith(rule.folder) and (is_folder or not rule.folders_only)
-            if inside and rule.pattern.fullmatch(path[len(rule.folder) :]):
+            if inside and rule.pattern.fullmatch(name if rule.anywhere else path[len(rule.folder) :]):
                 return not rule.again
         return False
 
 
+@lru_cache
 def _rule(line: str, folder: str) -> Rule | None:
     line = re.sub(r"(?<!\\) +$", "", line.rstrip("\r\n"))
     if not line or line.startswith("#"):
@@ -62,8 +85,8 @@ def _rule(line: str, folder: str) -> Rule | None:
     folders_only, line = line.endswith("/"), line.rstrip("/")
     if not line:
         return None
-    anywhere = "" if "/" in line else "(?:.*/)?"
-    return Rule(folder, re.compile(anywhere + _expression(line.removeprefix("/")), re.DOTALL), again, folders_only)
+    pattern = re.compile(_expression(line.removeprefix("/")), re.DOTALL)
+    return Rule(folder, pattern, "/" not in line, again, folders_only)
 
 
 def _expression(glob: str) -> str:

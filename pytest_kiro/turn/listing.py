@@ -111,8 +111,13 @@ def read_listing(entries: bytes, digests: bytes, time: float, home: str, workspa
     inside = f"{workspace}/"
     if inside.startswith(f"{home}/"):
         inside = f"./{inside[len(home) + 1 :]}"
-    raw = _others(entries) if entries.startswith(b"numbers\n") else _printed(entries)
+    raw = _others(entries) if tells_seconds(entries) else _printed(entries)
     return Listing(raw, time, dict(_digests(digests)), inside.encode("utf-8", "surrogateescape"))
+
+
+def tells_seconds(entries: bytes) -> bool:
+    """Whether a list's times are whole seconds: then only contents tell."""
+    return entries.startswith(b"numbers\n")
 
 
 def _printed(data: bytes) -> Raw:

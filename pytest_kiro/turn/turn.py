@@ -11,7 +11,9 @@ from pytest_kiro.errors import HIDE_FRAMES, ConversationError, KiroError, Sandbo
 from pytest_kiro.turn.calls import Commands, ToolCalls
 from pytest_kiro.turn.causes import Cause, Status, exit_name
 from pytest_kiro.turn.changes import KINDS, Changes, Paths
-from pytest_kiro.turn.transcript import ToolCall
+from pytest_kiro.turn.loaded import Given, Kind, Loaded, find
+from pytest_kiro.turn.provenance import Provenance
+from pytest_kiro.turn.transcript import ToolCall, ToolStatus
 
 __tracebackhide__ = HIDE_FRAMES
 
@@ -35,18 +37,26 @@ class Turn:
       a lone CR starting its line over. `raw`: the same as bytes. Both keep 16 MiB; beyond that the middle is
       gone and `truncated` is True, as when the link to the sandbox was lost and the rest was not to be had.
     - `text`: the last assistant message; `messages`: all of them; `tool_calls`: what Kiro did. These come from
-      the session store, or from the event stream. On engine V2 no tool output is printed, so it is in `tool_calls`,
-      not in `output`.
+      the session store, or from the event stream; `agents` are the messages of sub-agents, of the nodes of V3's
+      workflows and of other agents, by their names, whose calls say so in `call.agent`. On engine V2 no tool output is
+      printed, so it is in `tool_calls`, not in `output`.
     - `diagnostics`: with `--kiro-output=stream-json`, what kiro-cli wrote to stderr (the last 256 KiB), else empty.
     - `status`: completed, failed, timed_out, stopped or lost. `proof` says what proves a completed turn (`session`,
       `runFinished`, or V1's line of `credits`), since exit code 0 proves nothing; `cause` and `detail` say why another
       one is not; docs/outcomes.md has the whole table.
-    - `number` counts from 1 in its `conversation`; `exit_code` is the CLI's, None when it was killed; `engine`,
-      `version`, `model` (None where it is not said) and `session_id` say who answered.
-    - `duration` and `first_output_after` are in seconds, the latter None when nothing was printed; `credits`
-      is None where nothing was metered.
+    - `prompt` is what was asked. `number` counts from 1 in its `conversation`; `exit_code` is the CLI's, None when it
+      was killed; `session_id` is kiro-cli's own name of the conversation. `provenance` says what answered: kiro-cli,
+      its engine, the model, what it was set to; `engine`, `version`, `model` and `model_asked` are read from it.
+    - `duration` and `first_output_after` are in seconds, the latter None when nothing was printed.
+    - `credits` is None where nothing was metered. Those of a conversation's turns, added up as decimal numbers, are
+      what kiro-cli says of the whole. `credits_source` says where they stand, empty where they are None: `session`
+      (V3's `creditSplit`, which has compaction and the start of a session as well), `summaries` (V3's summaries of
+      turns, which have not), `sidecar` (`metering_usage` beside V2's session), `conversation` (V1's row), `trailer`
+      (V1's line of credits), `stream` (the event stream).
     - `changes`: what this turn changed in `workspace`, by content; `outside`: in the rest of its HOME, but for what is
       Kiro's own. `survivors`: processes that it left and that had to be ended, or could not be, each as "PID name".
+    - `known_changes`, `known_outside`, `given` and `home` are what `changes`, `outside`, `loaded` and an error's advice
+      are read from.
     - `warnings`: what a reader should know, such as a record in the session store that could not be read, or that
       this turn was run again after a failure of the world's (`--kiro-retries`).
 
@@ -71,20 +81,41 @@ class Turn:
     messages: tuple[str, ...]
     tool_calls: ToolCalls
     credits: float | None
-    model: str | None
-    engine: str
-    version: str
+    credits_source: str
+    provenance: Provenance
     session_id: str | None
     known_changes: Changes | None
     known_outside: Changes | None = None
     survivors: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    agents: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    given: Given = field(default_factory=Given)
     home: Home | None = field(default=None, compare=False)
 
     @property
     def ok(self) -> bool:
         """Whether it completed, with proof."""
         return self.status == "completed"
+
+    @property
+    def engine(self) -> str:
+        """The engine of kiro-cli that was asked: v1, v2 or v3."""
+        return self.provenance.engine
+
+    @property
+    def version(self) -> str:
+        """The version of kiro-cli."""
+        return self.provenance.cli_version
+
+    @property
+    def model(self) -> str | None:
+        """The model that answered, None where nothing says it."""
+        return self.provenance.model
+
+    @property
+    def model_asked(self) -> str | None:
+        """The model that was asked for, None for kiro-cli's own choice."""
+        return self.provenance.model_asked
 
     @property
     def conversation(self) -> Home:
@@ -135,12 +166,42 @@ class Turn:
         """What its write calls wrote, as paths relative to the workspace; what a command wrote is in `changes`."""
         return self.tool_calls.files_written
 
-    def used(self, name: str) -> ToolCalls:
+    def used(
+        self,
+        name: str,
+        *,
+        path: str | None = None,
+        pattern: str | None = None,
+        status: ToolStatus | None = None,
+        agent: str | None = None,
+    ) -> ToolCalls:
         """Return the calls of the tool `name`, falsy when there is none: a denied call was not used, a failed one was.
 
-        The name is V2's word on every engine: read, write, shell, grep, glob, @server/tool.
+        The name is V2's word on every engine: read, write, shell, grep, glob, @server/tool. The others are those of
+        `tool_calls.filter`: a path or a glob, a regular expression, a status, a sub-agent.
+
+        >>> def test_writes_python_only(kiro):
+        ...     turn = kiro.run("Write a clock.")
+        ...     assert turn.used("write", path="src/*.py") and not turn.used("shell", pattern=r"\brm\b")
         """
-        return self.tool_calls.used(name)
+        return self.tool_calls.used(name, path=path, pattern=pattern, status=status, agent=agent)
+
+    def loaded(self, kind: Kind, name: str) -> Loaded:
+        """Return whether this turn was given something, and what says so.
+
+        `kind` is `skill`, `steering` (a file), `agent` or `mcp` (a server); `name` is the skill's folder, the steering
+        file without `.md`, the agent's or the server's name, or a pattern such as `*` for any. It goes by what kiro-cli
+        has recorded; where that does not say, neither true nor false would be right, and `NotRecorded` is raised.
+        docs/asserting.md has what each engine can say.
+
+        >>> import pytest
+        >>> @pytest.mark.kiro(workspace="projects/shop")
+        ... def test_release_notes(kiro):
+        ...     turn = kiro.run("Write the notes of release 1.2.")
+        ...     assert turn.loaded("skill", "release-notes") and not turn.loaded("skill", "code-review")
+        """
+        printed = f"{self.output}\n{self.diagnostics}"
+        return find(kind, name, self.tool_calls, self.given, engine=self.engine, prompt=self.prompt, printed=printed)
 
     @property
     def summary(self) -> str:
@@ -173,10 +234,13 @@ class Turn:
             "messages": list(self.messages),
             "tool_calls": [asdict(call) for call in self.tool_calls],
             "folder": self.tool_calls.folder,
+            "provenance": self.provenance.to_json(),
             "known_changes": _changes_to_json(self.known_changes),
             "known_outside": _changes_to_json(self.known_outside),
             "survivors": list(self.survivors),
             "warnings": list(self.warnings),
+            "agents": {name: list(said) for name, said in self.agents.items()},
+            "given": asdict(self.given),
         }
 
     @classmethod
@@ -188,10 +252,13 @@ class Turn:
             "cause": None if data["cause"] is None else Cause(data["cause"]),
             "messages": tuple(data["messages"]),
             "tool_calls": ToolCalls(map(_call, data["tool_calls"]), folder=data["folder"]),
+            "provenance": Provenance.from_json(data["provenance"]),
             "known_changes": _changes_from_json(data["known_changes"]),
             "known_outside": _changes_from_json(data["known_outside"]),
             "survivors": tuple(data["survivors"]),
             "warnings": tuple(data["warnings"]),
+            "agents": {name: tuple(said) for name, said in data["agents"].items()},
+            "given": Given.from_json(data["given"]),
         }
         return cls(**values)
 

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 #: So many are kept; whoever reads them has understood by then.
 MOST = 20
+#: How a warning begins that a scripted call came out otherwise than its scenario says.
+SCENARIO = "its scenario: "
 _REST = re.compile(r"and (\d+) more warnings?")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import pickle
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from pytest_kiro.turn.calls import Commands, ToolCalls, label, walk
 from pytest_kiro.turn.transcript import ToolCall
+from pytest_kiro.turn.turn import Turn
 
 FOLDER = "/home/k/work/0a1b2c3d"
 
@@ -41,6 +43,9 @@ ALL = ToolCalls([LS, TEST, DELETE, INSIDE, RELATIVE, OUTSIDE, FAILED, BATCH, GRE
         (None, {}, list(walk(ALL))),
         ("write", {}, [INSIDE, RELATIVE, OUTSIDE, FAILED, INNER]),
         ("raw_write", {}, []),
+        ("@git/log", {}, [ODD]),
+        ("log", {}, [ODD]),
+        ("git", {}, []),
         ("shell", {}, [LS, TEST, DELETE, INNER_SHELL]),
         (None, {"status": "denied"}, [DELETE]),
         ("write", {"status": "failed"}, [FAILED]),
@@ -95,6 +100,16 @@ def test_a_filter_narrows_what_a_filter_picked_and_picks_nothing_twice() -> None
 def test_what_is_wrong_is_said(given: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         ALL.filter(**given)
+
+
+def test_used_takes_what_filter_takes() -> None:
+    asked, offered = (inspect.signature(method).parameters for method in (ToolCalls.used, ToolCalls.filter))
+    assert list(asked) == list(offered) == list(inspect.signature(Turn.used).parameters)
+    assert list(ALL.used("write", path="src/*.py", status="completed")) == [INSIDE]
+    assert list(ALL.used("shell", pattern="^(ls|rm)")) == [LS], "a denied one was not used"
+    assert repr(ALL.used("write", path="*.md")).startswith("<ToolCalls: none of name='write' path='*.md'; there were:")
+    with pytest.raises(ValueError, match="status='denied' is not right: a denied call was not used"):
+        ALL.used("shell", status="denied")
 
 
 def test_used_means_not_denied() -> None:
@@ -167,3 +182,22 @@ def test_it_fits_into_what_pytest_shows(count: int, length: int) -> None:
         assert "and 3" in repr(many)
         assert repr(many).endswith(" more>")
         assert "and 3" in repr(many.used("write"))
+
+
+def test_a_built_in_tools_name_means_no_servers() -> None:
+    """Which would say that Kiro wrote, where it asked somebody to."""
+    calls = ToolCalls([call("@files/write", path="a"), call("@files/move"), call("@files/move", "denied")])
+    assert not calls.used("write")
+    assert not calls.filter("write")
+    assert len(calls.used("@files/write")) == 1
+    assert (len(calls.used("move")), len(calls.filter("move"))) == (1, 2)
+
+
+def test_a_call_shows_all_its_paths() -> None:
+    assert BATCH.paths == (f"{FOLDER}/README.md", "/etc/hosts")
+    assert repr(BATCH) == f"<ToolCall read '{FOLDER}/README.md, /etc/hosts' completed>"
+    several = call("read", paths=["a.py", 3, f"{FOLDER}/b.py"])
+    assert repr(several) == f"<ToolCall read 'a.py, {FOLDER}/b.py' completed>"
+    assert ToolCalls([several], folder=FOLDER).used("read", path="b.py")
+    assert repr(call("read", path="c.py")) == "<ToolCall read 'c.py' completed>"
+    assert ODD.paths == ()

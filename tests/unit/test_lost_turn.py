@@ -34,7 +34,7 @@ class Bench:
 
     def __init__(self, folder: Path, **options: Any) -> None:
         self.sandbox = LossySandbox(**options)
-        waits = Waits(link_pauses=(0.01,))
+        waits = Waits(link_pauses=(0.04,))
         chosen = settings.read(option=lambda _: None, environ={}, ini=lambda _: None, waits=waits)
         self.scenario = folder / chosen.scenarios / "bench.toml"
         self.scenario.parent.mkdir()
@@ -340,7 +340,7 @@ def test_an_outcome_that_is_too_large_for_an_answer_is_read_as_a_file(
     monkeypatch.setattr(follow, "_INLINE", 10)
     bench.script(CALLS)
     is_completed(bench.run(lambda data: None))
-    assert bench.sandbox.calls[2:] == ["write", "exec", "read_file", "remove", "remove", "close"]
+    assert bench.sandbox.calls[2:] == ["write", "exec", "read_file", "close"]
 
 
 def test_a_killed_turn_needs_two_more(bench: Bench) -> None:

@@ -10,10 +10,13 @@ import pytest
 
 from pytest_kiro import Cause, Changes, ConversationError, ToolCall, Turn
 from pytest_kiro.turn.calls import ToolCalls
+from pytest_kiro.turn.loaded import Given
+from pytest_kiro.turn.provenance import Provenance
 
 INNER = ToolCall(
     "shell", "bash", {"command": "ls", "deep": [{"a": None}]}, "a\n", "completed", exit_code=0, duration=0.5
 )
+PROVENANCE = Provenance(engine="v2", cli_version="2.29.0", effort="high", memory="off", features=("a", "b"))
 TURN = Turn(
     prompt="Ünïcode?",
     number=2,
@@ -31,12 +34,13 @@ TURN = Turn(
     messages=("one", "two"),
     tool_calls=ToolCalls([ToolCall("subagent", "sub", {}, "", "failed", calls=(INNER,))], folder="/w"),
     credits=0.25,
-    model=None,
-    engine="v2",
-    version="2.29.0",
+    credits_source="sidecar",
+    provenance=PROVENANCE,
     session_id="s-1",
     known_changes=Changes(added=frozenset({"b.py", "a.py"})),
     warnings=("look",),
+    agents={"fan/alpha": ("I look.", "Done.")},
+    given=Given(complete=True, agent="reviewer", steering=("style",), servers=("git", "aws")),
 )
 
 
@@ -65,6 +69,16 @@ def test_a_turn_is_written_as_json_and_read_again(turn: Turn) -> None:
 )
 def test_turns_differ_by_any_field(change: dict[str, Any]) -> None:
     assert replace(TURN, **change) != TURN
+
+
+def test_what_differs_between_two_provenances_is_named_in_order() -> None:
+    later = replace(PROVENANCE, cli_version="3.5.0", agent_version="0.66.26", model="m\x1b[8m" * 99, features=())
+    assert PROVENANCE.differences(PROVENANCE) == ()
+    version, agent, model, features = PROVENANCE.differences(later)
+    assert (version, agent) == ("kiro-cli 2.29.0 → 3.5.0", "agent not known → 0.66.26")
+    assert model.startswith("model not known → m\\x1b[8m")
+    assert len(model) < 120
+    assert features == "features a, b → not known"
 
 
 def test_the_conversation_is_no_part_of_the_value() -> None:
