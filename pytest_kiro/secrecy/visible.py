@@ -81,7 +81,7 @@ class Visible:
             self._returned = text.endswith("\r")
         text = text.replace("\r\n", "\n").replace("\r", "\n")
         if not text.isascii():
-            text = _INVISIBLE.sub(_named, self._before + text)[len(self._before) :]
+            text = _with_names(self._before + text)[len(self._before) :]
         line = self._before + text
         if "::" in line or "##" in line:
             text = _COMMAND.sub(r"\1 ", line)[len(self._before) :]
@@ -135,10 +135,19 @@ def has_controls(text: str) -> bool:
     return _CONTROL.search(text) is not None
 
 
-def _named(found: re.Match[str]) -> str:
-    character, before = found[0], found.string[found.start() - 1]
-    if character in _JOINERS and not before.isascii() and before not in _JOINERS:
-        return character
-    if character in _SELECTORS and not before.isspace() and before not in _JOINERS + _SELECTORS:
-        return character
-    return f"<U+{ord(character):04X}>"
+def _with_names(text: str) -> str:
+    """Name invisible characters, but those that belong to what stands before."""
+    named = -1  # where the last name ends, which is shown in the place of its character
+
+    def name(found: re.Match[str]) -> str:
+        nonlocal named
+        character, at = found[0], found.start()
+        before = ">" if at == named else text[at - 1]
+        if character in _JOINERS and not before.isascii() and before not in _JOINERS:
+            return character
+        if character in _SELECTORS and not before.isspace() and before not in _JOINERS + _SELECTORS:
+            return character
+        named = found.end()
+        return f"<U+{ord(character):04X}>"
+
+    return _INVISIBLE.sub(name, text)

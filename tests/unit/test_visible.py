@@ -68,6 +68,8 @@ def is_harmless(text: str) -> bool:
 @example("a\x1b\x07]0;x")
 @example("#\x07#[")
 @example(":\x1b[m:")
+@example("\u202e\u200d")
+@example(" \u2028\ufe0f\u200d")
 def test_what_is_shown_is_harmless_and_stays_as_it_is(text: str) -> None:
     shown = visible(text)
     assert is_harmless(shown)
