@@ -17,7 +17,10 @@ class Engine:
     It is named on every call: no default of the CLI is stable across its versions (measured 2.21, documented 3.x).
 
     `stores` are where it keeps its sessions, relative to HOME; `streams` whether it has `--output-format
-    stream-json`; `by_id` whether it resumes by session id; `scripted` whether the real one takes scripted replies.
+    stream-json`; `by_id` whether it resumes by session id; `scripted` whether the real one takes scripted replies;
+    `locks` whether an open session has a lock beside it; `remembers` whether memories go from one session to the next;
+    `package` is that of an agent with a version of its own, which it unpacks and runs;
+    `since` is the first version of kiro-cli on which a headless run of it can be read here.
     """
 
     name: str
@@ -25,6 +28,10 @@ class Engine:
     streams: bool = True
     by_id: bool = True
     scripted: bool = True
+    since: tuple[int, ...] = ()
+    locks: bool = False
+    remembers: bool = False
+    package: str = ""
 
     def stores_for(self, env: Mapping[str, str], workspace: str) -> tuple[str, ...]:
         """Return where the sessions are for a process with these variables: V2's move along with KIRO_HOME.
@@ -42,11 +49,23 @@ DATABASE = ".local/share/kiro-cli/data.sqlite3"
 STATE = (".kiro/sessions", ".local/share/kiro-cli", ".local/state", ".cache/kiro-cli", ".aws/sso/cache", "users")
 ENGINES: Mapping[str, Engine] = {
     "v1": Engine("v1", (DATABASE, f"{DATABASE}-wal"), streams=False, by_id=False),
-    "v2": Engine("v2", (".kiro/sessions/cli",)),
-    "v3": Engine("v3", (".kiro/sessions",), scripted=False),
+    "v2": Engine("v2", (".kiro/sessions/cli",), locks=True, since=(2, 5)),
+    # In early access since 2.8; the first headless run whose output was published is of 2.19.2.
+    "v3": Engine("v3", (".kiro/sessions",), scripted=False, since=(2, 19, 2), remembers=True, package="@kiro/agent"),
 }
-#: Versions whose session stores are known.
-KNOWN_VERSIONS = "2.5 to 2.29"
+#: V3's own ids of what is trusted by V2's words: it takes no others (documented for 3.x; ids read from 1.0.411).
+_V3_TOOLS = {
+    "read": "read_file,read_files,read_multiple_files,list_directory",
+    "write": "fs_write,fs_append,str_replace",
+    "shell": "execute_bash",
+    "grep": "grep_search",
+    "glob": "file_search",
+    "web_search": "remote_web_search",
+    "subagent": "invoke_sub_agent,orchestrate_subagent",
+}
+#: The newest version whose session stores are known, and all of them.
+_NEWEST = (2, 29)
+KNOWN_VERSIONS = f"2.5 to {_NEWEST[0]}.{_NEWEST[1]}"
 #: What stands in a version line when the stand-in answers.
 STAND_IN = "stand-in"
 API_KEY = "KIRO_API_KEY"
@@ -59,11 +78,38 @@ MISBEHAVE = "KIRO_STANDIN_MISBEHAVE"
 QUIET = {"KIRO_NO_AUTO_UPDATE": "1", "KIRO_DISABLE_TELEMETRY": "1", "KIRO_NO_REMOTE_CHANGELOG": "1"}
 
 _NAMES_ENGINE = frozenset({"--agent-engine", "--v2", "--v3", "--classic", "--legacy-ui", "--tui"})
+#: Means the newest engine of the CLI that is installed.
+AUTO = "auto"
 _VERSION = re.compile(r"^kiro-cli(?:-chat)? (\d+\.\d+\.\d+\S*)(.*)$", re.MULTILINE)
 
 
 def version() -> list[str]:
     return ["--version"]
+
+
+def choose_engine(name: str, cli_version: str, *, replies: bool = False) -> Engine:
+    """Return an engine by its name; `auto` is the newest that this version has and this plugin can read.
+
+    The version decides, not `--help`: that of 2.21 named another default than the one that ran. `replies` is whether
+    the real CLI is to answer from a scenario, which the newest engine cannot.
+
+    >>> [choose_engine("auto", version).name for version in ("2.13.0", "3.5.0")]
+    ['v2', 'v3']
+    """
+    if name != AUTO:
+        return ENGINES[name]
+    numbers = tuple(map(int, re.findall(r"\d+", cli_version)[:3]))
+    fitting = [one for one in ENGINES.values() if one.since <= numbers and (one.scripted or not replies)]
+    return fitting[-1]
+
+
+def is_unknown(cli_version: str) -> bool:
+    """Whether this version is newer than those that are known.
+
+    >>> [is_unknown(version) for version in ("2.29.4", "2.30.0", "3.2.0", "unknown")]
+    [False, True, True, False]
+    """
+    return tuple(map(int, re.findall(r"\d+", cli_version)[:2])) > _NEWEST
 
 
 def whoami() -> list[str]:
@@ -91,13 +137,20 @@ def chat(
     """
     words = ["chat", "--no-interactive", "--agent-engine", engine.name]
     words += ["--output-format", "stream-json"] if stream else ["--wrap", "never"]
-    words.append("--trust-all-tools" if trust == "all" else f"--trust-tools={'' if trust == 'none' else trust}")
+    words.append("--trust-all-tools" if trust == "all" else f"--trust-tools={_trusted(engine, trust)}")
     if resume is not None:
         words += ["--resume-id", resume] if engine.by_id else ["--resume"]  # the latest of this directory
     for flag, value in {"--agent": agent, "--model": model, "--effort": effort}.items():
         if value is not None:
             words += [flag, value]
     return words
+
+
+def _trusted(engine: Engine, trust: str) -> str:
+    if trust == "none":
+        return ""
+    names = trust.split(",")
+    return ",".join(_V3_TOOLS.get(name, name) for name in names) if engine.name == "v3" else trust
 
 
 def is_chat(words: Sequence[str]) -> bool:

@@ -29,8 +29,9 @@ _TYPES = ("runStarted", "metadata", "sessionUpdate", "runFinished", "runError")
 class Event:
     """One thing that Kiro told while it worked.
 
-    `text` is the chunk, title, message or stray line; `call` belongs to tool_call (unfinished) and tool_result;
-    `data` is the object as it came, of stream-json; `credits` what a text layout's last line says.
+    `kind` says what: a text, a tool call, its result and so on. `text` is the chunk, title, message or stray line;
+    `call` belongs to tool_call (unfinished) and tool_result; `data` is the object as it came, of stream-json; `credits`
+    what a text layout's last line says.
 
     >>> Event("text", "Hello").text
     'Hello'

@@ -8,29 +8,38 @@ well and none of them says otherwise; every other end gets a cause. docs/outcome
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from pytest_kiro.kirocli.commands import KNOWN_VERSIONS
+from pytest_kiro.kirocli.commands import KNOWN_VERSIONS, is_unknown
+from pytest_kiro.turn.amounts import exact
 from pytest_kiro.turn.causes import Cause, Ending, exit_name
-from pytest_kiro.turn.transcript import Transcript
+from pytest_kiro.turn.transcript import ToolCall, Transcript
 from pytest_kiro.turn.warnings import some
 
 #: What kiro-cli prints, on versions 2.0 to 2.29 and its ancestor, when the world was at fault.
 _SAYINGS = {
-    Cause.THROTTLED: r"request was throttled by the service|Too many requests, please wait|Request quota exceeded",
+    Cause.THROTTLED: r"request was throttled by the service|Too many requests, please wait|Request quota exceeded"
+    r"|INSUFFICIENT_MODEL_CAPACITY",
     Cause.USAGE_LIMIT: r"monthly (?:usage|request) limit (?:has been )?reached",
     Cause.AUTH: r"Authentication failed\. Your API key|You are not logged in|Not logged in\. Set the KIRO_API_KEY"
     r"|bearer token included in the request is invalid|Failed to open browser for authentication",
     Cause.REFUSED: r"Model '[^']*' does not exist|agent \"?[^\n\"]*\"? not found|Session not found"
     r"|--output-format stream-json is not supported",
     Cause.CONTEXT: r"context window (?:has |is |would )?overflow\w*|ContextWindowOverflow|Input is too long",
-    Cause.IN_USE: r"Session is active in another process(?: \(PID \d+\))?",
+    Cause.IN_USE: r"Session is active in another process(?: \(PID \d+\))?|failed to (?:re-)?read lock file",
+    Cause.FILTERED: r"content[ _-]?filter(?:ed|ing)?\b",
+    Cause.HISTORY: r"invalid conversation history received",
     Cause.CRASH: r"Kiro is having trouble responding|model you've selected is temporarily unavailable"
     r"|Failed to (?:receive the next message|send the request)[^\n]*dispatch failure",
 }
 #: How a turn's record ends when it ended well, in V2's word.
 WELL = "UserTurnEnd"
+#: How it ends when the service's content filter ended it (ACP's word since 2.26.1; in V2's store a guess).
+REFUSAL = "Refusal"
+#: How it ends when it waited for an answer, or for an approval.
+UNANSWERED = "Unanswered"
 #: A prompt that begins with one of these is a command of V1's own (ancestor; V2 and V3 were not checked).
 COMMANDS = ("/", "!", "@")
 #: ACP's stop reasons, and the words that V3 has beside them, in V2's words.
@@ -38,8 +47,15 @@ _REASONS = {
     "Cancelled": ("cancelled", "canceled", "aborted", "interrupted"),
     "ToolUseRejected": ("rejected", "tool_use_rejected", "denied"),
     "Rewind": ("rewind",),
+    REFUSAL: ("refusal",),
 }
 _FINE = ("success", "succeeded", "completed")
+_BY_REASON = {"Cancelled": Cause.STOPPED, "ToolUseRejected": Cause.GAVE_UP}
+#: Those that tell more than an exit code, with what is said of them.
+_TELLING = {
+    REFUSAL: (Cause.FILTERED, "the service's content filter ended the answer"),
+    UNANSWERED: (Cause.UNANSWERED, "it asked, and in a headless turn nobody answers"),
+}
 _BY_EXIT_CODE = {2: Cause.REFUSED, 3: Cause.MCP, 4: Cause.REFUSED}
 _DEVICE_LOGIN = re.compile(r"Confirm the following code in the browser\s+Code: \S+\s+Open this URL:")
 #: A login stands at the start of an output, within so many characters; later on it is an answer that quotes one.
@@ -105,22 +121,58 @@ def combine(store: Transcript | None, stream: Transcript | None, credits: float 
     if store and not store.finished and store.end_reason is None and credits is not None:
         store = replace(store, finished=True, end_reason=WELL, proof="credits")
     transcript = _with_stream(store, stream) if store and stream else store or stream
-    return replace(transcript, credits=credits) if transcript and transcript.credits is None else transcript
+    if transcript is None or transcript.credits is not None or credits is None:
+        return transcript
+    return transcript.charged(exact(credits), "trailer")
 
 
 def _with_stream(transcript: Transcript, stream: Transcript) -> Transcript:
     if stream.end_reason is not None and transcript.end_reason in (None, WELL):
         transcript = replace(transcript, finished=stream.finished, end_reason=stream.end_reason, proof="runFinished")
+    calls, lost = _merged(transcript.tool_calls, stream.tool_calls)
+    charged = stream if transcript.credits is None else transcript
+    moved = stream.fallback is not None and stream.fallback.own
     return replace(
         transcript,
         messages=transcript.messages or stream.messages,
-        tool_calls=transcript.tool_calls or stream.tool_calls,
+        tool_calls=calls,
+        agents={**stream.agents, **transcript.agents},
         failure=transcript.failure or stream.failure,
         stage=stream.stage,
-        credits=stream.credits if transcript.credits is None else transcript.credits,
-        model=transcript.model or stream.model,
-        warnings=(*transcript.warnings, *stream.warnings),
+        credits=charged.credits,
+        credits_source=charged.credits_source,
+        # A session keeps its model when a turn is moved to another (measured with 2.28.0).
+        model=stream.model if moved else transcript.model or stream.model,
+        fallback=stream.fallback,
+        warnings=(*transcript.warnings, *stream.warnings, *lost),
     )
+
+
+def _merged(store: Sequence[ToolCall], stream: Sequence[ToolCall]) -> tuple[tuple[ToolCall, ...], Sequence[str]]:
+    """Return the store's calls, with other agents' from the stream.
+
+    What has no place among them is told.
+    """
+    if not store:
+        return tuple(stream), ()
+    told = {place: call for place, call in _places(stream) if call.calls}
+    calls = tuple(
+        replace(call, calls=other.calls) if (other := told.pop(place, None)) and not call.calls else call
+        for place, call in _places(store)
+    )
+    strays = () if any(call.agent for call in store) else tuple(call for call in stream if call.agent)
+    lost = [
+        f"the stream tells of agents that {name} started, and the session store has no such call" for name, _ in told
+    ]
+    return calls + strays, lost
+
+
+def _places(calls: Sequence[ToolCall]) -> Iterator[tuple[tuple[str, int], ToolCall]]:
+    """Yield each call with its name and number of that name."""
+    counts: Counter[str] = Counter()
+    for call in calls:
+        yield (call.name, counts[call.name]), call
+        counts[call.name] += 1
 
 
 def judge(
@@ -139,11 +191,16 @@ def judge(
         return Ending("lost", Cause.CONNECTION, detail="the link to the sandbox was lost and no exit status was kept")
     if exit_code == 0 and transcript is not None and transcript.finished and transcript.end_reason == WELL:
         return Ending("completed", proof=transcript.proof)
-    if waits_for_login(output):
+    if waits_for_login(output) and not (transcript and transcript.tool_calls):
         return Ending("failed", Cause.AUTH, detail="kiro-cli is not logged in and waited for a device login")
     failure = (transcript.failure if transcript else None) or ""
+    if transcript is not None and transcript.end_reason in _TELLING:
+        cause, said = _TELLING[transcript.end_reason]
+        return Ending("failed", cause, detail=f"{said}: {failure}".removesuffix(": "))
+    # Of a turn that was cancelled, or whose tool was denied, the rest of the output is what the agent printed.
+    by_agent = transcript is not None and transcript.end_reason in _BY_REASON
     for cause, saying in _SAYINGS.items():
-        if match := re.search(saying, f"{failure}\n{output[-4096:]}", re.IGNORECASE):
+        if match := re.search(saying, failure if by_agent else f"{failure}\n{output[-4096:]}", re.IGNORECASE):
             return Ending("failed", cause, detail=f"kiro-cli said: {match[0]}")
     if exit_code != 0:
         cause, stage = _BY_EXIT_CODE.get(exit_code, Cause.CRASH), transcript.stage if transcript else None
@@ -151,7 +208,7 @@ def judge(
         return Ending("failed", cause, detail=f"kiro-cli exited with {exit_name(exit_code)}{said}")
     if transcript is None or transcript.end_reason is None:
         return _without_a_record(prompt, output, search)
-    cause = {"Cancelled": Cause.STOPPED, "ToolUseRejected": Cause.GAVE_UP}.get(transcript.end_reason, Cause.CRASH)
+    cause = _BY_REASON.get(transcript.end_reason, Cause.CRASH)
     detail = f"kiro-cli exited with 0, but its session store says {transcript.end_reason} {failure}".rstrip()
     return Ending("failed", cause, detail=detail)
 
@@ -172,26 +229,53 @@ def _without_a_record(prompt: str, output: str, search: StoreSearch) -> Ending:
             f"{some(search.places)}; the sessions of {KNOWN_VERSIONS} are known"
         )
         return Ending("failed", Cause.UNKNOWN_CLI, detail=detail)
+    if search.found and output.strip() and is_unknown(search.version):
+        detail = (
+            f"kiro-cli {search.version} exited with 0, and its turn cannot be read in {some(search.places)}; "
+            f"the sessions of {KNOWN_VERSIONS} are known"
+        )
+        return Ending("failed", Cause.UNKNOWN_CLI, detail=detail)
     return Ending("failed", Cause.CRASH, detail="kiro-cli exited with 0, but its session store has no such turn")
 
 
 def contradict(
-    ending: Ending, transcript: Transcript | None, *, agent: str | None, resumed: str | None, output: str
+    ending: Ending,
+    transcript: Transcript | None,
+    *,
+    agent: str | None = None,
+    model: str | None = None,
+    resumed: str | None = None,
+    output: str,
 ) -> Ending:
-    """Return `ending` unless another agent or conversation answered than was asked.
+    """Return `ending` unless another agent, model or conversation answered than was asked.
 
-    `resumed` is the session that was to go on, when the one that answered is not its continuation. Builds 2.x warn of
-    a missing agent and let the default one answer, with exit code 0; `--resume` of V1 silently begins anew.
+    `resumed` is the session that was to go on, when the one that answered is not its continuation; `output` is how the
+    output begins. Builds 2.x warn of a missing agent and of a model that they did not take, and let the default one
+    answer, with exit code 0; `--resume` of V1 silently begins anew.
     """
     if ending.status != "completed" or transcript is None:
         return ending
-    missing = agent is not None and re.search(rf'agent "?{re.escape(agent)}"? not found', output[:LOGIN_WITHIN])
+    missing = agent is not None and re.search(rf'agent "?{re.escape(agent)}"? not found', output)
     if agent is not None and (transcript.agent not in (None, agent) or (transcript.agent is None and missing)):
         detail = (
             f"kiro-cli did not find the agent {agent}, and {transcript.agent or 'the default one'} answered instead"
         )
         return Ending("failed", Cause.REFUSED, detail=detail)
+    # What an agent quotes is not believed where the session has the model.
+    failed = re.search(rf"failed to set model '?{re.escape(model)}'?:[^\n]*", output) if model else None
+    if failed and transcript.model != model:
+        detail = f"kiro-cli did not take the model ({failed[0]}), and {transcript.model or 'its own choice'} answered"
+        return Ending("failed", Cause.REFUSED, detail=detail)
     if resumed is not None:
         detail = f"kiro-cli was to resume session {resumed}, and answered in another one, {transcript.session_id}"
         return Ending("failed", Cause.REFUSED, detail=detail)
     return ending
+
+
+def beginning(*texts: str) -> str:
+    """Return how outputs begin: later on an answer may quote what kiro-cli says there.
+
+    >>> beginning("x" * 5000, "y").count("x")
+    4096
+    """
+    return "\n".join(text[:LOGIN_WITHIN] for text in texts)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import shlex
 import shutil
 import sys
@@ -27,7 +26,8 @@ _PLACE = Path(__file__).with_name("standin.sh")
 class Installation:
     """Names the kiro-cli that answers.
 
-    `path` is absolute and in the sandbox; `scripted` is whether it is the stand-in.
+    `path` is absolute and in the sandbox; `version` is what it says of itself; `scripted` is whether it is the
+    stand-in.
 
     >>> Installation("/home/me/.local/bin/kiro-cli", "2.29.0", scripted=False).folder
     '/home/me/.local/bin'
@@ -93,7 +93,7 @@ def _on_path() -> str:
             "--kiro-cli=official: there is no kiro-cli on your PATH, and nothing is ever downloaded to your machine",
             advice="install it from kiro.dev, or use --kiro-cli=scripted",
         )
-    return os.path.abspath(path)  # noqa: PTH100 - resolve() would follow the link away from its siblings
+    return str(Path(path).absolute())  # as it is named: where a link leads it has no siblings
 
 
 def _scripted(sandbox: Sandbox, timeout: float) -> str:

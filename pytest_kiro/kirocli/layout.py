@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from pytest_kiro.kirocli.events import Event
-from pytest_kiro.kirocli.sessions.tools import begun
+from pytest_kiro.kirocli.sessions.tools import begun, is_aside
+from pytest_kiro.turn.amounts import MOST
 from pytest_kiro.turn.transcript import ToolCall
 
 #: Of a line so much is looked at; a command that goes on for longer than the second is given up.
@@ -65,7 +66,7 @@ def credits(text: str) -> float | None:
     (0.06, None)
     """
     line = _CREDITS.search(text if len(text) <= 4096 else "\0" + text[-4096:])
-    return float(line["credits"]) if line else None
+    return float(line["credits"]) if line and float(line["credits"]) <= MOST else None
 
 
 class Layout:
@@ -177,12 +178,14 @@ def _read_v2(line: str) -> Iterator[Event]:
         yield _result(line.strip(), status if status in ("completed", "failed") else "unknown")
     elif line.startswith("[tool] ") and line.strip() != "[tool]":
         title = line.removeprefix("[tool] ").strip()
-        yield Event("tool_call", title, _titled(title))
+        call = _titled(title)
+        yield Event("other" if call is None else "tool_call", title, call)
     elif line.startswith("[denied] "):
         yield _result(line.strip(), "denied")
 
 
-def _titled(title: str) -> ToolCall:
+def _titled(title: str) -> ToolCall | None:
+    """Return the call that a title announces, if it does."""
     for pattern, name, what in _V2_TITLES:
         if not (match := pattern.fullmatch(title)):
             continue
@@ -190,7 +193,7 @@ def _titled(title: str) -> ToolCall:
         if "server" in parts:
             return begun(parts["tool"], {}, server=parts["server"])
         return begun(name, {key: value for key, value in parts.items() if value and (key == what or key == "path")})
-    return begun(None, {}, title=title)
+    return None if is_aside("", {"title": title}) else begun(None, {}, title=title)
 
 
 def _result(line: str, status: str) -> Event:

@@ -34,6 +34,11 @@ SCRIPT = "https://cli.kiro.dev/install"
 ARCHIVES = "https://prod.download.cli.kiro.dev/stable"
 #: What must be reachable for installing, in an allow-list's words.
 HOSTS = ("cli.kiro.dev", "prod.download.cli.kiro.dev", "desktop-release.q.us-east-1.amazonaws.com")
+#: What Kiro itself must reach, to answer and to be logged in: as others' firewalls have it, not tried here.
+SERVICE_HOSTS = (
+    "*.kiro.dev",
+    *(f"{name}.{region}.amazonaws.com" for region in ("us-east-1", "eu-central-1") for name in ("q", "oidc")),
+)
 #: They survive this run, unlike `commands.QUIET`: a CLI that is started by hand has no update and no telemetry either.
 _SETTINGS = {"telemetry.enabled": "false", "app.disableAutoupdates": "true"}
 _PROOF = f'PATH="$HOME/.local/bin:$PATH" "$HOME/.local/bin/{commands.NAME}" {shlex.join(commands.version())}'

@@ -18,6 +18,29 @@ def chat(engine: str = "v2", form: tuple[str, ...] = ("--wrap", "never")) -> lis
 def test_the_setting_knows_each_engine() -> None:
     """The table of settings stands below, and cannot ask."""
     assert tuple(commands.ENGINES) == rows.ENGINES
+    (row,) = (row for row in rows.TABLE if row.name == "engine")
+    assert row.kind == (*rows.ENGINES, commands.AUTO)
+
+
+@pytest.mark.parametrize(
+    ("version", "engine"),
+    [
+        ("1.25.0", "v1"),
+        ("2.5.0", "v2"),
+        ("2.19.1", "v2"),
+        ("2.19.2", "v3"),
+        ("2.29.0", "v3"),
+        ("3.5.0-beta.1", "v3"),
+        ("10.0.0", "v3"),
+    ],
+)
+def test_auto_is_the_newest_engine_that_a_version_has_and_that_is_read(version: str, engine: str) -> None:
+    assert commands.choose_engine("auto", version).name == engine
+    assert commands.choose_engine("v1", version).name == "v1", "what is named is taken"
+
+
+def test_auto_is_an_engine_that_a_scenario_can_answer_for() -> None:
+    assert commands.choose_engine("auto", "3.5.0", replies=True).name == "v2"
 
 
 @pytest.mark.parametrize("engine", commands.ENGINES.values(), ids=lambda engine: engine.name)
@@ -35,6 +58,14 @@ def test_events_are_asked_for_and_not_wrapped() -> None:
 )
 def test_trust(trust: str, word: str) -> None:
     assert commands.chat(V2, trust=trust) == [*chat(), word]
+
+
+def test_v3_is_told_its_own_names_of_what_is_trusted() -> None:
+    *_, word = commands.chat(V3, trust="read,@git/log,fs_write,shell")
+    assert word == (
+        "--trust-tools=read_file,read_files,read_multiple_files,list_directory,@git/log,fs_write,execute_bash"
+    )
+    assert commands.chat(V3, trust="none")[-1] == "--trust-tools="
 
 
 def test_every_choice_is_a_flag() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -53,6 +54,7 @@ def turn(*parts: bytes) -> Transcript:
     return transcript
 
 
+STRAY = "no tool call of this turn has started this agent, so its calls stand beside the others"
 STARTED = line("runStarted", payloadSchema="acp", acpProtocolVersion=1, engine="v2")
 V2 = [
     STARTED,
@@ -88,6 +90,7 @@ WHOLE = Transcript(
     finished=True,
     end_reason="UserTurnEnd",
     credits=0.75,
+    credits_source="stream",
     duration=1.5,
     proof="runFinished",
 )
@@ -181,6 +184,11 @@ def test_how_a_run_ends(last: list[bytes], end_reason: str | None, failure: str 
     transcript = turn(STARTED, *last)
     assert (transcript.end_reason, transcript.failure, transcript.stage) == (end_reason, failure, stage)
     assert transcript.finished == (end_reason == "UserTurnEnd")
+
+
+def test_an_interrupted_run_of_v3_is_no_error() -> None:
+    told = turn(chunk("a"), line("runError", sessionId="s1", stage="interrupted", message="stopped"))
+    assert (told.end_reason, told.failure, told.stage) == ("Cancelled", "stopped", "interrupted")
 
 
 def test_v1_refuses_with_an_event() -> None:
@@ -316,9 +324,142 @@ def test_v3_says_which_sub_agent_it_is() -> None:
     )
     assert transcript.messages == ()
     assert [[inner.name for inner in call.calls] for call in transcript.tool_calls] == [["read"], []]
-    orphan = turn(update("tool_call", toolCallId="3", kind="read", title="Read File", **within))
-    assert orphan.tool_calls == ()
-    assert "no tool call of this turn has started" in orphan.warnings[0]
+    assert transcript.agents == {"x": ("child",)}
+    orphan = turn(update("tool_call", toolCallId="3", kind="read", title="Read File", **within), finished())
+    assert [(call.name, call.agent) for call in orphan.tool_calls] == [("read", "x")]
+    assert orphan.warnings == (f"x: {STRAY}",)
+
+
+def workflow(node: str, session: str, key: str, **more: Any) -> bytes:
+    """A node's tool call, as V3 tells of it (captured on 2.16.0)."""
+    told = {"workflowId": "wf_1", "workflowName": "fan", "nodeId": node, "nodePath": ["wf_1", "fan", node]}
+    kiro = {"workflow": {**told, "type": "step"}, "toolOrigin": "default"}
+    title = {"title": "Send Message", "kind": "other", "rawInput": {"message": node, "severity": "success"}}
+    return update("tool_call", session, toolCallId=key, **title, _meta={"kiro": kiro}, **more)
+
+
+def test_the_nodes_of_a_workflow_have_sessions_of_their_own() -> None:
+    """They are told of in between, after the call that started them, and even last; one id may be in both."""
+    begun = update("tool_call", toolCallId="1", title="Run Workflow", kind="other", rawInput={"workflowName": "fan"})
+    nodes = [
+        ended("1", {"Text": "started"}),
+        chunk("I am alpha.", "s2"),
+        chunk("I am beta.", "s3"),
+        workflow("alpha", "s2", "x"),
+        workflow("beta", "s3", "x"),
+        ended("x", {"Text": "told beta"}, session="s3"),
+        ended("x", {"Text": "told alpha"}, session="s2"),
+        chunk("Alpha is done.", "s2"),
+    ]
+    for last in ([finished()], []):
+        transcript = turn(begun, *nodes, *last)
+        (call,) = transcript.tool_calls
+        assert (transcript.session_id, transcript.messages, call.name, call.agent) == ("s1", (), "run_workflow", "")
+        assert [(inner.name, inner.agent, inner.output) for inner in call.calls] == [
+            ("send_message", "fan/alpha", "told alpha"),
+            ("send_message", "fan/beta", "told beta"),
+        ]
+        assert transcript.agents == {"fan/alpha": ("I am alpha.", "Alpha is done."), "fan/beta": ("I am beta.",)}
+        assert transcript.warnings == ()
+
+
+def test_agents_that_no_call_has_started_keep_their_calls() -> None:
+    transcript = turn(
+        chunk("a"), chunk("Over to me.", "s2"), called("1", "write", "s2"), ended("1", session="s2"), finished("a")
+    )
+    assert (transcript.messages, transcript.agents) == (("a",), {"s2": ("Over to me.",)})
+    assert [(call.name, call.agent, call.status) for call in transcript.tool_calls] == [("write", "s2", "completed")]
+    assert transcript.warnings == (f"s2: {STRAY}",)
+
+
+def test_a_sub_agent_of_a_sub_agent_is_under_its_own_call() -> None:
+    transcript = turn(
+        called("1", "subagent"),
+        called("1", "subagent", "s2"),
+        called("1", "read", "s3"),
+        ended("1", {"Text": "deep"}, session="s3"),
+        ended("1", {"Text": "below"}, session="s2"),
+        ended("1", {"Text": "top"}),
+        finished(),
+    )
+    (top,) = transcript.tool_calls
+    (below,) = top.calls
+    (deep,) = below.calls
+    assert [call.output for call in (top, below, deep)] == ["top", "below", "deep"]
+    assert [call.agent for call in (top, below, deep)] == ["", "s2", "s3"]
+
+
+def test_agents_are_nested_only_so_deep() -> None:
+    """Each starts another, and says that it was started by its own call."""
+    own = {"subExecutionId": "s", "agentSubtaskId": "s"}
+    deep = [called("1", "subagent", f"s{number}", kiro=own) for number in range(500)]
+    transcript = turn(*deep)
+    calls, depth = transcript.tool_calls, 0
+    while calls:
+        calls, depth = calls[0].calls, depth + 1
+    assert 10 < depth < 30
+    assert json.dumps([asdict(call) for call in transcript.tool_calls]).count("subagent") == 1000
+
+
+@pytest.mark.parametrize("parts", [2, 3])
+def test_sub_agents_that_run_at_once_are_each_under_one_call(parts: int) -> None:
+    keys = [str(number) for number in range(parts)]
+    transcript = turn(
+        *(called(key, "subagent") for key in keys),
+        *(called(key, "read", f"c{key}") for key in keys),
+        *(ended(key, {"Text": "x"}) for key in keys),
+        finished(),
+    )
+    assert [[inner.agent for inner in call.calls] for call in transcript.tool_calls] == [[f"c{key}"] for key in keys]
+
+
+def test_a_call_goes_on_in_the_session_after_a_compaction() -> None:
+    transcript = turn(called("1"), chunk("b", "s2"), ended("1", {"Text": "x"}, session="s2"), finished("b", "s2"))
+    assert [(call.output, call.agent) for call in transcript.tool_calls] == [("x", "")]
+
+
+def test_a_question_without_an_answer_is_an_ending() -> None:
+    asked = update(
+        "tool_call",
+        toolCallId="1",
+        title="Which one?",
+        rawInput={"question": "Which?"},
+        _meta={"kiro": {"toolId": "user_input"}},
+    )
+    end = {"status": "cancelled", "stopReason": "cancelled"}
+    transcript = turn(asked, finished(**end))
+    assert (transcript.end_reason, transcript.failure) == ("Unanswered", "Which?")
+    assert turn(asked, ended("1", {"Text": "This"}), finished(**end)).end_reason == "Cancelled"
+    assert turn(asked, finished()).end_reason == "UserTurnEnd"
+    assert turn(called("1"), finished(status="success", stopReason="refusal")).end_reason == "Refusal"
+
+
+def test_what_is_no_tool_call_is_none() -> None:
+    """Titles that are no tool's name: a question, changes to approve, a summary; V3 names its own tools by an id."""
+    asides = ["Which colour do you want?", "Review changes", "Conversation summary", "Approve the plan"]
+    other = {"kind": "other"}
+    transcript = turn(
+        *(update("tool_call", toolCallId=title, title=title, **other) for title in asides),
+        update("tool_call", toolCallId="turn_approval_1_a", title="Anything", kind="edit"),
+        update("tool_call", toolCallId="1", title="Which one?", _meta={"kiro": {"toolId": "user_input"}}, **other),
+        update("tool_call", toolCallId="2", title="A sentence that is no name", **other),
+        update("tool_call", toolCallId="3", title="Summarize", _meta={"kiro": {"mcpServerName": "mail"}}, **other),
+        update("tool_call", title="of no id"),
+        update("tool_call", toolCallId="4", title="Odd", kind="edit", _meta={"kiro": {"toolId": "execute_bash"}}),
+        update("tool_call", toolCallId="5", title="Run Command", kind="execute", _meta={"kiro": {"toolId": "run"}}),
+        finished(),
+    )
+    assert [(call.name, call.raw_name) for call in transcript.tool_calls] == [
+        ("user_input", "user_input"),
+        ("unknown", "A sentence that is no name"),
+        ("Summarize", "Summarize"),
+        ("shell", "execute_bash"),
+        ("shell", "Run Command"),
+    ]
+    assert transcript.warnings == (
+        *(f"no tool call, but a word to the user: {title}" for title in [*asides, "Anything"]),
+        "a tool_call without an id: of no id",
+    )
 
 
 # -- for people
@@ -361,3 +502,14 @@ def test_an_event_is_a_value() -> None:
 def test_a_kind_of_update_that_is_no_word(odd: Any) -> None:
     assert [event.kind for event in events(line("sessionUpdate", update={"sessionUpdate": odd}))] == ["other"]
     assert [event.kind for event in events(line("sessionUpdate", update=odd))] == ["other"]
+
+
+def test_a_skill_that_is_put_into_the_prompt() -> None:
+    """V3 names no tool; the title is its name, and `_meta` says what it has put there (published streams)."""
+    disclosed = {"type": "skill", "displayName": "release", "uri": "file:///w/.kiro/skills/release/SKILL.md"}
+    for given in ({"name": "release"}, None):
+        meta = {"kiro": {"toolName": None, "disclosedContext": disclosed}}
+        begun = update("tool_call", toolCallId="1", title="disclose_context", kind="other", rawInput=given, _meta=meta)
+        (call,) = turn(begun, ended("1", {"Text": "As it says."})).tool_calls
+        assert (call.name, call.status) == ("disclose_context", "completed")
+        assert call.input == {**(given or {}), **disclosed}

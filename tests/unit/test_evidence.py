@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from pytest_kiro.kirocli.evidence import LOGIN_WITHIN, WELL, StoreSearch, combine, contradict, judge, waits_for_login
+from pytest_kiro.kirocli.evidence import (
+    LOGIN_WITHIN,
+    REFUSAL,
+    UNANSWERED,
+    WELL,
+    StoreSearch,
+    beginning,
+    combine,
+    contradict,
+    judge,
+    waits_for_login,
+    with_end,
+)
 from pytest_kiro.turn.causes import Cause, Ending
-from pytest_kiro.turn.transcript import Transcript
+from pytest_kiro.turn.transcript import ToolCall, Transcript
 
 PROVEN = Transcript("id", prompts=1, turns=1, finished=True, end_reason="UserTurnEnd")
 LOGIN = "Confirm the following code in the browser\nCode: ABCD-EFGH\n\nOpen this URL: https://x\n"
@@ -29,6 +43,16 @@ ROWS = [
     (0, ended("Cancelled", finished=False), "", "failed", Cause.STOPPED, "says Cancelled"),
     (0, ended("ToolUseRejected", finished=False), "", "failed", Cause.GAVE_UP, "says ToolUseRejected"),
     (0, ended("Error", "it broke", finished=False), "", "failed", Cause.CRASH, "says Error it broke"),
+    (
+        0,
+        ended(REFUSAL, "success, refusal", finished=False),
+        "",
+        "failed",
+        Cause.FILTERED,
+        "filter ended the answer: su",
+    ),
+    (1, ended(REFUSAL, "failed, refusal", finished=False), "", "failed", Cause.FILTERED, "filter ended the answer"),
+    (1, ended(UNANSWERED, "Which one?", finished=False), "", "failed", Cause.UNANSWERED, "nobody answers: Which one?"),
     (0, ended("UserTurnEnd", finished=False), "", "failed", Cause.CRASH, "says UserTurnEnd"),
     (
         0,
@@ -51,6 +75,9 @@ ROWS = [
     (1, None, "Session not found", "failed", Cause.REFUSED, "Session not found"),
     (1, None, "Kiro is having trouble responding right now", "failed", Cause.CRASH, "having trouble"),
     (1, None, "Session is active in another process (PID 7)", "failed", Cause.IN_USE, "another process (PID 7)"),
+    (1, None, "Internal error: invalid conversation history received", "failed", Cause.HISTORY, "invalid conversation"),
+    (0, ended("Error", "ContentFiltered", finished=False), "", "failed", Cause.FILTERED, "said: ContentFiltered"),
+    (0, None, "INSUFFICIENT_MODEL_CAPACITY", "failed", Cause.THROTTLED, "CAPACITY"),
     (0, None, "Failed to receive the next message: error: dispatch failure", "failed", Cause.CRASH, "dispatch failure"),
     (1, None, "something else", "failed", Cause.CRASH, "exited with 1, general failure"),
     (2, None, "", "failed", Cause.REFUSED, "exited with 2, usage error"),
@@ -70,10 +97,32 @@ def test_t2_every_other_end_has_a_cause(
     assert said in ending.detail
 
 
+@pytest.mark.parametrize("status", ["success", "refusal", "error", None])
+def test_t2_a_content_filters_refusal_is_neither_success_nor_a_plain_error(status: str | None) -> None:
+    ending = judge(0, with_end(Transcript("id"), "refusal", status), "")
+    assert (ending.status, ending.cause) == ("failed", Cause.FILTERED)
+    assert not Cause.FILTERED.passing
+
+
 def test_t2_an_agent_may_talk_about_throttling() -> None:
     said = "Here is your handler for 'Too many requests, please wait' and 'You are not logged in'."
     assert judge(0, PROVEN, said).status == "completed"
     assert judge(0, PROVEN, LOGIN).status == "completed"
+
+
+@pytest.mark.parametrize(("reason", "cause"), [("ToolUseRejected", Cause.GAVE_UP), ("Cancelled", Cause.STOPPED)])
+def test_t2_an_agent_that_gave_up_cannot_print_that_the_world_failed(reason: str, cause: Cause) -> None:
+    transcript = ended(reason, finished=False)
+    for printed in ("The request was throttled by the service", "error: You are not logged in"):
+        assert judge(0, transcript, printed).cause is cause
+    said = replace(transcript, failure="The request was throttled by the service")
+    assert judge(0, said, "").cause is Cause.THROTTLED
+
+
+def test_t2_who_called_a_tool_was_logged_in() -> None:
+    called = Transcript("id", prompts=1, turns=1, tool_calls=(ToolCall("shell", "shell", {}, "", "unfinished"),))
+    assert judge(137, called, LOGIN).cause is Cause.CRASH
+    assert judge(137, Transcript("id"), LOGIN).cause is Cause.AUTH
 
 
 def test_t2_only_the_end_of_an_output_is_looked_at() -> None:
@@ -82,8 +131,8 @@ def test_t2_only_the_end_of_an_output_is_looked_at() -> None:
 
 
 def test_t2_a_cause_is_the_worlds_fault_or_the_agents() -> None:
-    agents = {cause for cause in Cause if not cause.infrastructure}
-    assert agents == {Cause.ALTERED, Cause.CONTEXT, Cause.GAVE_UP, Cause.OUT_OF_TIME, Cause.STALLED, Cause.STOPPED}
+    agents = {cause.name for cause in Cause if not cause.infrastructure}
+    assert agents == {"ALTERED", "CONTEXT", "GAVE_UP", "UNANSWERED", "OUT_OF_TIME", "STALLED", "STOPPED"}
 
 
 def test_a_device_login_stands_at_the_start() -> None:
@@ -130,6 +179,27 @@ def test_t1_a_turn_is_completed_when_one_says_so_and_none_says_otherwise(
     assert credits is None or (told is not None and told.credits == credits)
 
 
+def test_what_only_the_stream_tells_of_other_agents_is_not_lost() -> None:
+    def call(name: str, *calls: ToolCall, agent: str = "") -> ToolCall:
+        return ToolCall(name, name, {}, "", "completed", calls=calls, agent=agent)
+
+    inner, stray = call("read", agent="helper"), call("write", agent="peer")
+    store = Transcript("id", tool_calls=(call("subagent"), call("shell"), call("subagent", inner)))
+    stream = Transcript(
+        "id",
+        tool_calls=(call("subagent", inner), call("subagent", call("grep")), call("run_workflow", inner), stray),
+        agents={"helper": ("Hi.",)},
+    )
+    told = combine(store, stream)
+    assert told is not None
+    assert told.tool_calls == (call("subagent", inner), call("shell"), call("subagent", inner), stray)
+    assert told.agents == {"helper": ("Hi.",)}
+    (warning,) = told.warnings
+    assert warning == "the stream tells of agents that run_workflow started, and the session store has no such call"
+    own = replace(store, tool_calls=(stray,))
+    assert [each.tool_calls for each in (combine(own, stream),) if each] == [(stray,)]
+
+
 def test_the_store_tells_the_most_and_the_stream_what_it_has_not() -> None:
     store = Transcript("id", messages=("a", "b"), finished=True, end_reason="UserTurnEnd", model="m", warnings=("w",))
     told = combine(store, STREAM)
@@ -160,7 +230,14 @@ PLACES = ("/h/.kiro/sessions/cli",)
         (("/h/.local/db",), (), "Hello.", Cause.UNKNOWN_CLI, "looked for: /h/.kiro/sessions/cli; the sessions of 2.5"),
         ((), (), " \n", Cause.CRASH, "no such turn"),
         ((), (), "Too many requests, please wait", Cause.THROTTLED, "Too many"),
-        (("/h/.kiro/sessions/cli/x.json",), (), "Hello.", Cause.CRASH, "no such turn"),
+        (("/h/.kiro/sessions/cli/x.json",), (), "", Cause.CRASH, "no such turn"),
+        (
+            ("/h/.kiro/sessions/cli/x.json",),
+            (),
+            "Hello.",
+            Cause.UNKNOWN_CLI,
+            "kiro-cli 9.0.0 exited with 0, and its turn cannot be read in /h/.kiro/sessions/cli; the",
+        ),
         (
             (),
             ("/h/.kiro/sessions/cli/x.jsonl", "/h/.local/db"),
@@ -179,6 +256,8 @@ def test_a_cli_that_keeps_its_sessions_elsewhere_is_no_crash(
     assert said in ending.detail
     assert "/h/.local/db" not in ending.detail
     assert judge(1, None, "Hello.", search=search).cause is Cause.CRASH
+    known = judge(0, None, "Hello.", search=StoreSearch(PLACES, True, (), "2.29.1"))
+    assert known.cause is Cause.CRASH, "of a version that is known it is one"
 
 
 def test_an_unknown_cli_is_not_run_twice_and_says_what_to_try() -> None:
@@ -199,7 +278,8 @@ DONE = Ending("completed", proof="session")
         ("reviewer", None, 'agent "reviewer" not found, using the default', False),
         ("reviewer", None, "agent reviewer not found", False),
         ("reviewer", None, 'agent "other" not found', True),
-        ("reviewer", None, "x" * LOGIN_WITHIN + 'agent "reviewer" not found', True),
+        ("reviewer", None, beginning("x" * LOGIN_WITHIN + 'agent "reviewer" not found', "y"), True),
+        ("reviewer", None, beginning("x" * LOGIN_WITHIN, 'agent "reviewer" not found'), False),
     ],
 )
 def test_another_agent_than_the_one_that_was_asked_is_no_pass(
@@ -209,6 +289,30 @@ def test_another_agent_than_the_one_that_was_asked_is_no_pass(
     ending = contradict(DONE, told, agent=agent, resumed=None, output=output)
     assert ending == DONE if ok else (ending.status, ending.cause) == ("failed", Cause.REFUSED)
     assert ok or f"did not find the agent reviewer, and {answered or 'the default one'} answered" in ending.detail
+
+
+@pytest.mark.parametrize(
+    ("answered", "output", "ok"),
+    [
+        ("claude-opus-4.8", "", True),
+        ("auto", "", True),  # told by the provenance; a name may be spelt in two ways
+        ("auto", "[warn] failed to set model 'claude-opus-4.8': Method not found\nHello", False),  # Kiro#9461, #11346
+        (None, "[warn] failed to set model 'claude-opus-4.8': Method not found", False),
+        ("auto", "failed to set model claude-opus-4.8: no", False),
+        ("auto", "[warn] failed to set model 'other': Method not found", True),
+        (
+            "claude-opus-4.8",
+            "[warn] failed to set model 'claude-opus-4.8': Method not found",
+            True,
+        ),  # an agent that quotes
+    ],
+)
+def test_a_model_that_was_not_taken_is_no_pass(answered: str | None, output: str, ok: bool) -> None:
+    told = Transcript("id", finished=True, end_reason="UserTurnEnd", model=answered)
+    ending = contradict(DONE, told, model="claude-opus-4.8", output=output)
+    assert ending == DONE if ok else (ending.status, ending.cause) == ("failed", Cause.REFUSED)
+    assert ok or f", and {answered or 'its own choice'} answered" in ending.detail
+    assert contradict(DONE, told, output=output) == DONE
 
 
 def test_another_conversation_than_the_one_that_was_to_go_on_is_no_pass() -> None:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import closing
+from decimal import Decimal
 from functools import cache
 from typing import Any
 
@@ -43,7 +44,12 @@ tool_use_results id status request_metadata payload type turn_start turn_end too
 executionId e1 usage_summary promptTurnSummaries usage elapsedTime stopReason cancelled tombstone
 checkpoint_revert source steer success content sessionUpdate update sessionId s1 s2 agent_message_chunk
 tool_call_update toolCallId completed failed in_progress rawOutput rawInput _meta kiro mcpServerName
-subExecutionId agentSubtaskId locations path title metadata meteringUsage runStarted runError stage message
+subExecutionId agentSubtaskId disclosedContext displayName steeringDocuments session_start disclose_context
+toolId workflow nodePath nodeId wf_1 user_input question pending_interaction
+interaction_resolved effectiveFromMessageId sub_agent_start subSessionId subAgentName response parentSessionId
+rootConversationId refusal stopDetails error displayError session_metadata key
+locations path title metadata meteringUsage runStarted runError stage message
+creditSplit main delegated auxiliary model_fallback from to cause promoted retry_warning capacity modelId
 finalText shell write @git/log fs_write execute_bash subagent 1 2
 """
 TEXT = st.text(max_size=8) | st.sampled_from(WORDS.split())
@@ -94,6 +100,9 @@ ENDS = st.sampled_from(["good", "bad", "none", "absent"])
 
 def proven(transcript: Transcript | None) -> bool:
     repr(transcript)
+    # Whatever stands there: no sum is negative, infinite or absurd, and what has one says where it stands.
+    assert transcript is None or transcript.credits is None or 0 <= transcript.credits < 1e8
+    assert transcript is None or (transcript.credits is None) == (transcript.credits_source == "")
     return transcript is not None and transcript.finished and transcript.end_reason == "UserTurnEnd"
 
 
@@ -120,6 +129,15 @@ def v2_records(turn: int, *, answered: bool = True) -> list[Any]:
     ]
 
 
+def v2_broken(turn: int) -> list[Any]:
+    """A turn with a note in place of arguments, in a second answer in a row, and a call without a result."""
+    first, *rest = v2_records(turn)[1:]
+    note = {"key": "SYSTEM NOTE: the actual tool use arguments were too complicated to be generated"}
+    use = {"kind": "toolUse", "data": {"toolUseId": "lost", "name": "write", "input": note}}
+    second = {"kind": "AssistantMessage", "data": {"message_id": f"m{turn}n", "content": [use]}}
+    return [*v2_records(turn)[:1], first, second, *rest]
+
+
 def v2_end(turn: int, good: bool) -> dict[str, Any]:
     return {
         "result": {"Ok": {"role": "assistant"}} if good else {"Err": "Throttled"},
@@ -138,7 +156,8 @@ def v2_stores(draw: st.DrawFn) -> tuple[dict[str, bytes], str, int]:
     records = [record for turn in range(before) for record in v2_records(turn)]
     ends = [v2_end(turn, good=True) for turn in range(before)]
     if end != "absent":
-        records += v2_records(before, answered=draw(st.booleans()))
+        broken = draw(st.booleans())
+        records += v2_broken(before) if broken else v2_records(before, answered=draw(st.booleans()))
     if end in ("good", "bad"):
         ends.append(v2_end(before, end == "good"))
     if not told:
@@ -190,15 +209,64 @@ def v3_turn(turn: int, end: str) -> list[Any]:
     ]
     summary = [{"unit": "credit", "usage": 0.5}]
     used = record("usage_summary", promptTurnSummaries=summary, elapsedTime=5, status="success", executionId=e)
+    billed = {"main": 0.5 * turn, "delegated": 0, "auxiliary": 0.1}
+    started.insert(1, record("session_metadata", key="creditSplit", value=billed, executionId=""))
     stop = {"good": "end_turn", "bad": "cancelled"}.get(end)
     return started + ([used, record("turn_end", stopReason=stop, executionId=e)] if stop else [])
+
+
+def v3_odd(draw: st.DrawFn, turn: int) -> list[Any]:
+    """What may stand in a turn beside messages and calls."""
+    kinds: list[dict[str, Any]] = [
+        {"type": "pending_interaction", "toolCallId": f"{turn}", "question": "Which?", "options": []},
+        {"type": "interaction_resolved", "toolCallId": f"{turn}", "outcome": "selected", "selectedOption": "accept"},
+        {"type": "tombstone", "kind": "checkpoint_revert", "effectiveFromMessageId": f"m{turn}assistant"},
+        {"type": "tombstone", "kind": "checkpoint_revert", "effectiveFromMessageId": "m0user"},
+        {"type": "tombstone", "kind": "summarization", "effectiveFromMessageId": f"m{turn}user"},
+        {"type": "tool_result", "toolCallId": f"{turn}", "content": "This tool was cancelled before it ran."},
+        {"type": "tool_call", "toolCallId": "w", "toolName": "run_workflow", "args": {}},
+        {"type": "tool_result", "toolCallId": "w", "content": '{"workflowId": "wf_1"}', "success": True},
+        {"type": "sub_agent_start", "subSessionId": "x", "subAgentName": "helper", "prompt": "p"},
+        {"type": "sub_agent_start", "subSessionId": "lost", "subAgentName": "helper"},
+        {"type": "sub_agent_complete", "subSessionId": "lost", "response": "done"},
+        {"type": "error", "message": "why"},
+        {"type": "session_metadata", "key": "displayError", "value": "why"},
+        {"type": "session_start", "agentType": "vibe", "content": "a system prompt"},
+        *({"type": kind} for kind in ("system", "agent_note", "tool_revert", "mode_change", "steering_inclusion")),
+    ]
+    chosen = draw(st.lists(st.sampled_from(kinds), max_size=6))
+    return [{"id": f"o{number}-result-synthetic", "payload": kind} for number, kind in enumerate(chosen)]
+
+
+def v3_others(draw: st.DrawFn) -> dict[str, bytes]:
+    """Sessions beside ours: a workflow's node, and agents that name ours."""
+    files = {}
+    node = {"workflowId": "wf_1", "nodeId": "a", "nodePath": ["wf_1", "a"], "type": "step"}
+    states: list[dict[str, Any]] = [
+        {"_meta": {"kiro": {"workflow": node}}},
+        {"parentSessionId": "s1", "createdReason": "subagent"},
+        {"rootConversationId": "s1", "agentMode": "peer"},
+        {"parentSessionId": "s1", "createdReason": "rewind"},
+    ]
+    for number in draw(st.lists(st.integers(0, 3), max_size=3, unique=True)):
+        at = {"workspacePaths": ["/w"], "createdAt": "2027-01-01T00:02:30Z", "lastModifiedAt": "2028"}
+        files[f"/s/h/a{number}/session.json"] = json.dumps(draw(odd({**at, **states[number]}))).encode()
+        # Its own prompt stays: without one it could be where ours goes on.
+        prompt, *rest = v3_turn(7 + number, "good")
+        files[f"/s/h/a{number}/messages.jsonl"] = b"\n".join(
+            json.dumps(record).encode() for record in [prompt, *(draw(odd(record)) for record in rest)]
+        )
+    return files
 
 
 @st.composite
 def v3_stores(draw: st.DrawFn) -> tuple[dict[str, bytes], str, int]:
     end, before = draw(ENDS), draw(st.integers(0, 2))
     records = [record for turn in range(before) for record in v3_turn(turn, "good")]
-    records += [] if end == "absent" else v3_turn(before, end)
+    if end != "absent":
+        ours = v3_turn(before, end)
+        at = draw(st.integers(2, len(ours)))
+        records += [*ours[:at], *v3_odd(draw, before), *ours[at:]]
     state = {
         "workspacePaths": ["/w"],
         "createdAt": "2027-01-01T00:00:00Z",
@@ -212,15 +280,21 @@ def v3_stores(draw: st.DrawFn) -> tuple[dict[str, bytes], str, int]:
     if draw(st.booleans()):
         files["/s/h/s1/sub-executions/x.jsonl"] = draw(jsonl(v3_turn(7, "good")))
         files["/s/h/s1/tool-outputs/0.txt"] = draw(st.binary(max_size=20))
-    return files, end, before
+        files["/s/h/s2/session.json"] = json.dumps(draw(odd({**state, "parentSessionId": "s1"}))).encode()
+        files["/s/h/s2/messages.jsonl"] = draw(jsonl(v3_turn(8, "good")))
+    return {**files, **v3_others(draw)}, end, before
 
 
 @fuzz
-@given(v3_stores(), st.sampled_from(["s1", None]), st.sampled_from(["p", None]))
-def test_v3(store: tuple[dict[str, bytes], str, int], session_id: str | None, prompt: str | None) -> None:
+@given(v3_stores(), st.sampled_from(["s1", None]), st.sampled_from(["p", None]), st.none() | st.decimals(0, 99))
+def test_v3(
+    store: tuple[dict[str, bytes], str, int], session_id: str | None, prompt: str | None, counted: Decimal | None
+) -> None:
     files, end, before = store
-    given = {"session_id": session_id, "prompt": prompt, "prompts": before, "turns": before}
-    assert not proven(sessions.read(files, engine="v3", cwd="/w", **given)) or end == "good"
+    given = {"session_id": session_id, "prompt": prompt, "prompts": before, "turns": before, "counted": counted}
+    # Without an id, another session of the folder may be taken for ours.
+    others = session_id is None and len({path.split("/")[3] for path in files}) > 1
+    assert not proven(sessions.read(files, engine="v3", cwd="/w", **given)) or end == "good" or others
 
 
 # -- V1
@@ -352,6 +426,7 @@ def update(what: str, session: str = "s1", /, **content: Any) -> dict[str, Any]:
     return {"type": "sessionUpdate", "data": {"sessionId": session, "update": {"sessionUpdate": what, **content}}}
 
 
+NODE = {"kiro": {"workflow": {"workflowId": "wf_1", "nodePath": ["wf_1", "a"], "nodeId": "a"}}}
 EVENTS = [
     {"type": "runStarted", "data": {"engine": "v2"}},
     {"type": "metadata", "data": {"sessionId": "s1", "meteringUsage": [{"value": 0.5, "unit": "credit"}]}},
@@ -363,7 +438,18 @@ EVENTS = [
     update("tool_call_update", toolCallId="1", status="in_progress", content=[{"content": {"text": "x"}}]),
     update("tool_call_update", toolCallId="1", status="completed", rawOutput={"items": [{"Text": "x"}]}),
     update("tool_call_update", toolCallId="2", status="failed", rawOutput={"items": [{"Json": {"isError": True}}]}),
+    update("tool_call", toolCallId="3", title="Run Workflow", kind="other"),
+    update("tool_call", "s3", toolCallId="1", title="Send Message", kind="other", _meta=NODE),
+    update("tool_call_update", "s3", toolCallId="1", status="completed", rawOutput="ok"),
+    update("tool_call", "s2", toolCallId="1", title="Sub-agent: a", _meta={"kiro": {"agentSubtaskId": "x"}}),
+    update("tool_call", "s2", toolCallId="4", kind="edit", _meta={"kiro": {"subExecutionId": "x"}}),
+    update("tool_call", toolCallId="5", title="Which one?", kind="other", _meta={"kiro": {"toolId": "user_input"}}),
+    update("tool_call", toolCallId="6", title="Review changes", kind="other"),
+    update("tool_call", title="of no id"),
     update("session_info_update", _meta={"kiro": {"promptTurnSummaries": [{"usage": 1, "unit": "credit"}]}}),
+    update("model_fallback", cause="unavailable", source="user", promoted=False, to="two", **{"from": "one"}),
+    update("model_fallback", "s2", cause="refused", source=None, promoted=True, to=None, **{"from": "two"}),
+    update("retry_warning", attempt=2, maxAttempts=3, delaySecs=3.0, message="why", capacity=True, modelId="one"),
     {"type": "runError", "data": {"sessionId": None, "stage": "prompt", "message": "why"}},
     {"type": "runFinished", "data": {"sessionId": "s1", "status": "cancelled", "stopReason": "cancelled"}},
 ]

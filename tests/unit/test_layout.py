@@ -163,7 +163,8 @@ def test_where_a_tail_is_cut_is_no_begin_of_a_line() -> None:
         ("Run Command", "shell", {}),
         ("Read File", "read", {}),
         ("Sub-agent: helper", "subagent", {}),
-        ("Something new", "Something new", {}),
+        ("Send Message", "send_message", {}),
+        ("Something new", "unknown", {}),
     ],
 )
 def test_announcements_of_v2_and_v3(title: str, name: str, given: dict[str, Any]) -> None:

@@ -156,6 +156,49 @@ def v3_sessions(count: int) -> dict[str, bytes]:
     return files
 
 
+def reverts(count: int) -> dict[str, bytes]:
+    """Questions, and all that was said before each taken back."""
+    back = {"type": "tombstone", "kind": "checkpoint_revert", "effectiveFromMessageId": "m2"}
+    asked = [
+        record
+        for number in range(count)
+        for record in (
+            {"type": "assistant", "content": "x"},
+            {"type": "pending_interaction", "toolCallId": f"{number}"},
+            back,
+        )
+    ]
+    return v3_session(USER, START, *asked, END)
+
+
+def nodes(count: int) -> dict[str, bytes]:
+    """Sessions that are the nodes of a workflow, each with a call."""
+    files = v3_session(USER, use("w", "run_workflow"), result("w", "wf_1"))
+    for number in range(count):
+        own = v3_session(USER, use("c", "read_file"), result("c", "x"))
+        state = json.dumps(
+            {
+                "workspacePaths": ["/w"],
+                "createdAt": 2000 + number,
+                "_meta": {"kiro": {"workflow": {"nodeId": f"n{number}"}}},
+            }
+        )
+        files |= {path.replace("sess_1", f"node_{number}"): data for path, data in own.items()}
+        files[f"{V3}/session.json".replace("sess_1", f"node_{number}")] = state.encode()
+    return files
+
+
+def told_only(count: int) -> dict[str, bytes]:
+    """Sub-agents of which only their parent tells."""
+    begun = ({"type": "sub_agent_start", "subSessionId": f"x{number}", "prompt": "Go."} for number in range(count))
+    return v3_session(USER, use("c", "invoke_sub_agent"), *begun, END)
+
+
+def broken(count: int) -> dict[str, bytes]:
+    """Answers in a row, each with a call without a result."""
+    return v2_session("s0", asked(), *(called(f"c{number}", "read") for number in range(count)))
+
+
 #: Each with how many there are once: what costs much by itself needs more.
 STORES: Sequence[tuple[str, Callable[[int], dict[str, bytes]], int]] = (
     ("v2", continuations, 200),
@@ -167,6 +210,10 @@ STORES: Sequence[tuple[str, Callable[[int], dict[str, bytes]], int]] = (
     ("v3", rewritten, 40),
     ("v3", messages_within, 40),
     ("v3", v3_sessions, 40),
+    ("v3", reverts, 40),
+    ("v3", nodes, 40),
+    ("v3", told_only, 40),
+    ("v2", broken, 40),
 )
 
 
@@ -201,6 +248,10 @@ def test_what_the_stores_say() -> None:
     (call,) = read("v3", rewritten(9)).tool_calls
     assert (call.name, call.output) == ("subagent", "all")
     assert read("v3", messages_within(9)).prompts == 1
+    assert (read("v3", reverts(9)).messages, len(read("v3", reverts(9)).warnings)) == ((), 1)
+    assert {inner.agent for inner in read("v3", nodes(9)).tool_calls[0].calls} == {f"n{number}" for number in range(9)}
+    assert len(read("v3", told_only(9)).warnings) == 9
+    assert len(read("v2", broken(9)).warnings) == 16
 
 
 # -- streams
@@ -211,7 +262,15 @@ def event(session: str) -> bytes:
     return json.dumps({"type": "sessionUpdate", "data": {"sessionId": session, "update": update}}).encode() + b"\n"
 
 
-@pytest.mark.parametrize("line", [event, lambda name: event("s"), lambda name: b"a stray one\n", lambda name: b"{"])
+def call_of(name: str) -> bytes:
+    """An agent starts one more, in a session of its own."""
+    update = {"sessionUpdate": "tool_call", "toolCallId": "1", "title": "Sub-agent: a", "kind": "other"}
+    return json.dumps({"type": "sessionUpdate", "data": {"sessionId": name, "update": update}}).encode() + b"\n"
+
+
+@pytest.mark.parametrize(
+    "line", [event, call_of, lambda name: event("s"), lambda name: b"a stray one\n", lambda name: b"{"]
+)
 def test_a_stream_costs_what_it_has(line: Callable[[str], bytes]) -> None:
     def work(count: int) -> Callable[[], object]:
         def stream() -> None:
@@ -247,10 +306,10 @@ def children(count: int, prompt: str = "") -> list[Child]:
 
 @pytest.mark.parametrize(("calls", "agents"), [(1, 501), (501, 1)])
 def test_only_so_many_sub_agents_are_looked_at(calls: int, agents: int) -> None:
-    _, (warning, *_) = fold(starters(calls), children(agents), since=None)
+    warning, *_ = fold(starters(calls), children(agents), since=None).warnings
     assert warning.endswith("only 500 of each are looked at")
-    taken, warnings = fold(starters(1), children(500), since=None)
-    assert (len(taken["c0"]), list(warnings)) == (0, [])
+    folded = fold(starters(1), children(500), since=None)
+    assert (len(folded.taken["c0"]), list(folded.warnings)) == (500, [])
 
 
 class Text(str):
@@ -268,7 +327,7 @@ def test_of_what_sub_agents_say_only_so_much_is_compared(monkeypatch: pytest.Mon
     monkeypatch.setattr(Text, "searched", 0)
     told = Text(" " * size)
     parents = [parent._replace(told=told) for parent in starters(10)]
-    _, warnings = fold(parents, children(500, "p"), since=None)
-    assert "too large to be compared" in next(iter(warnings))
+    folded = fold(parents, children(500, "p"), since=None)
+    assert "too large to be compared" in next(iter(folded.warnings))
     # 64 MiB in any case, and 16 times what there is; all with all would be 5,000 MiB.
     assert Text.searched <= (64 + 16 * 10 + 1) * size

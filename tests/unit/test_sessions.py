@@ -44,7 +44,7 @@ def line(kind: str, *content: tuple[str, Any], **more: Any) -> dict[str, Any]:
     return {"version": "v1", "kind": kind, "data": {"message_id": "m", "content": parts, **more}}
 
 
-def use(key: str, name: str, **arguments: Any) -> tuple[str, Any]:
+def use(key: str, name: str, /, **arguments: Any) -> tuple[str, Any]:
     return ("toolUse", {"toolUseId": key, "name": name, "input": {**arguments, "__tool_use_purpose": "why"}})
 
 
@@ -231,12 +231,50 @@ def test_a_turn_that_failed_says_how() -> None:
         assert (transcript.credits, transcript.duration, transcript.model) == (None, None, None)
 
 
+@pytest.mark.parametrize("word", ["Refusal", "refused", "CONTENT_FILTERED", "ContentFiltered"])
+def test_a_content_filters_refusal(word: str) -> None:
+    """The word in V2's store is a guess."""
+    metadata = {"result": {"Ok": {}}, "end_reason": word}
+    sidecar = {**SIDECAR, "session_state": {"conversation_metadata": {"user_turn_metadatas": [metadata]}}}
+    assert read(store(line("Prompt"), sidecar=sidecar)).end_reason == "Refusal"
+
+
 def test_a_turn_without_a_result_needs_an_answer() -> None:
     """Public files of turns that ended well have no `result`."""
     sidecar = {"session_state": {"conversation_metadata": {"user_turn_metadatas": [{"end_reason": "UserTurnEnd"}]}}}
     answered = read(store(line("Prompt"), line("AssistantMessage", ("text", "hello")), sidecar={**SIDECAR, **sidecar}))
     assert (answered.finished, answered.end_reason) == (True, "UserTurnEnd")
     assert not read(store(line("Prompt"), sidecar={**SIDECAR, **sidecar})).finished
+
+
+NOTE = "SYSTEM NOTE: the actual tool use arguments were too complicated to be generated"
+
+
+def test_a_history_that_kiro_cli_will_not_resume_is_read_and_told() -> None:
+    """So public reports have it (Kiro#6110, versions up to 1.26.2): a large `write` becomes a note in an answer of its
+    own, before the result of the call before it."""
+    transcript = read(
+        store(
+            line("Prompt", ("text", "p")),
+            line("AssistantMessage", ("text", "I look."), use("1", "read", path="a")),
+            line("AssistantMessage", ("text", ""), use("2", "write", key=NOTE)),
+            result("1", ("text", "x")),
+            line("AssistantMessage", ("text", "Done.")),
+        )
+    )
+    assert [(call.name, call.status, call.output) for call in transcript.tool_calls] == [
+        ("read", "completed", "x"),
+        ("write", "unfinished", ""),
+    ]
+    assert (transcript.messages, transcript.finished) == (("I look.", "Done."), True)
+    refused = "kiro-cli may refuse to resume it (invalid conversation history)"
+    assert transcript.warnings == (
+        "a call of write did not run: kiro-cli has put a note in place of its arguments",
+        f"{STORE}/s1.jsonl:3: a second answer in a row; {refused}",
+        f"{STORE}/s1.jsonl:3: a tool call without a result; {refused}",
+    )
+    interrupted = read(store(line("Prompt", ("text", "p")), line("AssistantMessage", use("1", "read"))))
+    assert interrupted.warnings == ()
 
 
 # -- what is not known

@@ -15,6 +15,9 @@ STORE = "/home/me/.kiro/sessions/cli"
 OK = {"Ok": {"id": "x", "role": "assistant", "content": []}}
 
 
+STRAY = "a sub-agent that no tool call of this turn has started"
+
+
 def record(kind: str, message_id: str, *content: tuple[str, Any], **more: Any) -> dict[str, Any]:
     parts = [{"kind": what, "data": data} for what, data in content]
     return {"version": "v1", "kind": kind, "data": {"message_id": message_id, "content": parts, **more}}
@@ -112,12 +115,16 @@ def test_odd_contents_are_warnings_with_file_and_line() -> None:
         f"{STORE}/s1.jsonl:3: a toolUse without data",
         f"{STORE}/s1.jsonl:4: a toolResult without data",
         f"{STORE}/s1.jsonl:4: a result of no tool call of this turn: 9",
+        f"{STORE}/s1.jsonl:3: a second answer in a row; "
+        "kiro-cli may refuse to resume it (invalid conversation history)",
     )
 
 
-def test_a_servers_tool_by_the_record_of_its_result() -> None:
+@pytest.mark.parametrize("kind", [{"serverName": "git", "toolName": "log"}, {"server_name": "git", "tool_name": "log"}])
+def test_a_servers_tool_by_the_record_of_its_result(kind: dict[str, str]) -> None:
+    """As the public tree writes it, and as others have read it."""
     result = answer("1")
-    result["data"]["results"] = {"1": {"tool": {"kind": {"Mcp": {"server_name": "git", "tool_name": "log"}}}}}
+    result["data"]["results"] = {"1": {"tool": {"kind": {"Mcp": kind}}}}
     (call,) = read(session("s1", prompt("p"), use("1", "log", path="a"), result)).tool_calls
     assert (call.name, call.raw_name, call.input) == ("@git/log", "log", {"path": "a"})
 
@@ -178,13 +185,15 @@ def test_the_prompt_may_be_said_again_after_a_compaction() -> None:
 
 def test_sub_agents_are_folded_in_by_what_they_were_asked() -> None:
     ask = {"command": "invoke_subagents", "subagents": [{"query": "Look at this."}, {"query": "Look at that."}]}
-    files = session("s1", prompt("p"), use("1", "write"), use("2", "subagent", **ask), answer("2"), answer("1"))
+    files = session("s1", prompt("p"), use("1", "write"), answer("1"), use("2", "subagent", **ask), answer("2"))
     files |= child("k1", "Look at this.\n\nContext:\nnone", "a", "b") | child("k2", "Look at that.", "c", second=6)
     files |= child("k3", "deeper", "d", parent="k1")
     transcript = read(files)
-    assert inner(transcript.tool_calls) == ["write", ("subagent", ["read", "read", "read"])]
-    assert transcript.warnings == (f"{STORE}/k3.jsonl: a sub-agent that no tool call of this turn has started",)
-    assert repr(transcript.tool_calls[1]) == "<ToolCall subagent '' completed calls=3>"
+    assert inner(transcript.tool_calls) == ["write", ("subagent", ["read", "read", "read", "read"])]
+    assert {call.agent for call in transcript.tool_calls[1].calls} == {"an-agent"}
+    assert transcript.agents == {}
+    assert transcript.warnings == (f"{STORE}/k3.jsonl: {STRAY}; its calls are beside the others",)
+    assert repr(transcript.tool_calls[1]) == "<ToolCall subagent '' completed calls=4>"
 
 
 def test_a_sub_agent_of_a_sub_agent() -> None:
@@ -226,8 +235,20 @@ def started(name: str, text: str = "", began: float | None = None) -> Child:
 
 
 def folded(parents: list[Parent], children: list[Child], since: float | None = None) -> tuple[dict[str, str], int]:
-    inner, warnings = fold(parents, children, since=since)
-    return {key: "".join(call.output for call in calls) for key, calls in inner.items()}, len(list(warnings))
+    told = fold(parents, children, since=since)
+    return {key: "".join(call.output for call in calls) for key, calls in told.calls.items()}, len(list(told.warnings))
+
+
+def test_what_nobody_has_started_is_kept_where_it_is_of_this_turn() -> None:
+    """And with its name, as what it said; of what is without a time nothing says whose it is."""
+    ours = started("a", began=7)._replace(agent="peer", said={"peer": ("Hi.",)})
+    told = fold([], [ours, started("b"), started("c", began=1)], since=5)
+    assert [[call.agent for call in child.named_calls] for child in told.strays] == [["peer"]]
+    assert told.said == {"peer": ("Hi.",)}
+    assert list(told.warnings) == [
+        f"b: {STRAY}; its calls are left out, since nothing says that it is of this turn",
+        f"a: {STRAY}; its calls are beside the others",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -135,6 +135,7 @@ def test_a_whole_turn(tmp_path: Path) -> None:
         finished=True,
         end_reason="UserTurnEnd",
         credits=0.75,
+        credits_source="conversation",
         model="a-model",
         duration=2.5,
     )
@@ -233,12 +234,12 @@ def test_a_history_that_was_compacted_proves_nothing(tmp_path: Path) -> None:
 
 
 def test_credits_are_of_our_requests() -> None:
-    from pytest_kiro.kirocli.sessions.v1 import _credits, _Entry
+    from pytest_kiro.kirocli.sessions.v1 import _Entry, _metered
 
     ours = [_Entry("", "Prompt", {}, {}, {"request_id": "r1"})]
     metered = {"usage_info": [{"value": 1}], "requests": [{"request_id": "r0"}]}
-    assert _credits({"user_turn_metadata": metered}, ours) is None
-    assert _credits({"user_turn_metadata": {**metered, "requests": []}}, ours) == 1.0
+    assert _metered({"user_turn_metadata": metered}, ours) == []
+    assert _metered({"user_turn_metadata": {**metered, "requests": []}}, ours) == [{"value": 1}]
 
 
 # -- which conversation
@@ -453,3 +454,10 @@ def test_nothing_is_written_to_a_disk(tmp_path: Path, monkeypatch: pytest.Monkey
     transcript = read(files)
     assert opened == [":memory:"]
     assert "a-secret" not in repr(transcript)
+
+
+@pytest.mark.parametrize(
+    ("tools", "servers"), [({"native___": [], "git": [{}]}, ("git",)), ({}, ()), (None, ()), (["git"], ())]
+)
+def test_servers_whose_tools_the_model_had(tmp_path: Path, tools: Any, servers: tuple[str, ...]) -> None:
+    assert read(store(tmp_path, {**WHOLE, "tools": tools})).servers == servers

@@ -48,6 +48,18 @@ def usage(value: float, status: str = "success", execution: str = "e1") -> tuple
     return ("usage_summary", told)
 
 
+def stop(reason: str, **refusal: str) -> tuple[str, dict[str, Any]]:
+    return ("turn_end", {"executionId": "e1", "stopReason": reason, "stopDetails": {"refusal": refusal}})
+
+
+def asked(key: str, question: str | None, kind: str = "tool_approval") -> tuple[str, dict[str, Any]]:
+    told = {"interactionType": kind, "toolCallId": key, "question": question, "options": [], "executionId": "e1"}
+    return ("pending_interaction", told)
+
+
+RESOLVED = ("interaction_resolved", {"toolCallId": "1", "outcome": "selected", "selectedOption": "accept"})
+
+
 def jsonl(*records: Any) -> bytes:
     lines = []
     for number, record in enumerate(records, 1):
@@ -120,6 +132,7 @@ def test_a_whole_turn() -> None:
         finished=True,
         end_reason="UserTurnEnd",
         credits=0.5,
+        credits_source="summaries",
         model="a-model",
         duration=1.5,
         agent="kiro_default",
@@ -257,6 +270,89 @@ def test_an_unknown_record_is_a_warning_with_file_and_line() -> None:
     ]
 
 
+def test_every_record_of_its_schema_is_known() -> None:
+    """The 23 kinds of 2.15.1 to 2.21.4; those that were never seen are passed over, and none is a prompt."""
+    rest = "system agent_note tool_revert mode_change session_event sub_agent_complete sub_agent_progress"
+    kinds = [*rest.split(), "steering_inclusion", "ContextualHookInvoked", "session_metadata"]
+    told = [
+        user("A node is done.", _meta={"kiro": {"notification": {"kind": "workflow-progress"}}}),
+        user("An older one.", kind="notification"),
+    ]
+    transcript = read(store(user("p"), START, *((kind, {}) for kind in kinds), *told, say("a"), END), prompt="p")
+    assert (transcript.warnings, transcript.prompts, transcript.messages) == ((), 1, ("a",))
+    # A workflow's end wakes the agent: a turn without a prompt of the user's.
+    woken = [told[0], ("turn_start", {"executionId": "e2"}), say("b"), ("turn_end", {**END[1], "executionId": "e2"})]
+    transcript = read(store(user("p"), START, say("a"), END, *woken), prompt="p")
+    assert (transcript.prompts, transcript.messages, transcript.finished) == (1, ("a", "b"), True)
+
+
+@pytest.mark.parametrize(
+    ("records", "reason", "failure"),
+    [
+        ([("error", {"message": "The request was throttled by the service"})], None, "The request was throttled"),
+        ([("error", {"message": "why"}), stop("error")], "Error", "error; why"),
+        ([("session_metadata", {"key": "displayError", "value": "shown"}), stop("error")], "Error", "error; shown"),
+        ([stop("refusal")], "Refusal", "refusal"),
+        ([usage(0.5, "failed"), stop("refusal", category="violence")], "Refusal", "failed, refusal; violence"),
+        ([asked("1", "Run it?")], "Unanswered", "Run it?"),
+        ([asked("1", "Run\n it?"), stop("cancelled")], "Unanswered", "Run it?"),
+        ([asked("1", None)], "Unanswered", "a question without a text"),
+        ([asked("1", "Run it?"), result("1", "", success=False, id="1-result-synthetic")], "Unanswered", "Run it?"),
+        ([asked("1", "Run it?"), RESOLVED], None, None),
+        ([asked("1", "Run it?"), result("1", "ok")], None, None),
+        ([asked("1", "Run it?"), call("1", "execute_bash", {}, status="denied")], None, None),
+        ([asked("1", "Run it?"), stop("error")], "Error", "error"),
+    ],
+)
+def test_why_a_turn_did_not_end_well(records: list[Any], reason: str | None, failure: str | None) -> None:
+    transcript = read(store(user("p"), START, *records))
+    assert (transcript.end_reason, transcript.finished) == (reason, False)
+    assert (transcript.failure or "").startswith(failure or "")
+    assert (transcript.failure is None) == (failure is None)
+
+
+def test_a_question_without_an_answer_in_a_turn_that_ended_well_is_a_warning() -> None:
+    transcript = read(store(user("p"), START, asked("1", "Keep it?"), say("Done."), END))
+    assert (transcript.finished, transcript.end_reason) == (True, "UserTurnEnd")
+    assert transcript.warnings == (f"{ROOT}/sess_1/messages.jsonl:3: it asked, and has no answer: Keep it?",)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "Tool did not complete — the session was interrupted.",
+        "This tool was interrupted before it reported a result, so it may or may not have taken effect.",
+        "This tool was cancelled before it ran.",
+    ],
+)
+def test_an_interrupted_call_has_not_failed(content: str) -> None:
+    (only,) = read(store(user("p"), call("1", "execute_bash", {}), result("1", content, success=False))).tool_calls
+    assert (only.status, only.output, only.exit_code) == ("unfinished", content, None)
+    (shown,) = read(store(user("p"), call("1", "execute_bash", {}), result("1", content))).tool_calls
+    assert shown.status == "completed", "so says its record"
+    line = {"id": "1-result-synthetic", "payload": {"type": "tool_result", "toolCallId": "1", "content": "any"}}
+    (synthetic,) = read(store(user("p"), call("1", "execute_bash", {}), json.dumps(line))).tool_calls
+    assert synthetic.status == "unfinished"
+
+
+def test_a_revert_takes_back_what_it_names() -> None:
+    def revert(name: str) -> tuple[str, dict[str, Any]]:
+        return ("tombstone", {"kind": "checkpoint_revert", "effectiveFromMessageId": name})
+
+    turn = [user("p"), START, say("a"), call("1", "fs_write", {}), result("1", "ok"), say("b")]
+    for name, messages, calls in (("m6", ("a", "c"), 1), ("m4", ("a", "c"), 0), ("m1", ("c",), 0)):
+        transcript = read(store(*turn, revert(name), say("c"), usage(0.5), END))
+        assert (transcript.messages, len(transcript.tool_calls), transcript.credits) == (messages, calls, 0.5)
+        assert (transcript.finished, transcript.warnings) == (True, ())
+    older = read(store(user("o"), START, END, *turn, revert("m1"), say("c"), END))
+    assert (older.messages, older.tool_calls) == (("c",), ())
+    odd = read(store(*turn, revert("nothing"), say("c"), END))
+    assert (odd.messages, len(odd.tool_calls)) == (("a", "b", "c"), 1)
+    assert odd.warnings == (f"{ROOT}/sess_1/messages.jsonl:7: it takes back a message that is not there: nothing",)
+    twice = read(store(*turn, revert("m6"), say("c"), revert("m6"), say("d"), END))
+    assert twice.messages == ("a", "d")
+
+
 def test_half_of_a_character_can_be_written() -> None:
     line = '{"id": "m2", "payload": {"type": "assistant", "content": "cut \\ud83d, whole \\ud83d\\ude00"}}'
     assert read(store(user("p"), line)).messages == ("cut ?, whole 😀",)
@@ -323,9 +419,10 @@ def test_a_sub_agent_without_evidence_is_of_the_call_that_ran_then_or_a_warning(
         read(store(*records, **{"sub-executions/x.jsonl": jsonl(user(" "), call("c", "read_file", {"path": "/c"}))}))
     ) == [["/c"], []]
     lone = read(store(user("p"), call("1", "fs_write", {}), **{"sub-executions/x.jsonl": child("q", "/c")}))
-    assert inner(lone) == [[]]
+    assert [(each.name, each.agent) for each in lone.tool_calls] == [("write", ""), ("read", "x")]
     assert lone.warnings == (
-        f"{ROOT}/sess_1/sub-executions/x.jsonl: a sub-agent that no tool call of this turn has started",
+        f"{ROOT}/sess_1/sub-executions/x.jsonl: a sub-agent that no tool call of this turn has started; "
+        "its calls are beside the others",
     )
 
 
@@ -339,3 +436,121 @@ def test_a_sub_agent_of_an_older_turn_is_not_of_this_one() -> None:
     ]
     transcript = read(store(*records, **{"sub-executions/x.jsonl": jsonl(user("aaaaaaaa"))}))
     assert ([call.calls for call in transcript.tool_calls], transcript.warnings) == ([()], ())
+
+
+# -- agents with sessions of their own
+
+
+def node(name: str, *records: Any, workflow: str = "wf_1", second: int = 4, **state: Any) -> dict[str, bytes]:
+    """A workflow's node: its session does not name its parent (read from 2.15.1)."""
+    told = {"workflowId": workflow, "workflowName": "fan", "nodeId": name, "nodePath": [workflow, "fan", name]}
+    whole = {**STATE, "createdAt": f"2027-01-01T00:00:0{second}.500Z", "agentMode": "wf-coder"}
+    whole |= {"_meta": {"kiro": {"workflow": {**told, "type": "step"}}}, **state}
+    return store(*records, name=f"sess_{name}", state=whole)
+
+
+def test_the_nodes_of_a_workflow_are_the_turns() -> None:
+    """Their sessions have the same folder, and may even have our prompt; they name their workflow."""
+    files = store(
+        user("p"), START, call("1", "run_workflow", {"workflowName": "fan"}), result("1", '{"workflowId": "wf_1"}'), END
+    )
+    done = call("1", "fs_write", {}), result("1", "ok"), usage(0.5), END
+    files |= node("alpha", user("p"), START, say("I am alpha."), *done, lastModifiedAt="2029")
+    files |= node("beta", user("Be beta."), START, call("1", "execute_bash", {}), usage(0.25), END)
+    files |= node("old", user("Of another."), START, *done, createdAt="2026-01-01T00:00:00Z")
+    files |= node("elsewhere", user("There."), START, *done, workspacePaths=["/x"])
+    transcript = read(files, prompt="p")
+    assert (transcript.session_id, transcript.messages, transcript.finished) == ("sess_1", (), True)
+    (only,) = transcript.tool_calls
+    assert [(each.name, each.agent) for each in only.calls] == [("write", "fan/alpha"), ("shell", "fan/beta")]
+    assert transcript.agents == {"fan/alpha": ("I am alpha.",)}
+    assert (transcript.credits, transcript.warnings) == (0.75, ())
+
+
+def test_an_agent_that_waits_for_an_answer_is_a_warning() -> None:
+    files = store(user("p"), START, call("1", "run_workflow", {}), call("2", "invoke_sub_agent", {}), END)
+    files |= node("alpha", user("Be alpha."), START, asked("x", "May I?"))
+    files[f"{ROOT}/sess_1/sub-executions/b.jsonl"] = jsonl(asked("y", "And I?"))
+    transcript = read(files, prompt="p")
+    assert transcript.finished
+    assert [warning.rpartition(": ")[2] for warning in transcript.warnings] == ["And I?", "May I?"]
+
+
+def test_a_session_that_names_ours_is_an_agent_of_ours() -> None:
+    """Whatever it is: a sub-agent, or one that was begun from here; what it was given of ours is ours."""
+    files = store(user("p"), START, say("a"), END)
+    for key in ("parentSessionId", "rootConversationId"):
+        other = {**STATE, key: "sess_1", "createdAt": "2027-01-01T00:00:03Z", "agentMode": "peer"}
+        own = json.dumps({"id": "x1", "payload": {"type": "tool_call", "toolCallId": "1", "toolName": "fs_write"}})
+        transcript = read(files | store(user("p"), START, say("a"), own, name="sess_2", state=other), prompt="p")
+        assert (transcript.session_id, transcript.agents) == ("sess_1", {})
+        assert [(each.name, each.agent) for each in transcript.tool_calls] == [("write", "peer")]
+        assert "no tool call of this turn has started; its calls are beside the others" in transcript.warnings[0]
+    alone = read(store(user("p"), START, END, state={**STATE, "rootConversationId": "sess_1"}), prompt="p")
+    assert alone.finished, "it names itself"
+
+
+def test_a_sub_agent_by_what_its_parent_tells_of_it() -> None:
+    """Its file has neither its name nor its prompt; without a file nothing says what it did."""
+    begun = {"subSessionId": "x-1", "subAgentName": "helper", "prompt": "Look at all of it.", "explanation": "so"}
+    records = [
+        user("p"),
+        START,
+        call("1", "invoke_sub_agent", {"prompt": "Something else."}),
+        call("2", "invoke_sub_agent", {"prompt": "Look at all of it."}),
+        ("sub_agent_start", begun),
+        ("sub_agent_start", {"subSessionId": "x-2", "subAgentName": "lost"}),
+        ("sub_agent_complete", {"subSessionId": "x-2", "response": "I have done it.", "status": "success"}),
+        END,
+    ]
+    log = jsonl(say("I look."), call("c", "read_file", {"path": "/c"}), result("c", "x"))
+    transcript = read(store(*records, **{"sub-executions/x-1.jsonl": log}))
+    assert [[(each.name, each.agent) for each in one.calls] for one in transcript.tool_calls] == [
+        [],
+        [("read", "helper")],
+    ]
+    assert transcript.agents == {"helper": ("I look.",), "lost": ("I have done it.",)}
+    assert transcript.warnings == (
+        f"{ROOT}/sess_1/messages.jsonl:6: the records of lost are not there, so what it did is not known",
+    )
+
+
+@pytest.mark.parametrize(
+    ("listed", "steering"),
+    [
+        ([], ()),
+        (
+            [{"path": "/w/.kiro/steering/a.md"}, {"uri": "file:///w/b.md", "name": "b"}, "c.md"],
+            (
+                "/w/.kiro/steering/a.md",
+                "file:///w/b.md",
+                "c.md",
+            ),
+        ),
+        ([None, 1, {}, {"path": ["a"]}, ""], ()),
+        ("a.md", ()),
+        (None, ()),
+    ],
+)
+def test_steering_that_the_start_of_the_session_lists(listed: Any, steering: tuple[str, ...]) -> None:
+    opening = ("session_start", {"content": "Go.", "steeringDocuments": listed})
+    for files in (store(opening, user("Go."), START, say("1"), END), store(user("Go."), START, say("1"), END, opening)):
+        assert read(files).steering == steering
+
+
+def test_a_skill_that_is_put_into_the_prompt() -> None:
+    files = store(user("Go."), START, call("1", "disclose_context", {"name": "release"}), result("1", "text"), END)
+    (told,) = read(files).tool_calls
+    assert (told.name, told.input, told.status) == ("disclose_context", {"name": "release"}, "completed")
+
+
+def test_what_a_session_is_set_to_comes_with_it() -> None:
+    """The effort is of captures; that a name ends in Enabled, of a session's metadata on the wire."""
+    odd = {"oddEnabled": "yes", "Enabled": None, "xEnabled": 1}
+    state = {"effortLevel": "high", "workflowsEnabled": True, "ftaEnabled": False, "bEnabled": True, **odd}
+    transcript = read(store(user("Build it."), START, END, state={**STATE, **state}), prompt="Build it.")
+    assert (transcript.effort, transcript.features) == ("high", ("b", "workflows"))
+    many = {f"f{number:04}Enabled": True for number in range(1000)}
+    assert len(read(store(user("x"), START, END, state={**STATE, **many}), prompt="x").features) == 100
+    for effort in (None, 7, ["high"]):
+        assert read(store(user("x"), START, END, state={**STATE, "effortLevel": effort}), prompt="x").effort is None

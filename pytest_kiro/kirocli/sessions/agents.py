@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from pytest_kiro.kirocli.sessions.tools import is_agent
@@ -30,24 +32,56 @@ class Parent(NamedTuple):
 
 
 class Child(NamedTuple):
-    """A sub-agent: its first prompt, when it began, and what it called; `where` names its file."""
+    """A sub-agent: its first prompt, when it began, and what it called; `where` names its file.
+
+    `agent` is its name; `said` is what it said, and what those said that it has started, by their names.
+    """
 
     id: str
     where: str
     prompt: str
     began: float | None
     calls: tuple[ToolCall, ...]
+    agent: str = ""
+    said: Mapping[str, tuple[str, ...]] = {}
+
+    @property
+    def named_calls(self) -> tuple[ToolCall, ...]:
+        """Its calls, with its name."""
+        name = self.agent or self.id
+        return tuple(call if call.agent else replace(call, agent=name) for call in self.calls)
 
 
-def fold(
-    parents: Sequence[Parent], children: Sequence[Child], *, since: float | None
-) -> tuple[Mapping[str, tuple[ToolCall, ...]], Warnings]:
-    """Return the sub-agents' calls by their parent's key; a warning for each without.
+class Folded(NamedTuple):
+    """The sub-agents of a turn: by the key of the call that started them, and those without one."""
+
+    taken: Mapping[str, Sequence[Child]]
+    strays: Sequence[Child]
+    warnings: Warnings
+
+    @property
+    def calls(self) -> Mapping[str, tuple[ToolCall, ...]]:
+        """What those have called that a call has started."""
+        return {key: tuple(call for child in ours for call in child.named_calls) for key, ours in self.taken.items()}
+
+    @property
+    def said(self) -> Mapping[str, tuple[str, ...]]:
+        """What all of them said, by their names."""
+        said: dict[str, list[str]] = defaultdict(list)
+        for child in (*(one for ours in self.taken.values() for one in ours), *self.strays):
+            for name, texts in child.said.items():
+                said[name] += texts
+        return {name: tuple(texts) for name, texts in said.items() if texts}
+
+
+def fold(parents: Sequence[Parent], children: Sequence[Child], *, since: float | None) -> Folded:
+    """Return the sub-agents by their parent's key; a warning for each without.
 
     The evidence, best first: the parent's records name the sub-agent's id; an argument of the call is in the
     sub-agent's prompt, or the prompt in it; the call is the first that starts agents and was over after the
     sub-agent began, or, where no times are kept, the first that has none yet. `since` is when our turn began:
-    an older sub-agent without evidence belongs to an older turn.
+    an older sub-agent without evidence belongs to an older turn, and one that began since to this one, whoever has
+    started it.
 
     Each may be compared with each, so only so many are looked at, and only so much of what they say.
     """
@@ -70,14 +104,18 @@ def fold(
             unclear.append(child)
     if evidence.left < 0:
         warnings.add("the records of sub-agents are too large to be compared; some may be under another's call")
+    strays = []
     for child in unclear:
         chosen = _then(starters, child, taken)
-        if chosen is None:
-            warnings.add(f"{child.where}: a sub-agent that no tool call of this turn has started")
-        else:
+        if chosen is not None:
             taken[chosen.key].append(child)
-    ours = [parent.key for parent in starters if parent.ours and taken[parent.key]]
-    return {key: tuple(call for child in taken[key] for call in child.calls) for key in ours}, warnings
+            continue
+        kept = since is not None and child.began is not None
+        if kept:
+            strays.append(child)
+        where = "beside the others" if kept else "left out, since nothing says that it is of this turn"
+        warnings.add(f"{child.where}: a sub-agent that no tool call of this turn has started; its calls are {where}")
+    return Folded({one.key: taken[one.key] for one in starters if one.ours and taken[one.key]}, strays, warnings)
 
 
 class _Evidence:

@@ -6,8 +6,9 @@ import io
 import itertools
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cached_property
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple, Self, TypeVar
@@ -33,6 +34,7 @@ class Wanted:
     session_id: str | None = None
     prompts: int = 0
     turns: int = 0
+    counted: Decimal | None = None
 
     def has_prompt(self, last: str | None) -> bool:
         """Whether a session whose last prompt this is may have the turn; one without may have only just begun."""
@@ -80,6 +82,8 @@ class Session(ABC):
     is_agent = False
     model: str | None
     agent: str | None
+    effort: str | None = None
+    features: tuple[str, ...] = ()
 
     def __init__(self, name: str, log: PurePosixPath, state: Any, files: Mapping[str, bytes]) -> None:
         self.id = name
@@ -128,7 +132,7 @@ class Session(ABC):
         """Return the text of a message."""
 
     @abstractmethod
-    def said(self, records: Iterable[Record], warnings: Warnings) -> tuple[tuple[str, ...], dict[str, ToolCall]]:
+    def said(self, records: Sequence[Record], warnings: Warnings) -> tuple[tuple[str, ...], dict[str, ToolCall]]:
         """Return the assistant's messages, and the tool calls by their ids."""
 
     @abstractmethod
@@ -149,16 +153,64 @@ class Session(ABC):
 
     @abstractmethod
     def children(
-        self, chain: Sequence[Self], by_parent: Mapping[str, Sequence[Self]], warnings: Warnings, depth: int
+        self,
+        chain: Sequence[Self],
+        by_parent: Mapping[str, Sequence[Self]],
+        warnings: Warnings,
+        *,
+        depth: int,
+        since: float | None,
     ) -> Iterator[Child]:
-        """Yield the sub-agents of the sessions in `chain`; `by_parent` are all others, by their parent's id."""
+        """Yield the sub-agents of the sessions in `chain`.
+
+        `by_parent` are all others, by their parent's id; `since` is when the turn began.
+        """
+
+    def adopts(self, other: Self, turn: TurnRecords) -> bool:
+        """Whether a session without a parent belongs to our turn."""
+        return False
+
+    def child(
+        self,
+        prompt: str,
+        records: Sequence[Record],
+        by_parent: Mapping[str, Sequence[Self]],
+        warnings: Warnings,
+        *,
+        depth: int,
+    ) -> Child:
+        """Return this session as a sub-agent, with those that it has started; `records` are its own."""
+        messages, calls = self.said(records, warnings)
+        inner, said = with_agents([self], by_parent, records, calls, warnings, depth + 1)
+        warnings += self.warnings
+        name = self.name
+        return Child(self.id, str(self.log), prompt, self.created, inner, name, {**said, name: messages})
+
+    @property
+    def name(self) -> str:
+        """What this session is called as a sub-agent."""
+        return self.agent or self.id
 
     @abstractmethod
     def with_end(self, transcript: Transcript, turn: TurnRecords, before: int | None) -> Transcript:
-        """Add how the turn ended and what it cost.
+        """Add how the turn ended.
 
         `before` is how many turns had ended before it, None in a session that may have been given another's past.
         """
+
+    def with_credits(
+        self,
+        transcript: Transcript,
+        turn: TurnRecords,
+        chain: Sequence[Self],
+        begun: Sequence[Self],
+        counted: Decimal | None,
+    ) -> Transcript:
+        """Add what the turn cost, where its end does not tell.
+
+        `begun` are the sessions that those in `chain` began; `counted` is what earlier turns were charged of the first.
+        """
+        return transcript
 
 
 AnySession = TypeVar("AnySession", bound=Session)
@@ -176,20 +228,36 @@ def latest_turn(sessions: Sequence[AnySession], wanted: Wanted) -> Transcript | 
     ours = {one.id for one in chain}
     by_parent: dict[str, list[AnySession]] = defaultdict(list)
     for other in sessions:
-        if other.parent is not None and other.id not in ours:
-            by_parent[other.parent].append(other)
-    tool_calls = with_agents(chain, by_parent, turn.records, calls, warnings)
+        parent = newest.id if other.parent is None and newest.adopts(other, turn) else other.parent
+        if parent is not None and other.id not in ours:
+            by_parent[parent].append(other)
+    tool_calls, agents = with_agents(chain, by_parent, turn.records, calls, warnings)
     transcript = Transcript(
         session_id=newest.id,
         prompts=len(newest.prompts),
         turns=newest.turns,
         messages=messages,
         tool_calls=tool_calls,
+        agents=agents,
         model=newest.model,
         agent=newest.agent,
+        effort=newest.effort,
+        features=newest.features,
         warnings=tuple(Warnings(line for lines in (*(one.warnings for one in chain), warnings) for line in lines)),
     )
-    return newest.with_end(transcript, turn, wanted.turns if len(chain) == 1 else None)
+    transcript = newest.with_end(transcript, turn, wanted.turns if len(chain) == 1 else None)
+    return newest.with_credits(transcript, turn, chain, list(_begun(chain, by_parent)), wanted.counted)
+
+
+def _begun(chain: Sequence[AnySession], by_parent: Mapping[str, Sequence[AnySession]]) -> Iterator[AnySession]:
+    """Yield the sessions that the chain began, and what these began."""
+    seen, rest = set[str](), [one.id for one in chain]
+    while rest:
+        for other in by_parent.get(rest.pop(), ()):
+            if other.id not in seen:
+                seen.add(other.id)
+                rest.append(other.id)
+                yield other
 
 
 def _find(sessions: Sequence[AnySession], wanted: Wanted) -> AnySession | None:
@@ -234,13 +302,16 @@ def with_agents(
     calls: Mapping[str, ToolCall],
     warnings: Warnings,
     depth: int = 0,
-) -> tuple[ToolCall, ...]:
-    """Return the turn's calls, each with those of its sub-agents."""
+) -> tuple[tuple[ToolCall, ...], Mapping[str, tuple[str, ...]]]:
+    """Return the turn's calls with its sub-agents', and what these said."""
     session = chain[-1]
-    children = list(session.children(chain, by_parent, warnings, depth)) if turn and depth < _DEPTH else []
+    if not turn or depth >= _DEPTH:
+        return tuple(calls.values()), {}
+    children = list(session.children(chain, by_parent, warnings, depth=depth, since=turn[0].at))
     if not children:
-        return tuple(calls.values())
+        return tuple(calls.values()), {}
     parents = session.parents([record for one in chain for record in one.records], calls)
-    inner, orphans = fold(parents, children, since=turn[0].at)
-    warnings += orphans
-    return tools.with_calls(calls, inner)
+    folded = fold(parents, children, since=turn[0].at)
+    warnings += folded.warnings
+    strays = tuple(call for child in folded.strays for call in child.named_calls)
+    return tools.with_calls(calls, folded.calls) + strays, folded.said

@@ -35,14 +35,28 @@ _TITLES = {
     "Edit File": "write",
     "Find Files": "glob",
     "Delete File": "delete_file",
+    "disclose_context": "disclose_context",
 }
+#: How V3 words a tool's own name (measured on 2.16.0), with a blank in it; a sentence is no name.
+_TITLE = re.compile(r"[A-Z][A-Za-z0-9]*(?: [A-Z][A-Za-z0-9]*){1,4}")
+#: What is shown as a call, and is a word to the user: a question, something to approve, a summary.
+_ASIDE = re.compile(r"(?:approve|accept|review|confirm)\b.*|.*\?|.*\bsummar(?:y|ies|i[sz]ing)\b.*", re.I | re.S)
 _KINDS = {"read": "read", "edit": "write", "execute": "shell", "search": "grep", "fetch": "web_fetch"}
 #: `Permission denied` is the operating system's word about a file, and no denial of the tool.
+_NO_KINDS = (None, "other", "think", "switch_mode")
+_AGENT_KEYS = ("agent", "agentName", "name", "subAgentName")
 _DENIED = re.compile(
     r"tool permission (?:approval is not supported|denied)|(?<!permission )(?<!access )denied|rejected|cancelled by the"
     r" user",
     re.IGNORECASE,
 )
+#: What stands in for a result that never came (read from 0.66.26 and 1.0.776).
+_INTERRUPTED = re.compile(
+    r"\s*(?:This tool (?:call )?was (?:interrupted before it reported a result|cancelled before it ran)"
+    r"|Tool did not complete\b.*\bsession was interrupted)"
+)
+_WITHHELD = re.compile(r"(?:SYSTEM NOTE|WARNING): the actual tool use arguments were too complicated to be generated")
+_STARTS_AGENTS = re.compile(r"agent|crew|delegate|spawn_session|run.?workflow", re.IGNORECASE)
 _EXIT_CODE = re.compile(r"Exit Code: (-?\d{1,10})")
 
 
@@ -62,7 +76,19 @@ def named(raw: str | None, *, kind: Any = None, title: Any = None, server: Any =
             return _TITLES[title]
         if title.startswith("Sub-agent: "):
             return "subagent"
-    return _KINDS.get(kind, kind) if words(kind) and kind != "other" else words(title) or "unknown"
+    if isinstance(kind, str) and kind and kind != "other":
+        return _KINDS.get(kind, kind)
+    return _by_title(title) if isinstance(title, str) and title else "unknown"
+
+
+def _by_title(title: str) -> str:
+    """Return the tool's name that a title is.
+
+    V3 shows `Send Message` for `send_message`.
+    """
+    if _TITLE.fullmatch(title):
+        return title.lower().replace(" ", "_")
+    return "unknown" if " " in title.strip() else title
 
 
 def begun(raw: str | None, given: Any, **known: Any) -> ToolCall:
@@ -73,13 +99,73 @@ def begun(raw: str | None, given: Any, **known: Any) -> ToolCall:
     return ToolCall(name, raw or words(known.get("title")) or name, arguments, "", "unfinished")
 
 
+def raw_name(update: Mapping[str, Any]) -> str | None:
+    """Return the name that the stream has for a tool, if any.
+
+    V3 names none, or by an id of its own, which counts where neither title nor kind tell more.
+    """
+    kiro = dig(update, "_meta", "kiro")
+    name, own = words(dig(kiro, "toolName")), words(dig(kiro, "toolId"))
+    telling = words(update.get("title")) in _TITLES or update.get("kind") not in _NO_KINDS
+    return name or (own if own in _NAMES or not telling else None)
+
+
 def begun_by_acp(raw: Any, given: Any, record: Mapping[str, Any]) -> ToolCall:
     """Return a call that has begun, from a record in ACP's words."""
     server = dig(record, "_meta", "kiro", "mcpServerName")
+    # What V3 puts into the prompt: the call itself has a name, its `_meta` says of what (published streams).
+    if isinstance(disclosed := dig(record, "_meta", "kiro", "disclosedContext"), dict):
+        given = {**(given if isinstance(given, dict) else {}), **disclosed}
     return begun(words(raw), given, kind=record.get("kind"), title=record.get("title"), server=server)
 
 
-def ended(call: ToolCall, parts: Iterable[tuple[str, Any]], *, ok: bool, cancelled: bool = False) -> ToolCall:
+def is_aside(key: str, update: Mapping[str, Any]) -> bool:
+    """Whether what comes as a call is a word to the user.
+
+    Its title alone decides, where nothing names a tool.
+
+    >>> is_aside("1", {"title": "Which colour?", "kind": "other"}), is_aside("1", {"title": "Run Command"})
+    (True, False)
+    """
+    kiro = dig(update, "_meta", "kiro")
+    if any(words(dig(kiro, name)) for name in ("toolName", "toolId", "mcpServerName")):
+        return False
+    if key.startswith("turn_approval"):  # V3's question whether changes are to be kept (read 1.0.411)
+        return True
+    title, kind = update.get("title"), update.get("kind")
+    return isinstance(title, str) and kind in _NO_KINDS and title not in _TITLES and bool(_ASIDE.fullmatch(title[:200]))
+
+
+def node(workflow: Any) -> str | None:
+    """Return the name of a workflow's node, if it is one.
+
+    >>> node({"nodePath": ["wf_1", "fan", "alpha"], "nodeId": "alpha"}), node({"nodeId": "alpha"}), node(None)
+    ('fan/alpha', 'alpha', None)
+    """
+    path = listed(dig(workflow, "nodePath"))[1:]
+    if path and all(words(part) for part in path):
+        return "/".join(path)
+    return words(dig(workflow, "nodeId"))
+
+
+def agent_name(call: ToolCall) -> str | None:
+    """Return the name of the agent that a call starts."""
+    if call.raw_name.startswith("Sub-agent: "):
+        return words(call.raw_name.removeprefix("Sub-agent: ").strip())
+    return next((name for key in _AGENT_KEYS if (name := words(call.input.get(key)))), None)
+
+
+def is_withheld(call: ToolCall) -> bool:
+    """Whether a note stands in place of a call's arguments.
+
+    kiro-cli writes it where they are too large (versions up to 1.26.2, and its ancestor); no such call has run.
+    """
+    return any(isinstance(value, str) and _WITHHELD.match(value) for value in call.input.values())
+
+
+def ended(
+    call: ToolCall, parts: Iterable[tuple[str, Any]], *, ok: bool, cancelled: bool = False, interrupted: bool = False
+) -> ToolCall:
     """Return the call with what came back, `parts` of text or json; `ok` is what the record says of it."""
     pieces: list[str] = []
     exit_code, plain, error = None, True, False
@@ -88,9 +174,9 @@ def ended(call: ToolCall, parts: Iterable[tuple[str, Any]], *, ok: bool, cancell
             pieces.append(f"{item.get('stdout', '')}{item.get('stderr', '')}")
             code = re.search(r"-?\d{1,10}", str(item["exit_status"]))
             exit_code, plain = int(code[0]) if code else None, False
-        elif what == "json" and isinstance(item, dict) and isinstance(item.get("isError"), bool):
+        elif what == "json" and isinstance(item, dict) and _is_of_server(call, item):
             pieces.append("".join(texts(item.get("content"))) or dump(item))
-            error = error or item["isError"]  # a server's failure arrives as a success of the tool (2.27.1)
+            error = error or item.get("isError") is True  # a server's failure arrives as a success of the tool (2.27.1)
         elif isinstance(item, str) and what != "json":
             pieces.append(item)
         elif what != "image":
@@ -99,9 +185,18 @@ def ended(call: ToolCall, parts: Iterable[tuple[str, Any]], *, ok: bool, cancell
     if call.name == "shell" and plain:
         output, exit_code = _unframed(output)
     status: ToolStatus = "completed" if ok and not error else "failed"
-    if cancelled or (not ok and not error and _DENIED.search(output)):
+    if not cancelled and (interrupted or (not ok and _INTERRUPTED.match(output))):
+        status = "unfinished"  # no command of the agent's has failed
+    elif cancelled or (not ok and not error and _DENIED.search(output)):
         status = "denied"
     return replace(call, output=output, status=status, exit_code=exit_code)
+
+
+def _is_of_server(call: ToolCall, item: Mapping[str, Any]) -> bool:
+    """Whether JSON is what a server's tool has answered; `isError` may be left out."""
+    return isinstance(item.get("isError"), bool) or (
+        call.name.startswith("@") and isinstance(item.get("content"), list)
+    )
 
 
 def _unframed(output: str) -> tuple[str, int | None]:
@@ -141,7 +236,7 @@ def content(value: Any) -> Iterator[tuple[str, Any]]:
 
 def is_agent(call: ToolCall) -> bool:
     """Whether a call is one that starts sub-agents."""
-    return call.name == "subagent" or bool(re.search(r"agent|crew|delegate|spawn_session", call.raw_name))
+    return call.name == "subagent" or bool(_STARTS_AGENTS.search(call.raw_name))
 
 
 def with_calls(calls: Mapping[str, ToolCall], inner: Mapping[str, Sequence[ToolCall]]) -> tuple[ToolCall, ...]:

@@ -88,7 +88,8 @@ def read(files: Mapping[str, bytes], wanted: Wanted) -> Transcript | None:
     messages, calls = _said(turn, warnings)
     finished = proven and conversation.turns > wanted.turns and bool(turn) and turn[-1].answered
     cancelled = bool(turn) and turn[-1].interrupted
-    return Transcript(
+    charged = total(_metered(conversation.value, turn), "value", conversation.where, warnings)
+    transcript = Transcript(
         session_id=conversation.id,
         prompts=len(conversation.prompts),
         turns=conversation.turns,
@@ -96,11 +97,12 @@ def read(files: Mapping[str, bytes], wanted: Wanted) -> Transcript | None:
         tool_calls=tuple(calls.values()),
         finished=finished,
         end_reason="UserTurnEnd" if finished else "Cancelled" if cancelled else None,
-        credits=_credits(conversation.value, turn),
         model=_model(conversation.value, turn),
         duration=_duration(turn),
         warnings=tuple(warnings),
+        servers=_servers(conversation.value),
     )
+    return transcript.charged(charged, "conversation")
 
 
 # -- which conversation
@@ -192,20 +194,26 @@ def _said(turn: Sequence[_Entry], warnings: Warnings) -> tuple[tuple[str, ...], 
 # -- what it took
 
 
-def _credits(value: Mapping[str, Any], turn: Sequence[_Entry]) -> float | None:
+def _metered(value: Mapping[str, Any], turn: Sequence[_Entry]) -> list[Any]:
     """Return what the latest turn was charged; the record is of the conversation, so it must name our requests."""
     used = dig(value, "user_turn_metadata", "usage_info")
     named = {words(dig(entry, "request_id")) for entry in listed(dig(value, "user_turn_metadata", "requests"))} - {None}
     # The last request of a turn is missing in that list (seen in real rows), so one of a single request is empty.
     ours = {words(dig(entry.request, "request_id")) for entry in turn} - {None}
     if not turn or (named and not named & ours) or (not named and len(listed(used)) > len(turn)):
-        return None
-    return total(listed(used), "value")
+        return []
+    return listed(used)
 
 
 def _model(value: Mapping[str, Any], turn: Sequence[_Entry]) -> str | None:
     told = [words(dig(entry.request, "model_id")) for entry in turn]
     return next((model for model in reversed(told) if model), words(dig(value, "model_info", "model_id")))
+
+
+def _servers(value: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the servers whose tools the model had; Kiro's own are under `native___` (ancestor)."""
+    known = value.get("tools")
+    return tuple(name for name in known if not name.startswith("native")) if isinstance(known, dict) else ()
 
 
 def _duration(turn: Sequence[_Entry]) -> float | None:

@@ -5,12 +5,14 @@ The shapes were read from files that CLI 2.5.0 to 2.6.0 wrote, and from the sour
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import PurePosixPath
 from typing import Any, Self
 
+from pytest_kiro.kirocli.evidence import REFUSAL
 from pytest_kiro.kirocli.sessions import log, tools
 from pytest_kiro.kirocli.sessions.agents import Child, Parent
 from pytest_kiro.kirocli.sessions.log import Record, TurnRecords, Wanted
@@ -20,6 +22,8 @@ from pytest_kiro.turn.warnings import Warnings
 
 #: Records that say something, and those that only mark a place and may have no data.
 _KINDS = ("Prompt", "AssistantMessage", "ToolResults")
+_REFUSALS = ("refusal", "refused", "contentfiltered")
+_NO_RESUME = "kiro-cli may refuse to resume it (invalid conversation history)"
 _MARKS = ("Compaction", "Clear", "ResetTo", "CancelledPrompt")
 
 
@@ -65,7 +69,7 @@ class _Session(log.Session):
         parts = (part for part in listed(record.data.get("content")) if dig(part, "kind") == "text")
         return "".join(part["data"] for part in parts if isinstance(part.get("data"), str))
 
-    def said(self, records: Iterable[Record], warnings: Warnings) -> tuple[tuple[str, ...], dict[str, ToolCall]]:
+    def said(self, records: Sequence[Record], warnings: Warnings) -> tuple[tuple[str, ...], dict[str, ToolCall]]:
         messages: list[str] = []
         calls: dict[str, ToolCall] = {}
         results: dict[str, tuple[Mapping[str, Any], Any]] = {}  # of a call that was answered twice, the last
@@ -86,6 +90,8 @@ class _Session(log.Session):
                         warnings.add(f"{record.where}: a result of no tool call of this turn: {key[:80]}")
         for key, (answer, known) in results.items():
             calls[key] = _answered(calls[key], answer, known)
+        for call in filter(tools.is_withheld, calls.values()):
+            warnings.add(f"a call of {call.name} did not run: kiro-cli has put a note in place of its arguments")
         return tuple(messages), calls
 
     def is_over(self, turn: TurnRecords, before: int | None) -> bool:
@@ -113,15 +119,18 @@ class _Session(log.Session):
         return [Parent(key, call, call.output + dump(call.input), key in ours) for key, call in starters]
 
     def children(
-        self, chain: Sequence[Self], by_parent: Mapping[str, Sequence[Self]], warnings: Warnings, depth: int
+        self,
+        chain: Sequence[Self],
+        by_parent: Mapping[str, Sequence[Self]],
+        warnings: Warnings,
+        *,
+        depth: int,
+        since: float | None,
     ) -> Iterator[Child]:
         """Yield the sub-agents, with those that they started in turn."""
         for other in (other for one in chain for other in by_parent.get(one.id, ())):
-            _, calls = other.said(other.records, warnings)
-            warnings += other.warnings
-            inner = log.with_agents([other], by_parent, other.records, calls, warnings, depth + 1)
             first = self.text(other.records[other.prompts[0]]) if other.prompts else ""
-            yield Child(other.id, str(other.log), first, other.created, inner)
+            yield other.child(first, other.records, by_parent, warnings, depth=depth)
 
     def _ends(self, turn: TurnRecords, before: int | None) -> Sequence[Mapping[str, Any]]:
         """Return what is known of the turn's end.
@@ -138,6 +147,8 @@ class _Session(log.Session):
         ]
 
     def with_end(self, transcript: Transcript, turn: TurnRecords, before: int | None) -> Transcript:
+        if breaks := list(_breaks(turn.records)):
+            transcript = replace(transcript, warnings=tuple(Warnings([*transcript.warnings, *breaks])))
         ends = self._ends(turn, before)
         if not ends:
             return transcript
@@ -149,19 +160,34 @@ class _Session(log.Session):
         fine = "Ok" in result and failure is None if isinstance(result, dict) else result is None and answered
         metered = [usage for entry in ends for usage in listed(entry.get("metering_usage"))]
         times = [_seconds(entry.get("turn_duration")) for entry in ends]
+        warnings = Warnings()
+        transcript = transcript.charged(total(metered, "value", str(self.log), warnings), "sidecar").warned(warnings)
         return replace(
             transcript,
             finished=fine,
-            end_reason=words(last.get("end_reason")) or ("Error" if failure is not None else None),
+            end_reason=_reason(words(last.get("end_reason"))) or ("Error" if failure is not None else None),
             failure=failure if failure is None or isinstance(failure, str) else dump(failure),
-            credits=total(metered, "value"),
             duration=None if None in times else sum(time for time in times if time is not None),
         )
 
 
+def _breaks(records: Sequence[Record]) -> Iterator[str]:
+    """Yield what kiro-cli takes for an invalid history when it resumes."""
+    for before, record in itertools.pairwise(records):
+        if before.kind == record.kind == "AssistantMessage":
+            yield f"{record.where}: a second answer in a row; {_NO_RESUME}"
+    # A call that comes last was interrupted: its result is made up when the session is resumed.
+    uses = {str(data.get("toolUseId")): record for record in records[:-1] for data in _data(record, "toolUse")}
+    results = {str(data.get("toolUseId")) for record in records for data in _data(record, "toolResult")}
+    for key, record in uses.items():
+        if key not in results:
+            yield f"{record.where}: a tool call without a result; {_NO_RESUME}"
+
+
 def _answered(call: ToolCall, data: Mapping[str, Any], known: Any) -> ToolCall:
     """Return the call with its result; `known` is what the record says beside it."""
-    server = dig(known, "tool", "kind", "Mcp", "server_name")
+    kind = dig(known, "tool", "kind", "Mcp")
+    server = dig(kind, "serverName") or dig(kind, "server_name")  # as the public tree has it, and as others read it
     if isinstance(server, str):
         call = tools.begun(call.raw_name, dict(call.input), server=server)
     came = ((str(part.get("kind")), part.get("data")) for part in listed(data.get("content")) if isinstance(part, dict))
@@ -169,15 +195,20 @@ def _answered(call: ToolCall, data: Mapping[str, Any], known: Any) -> ToolCall:
     return tools.ended(call, came, ok=ok, cancelled=not ok and dig(known, "result") == "Cancelled")
 
 
-def _data(record: Record, kind: str, warnings: Warnings) -> Iterator[dict[str, Any]]:
+def _data(record: Record, kind: str, warnings: Warnings | None = None) -> Iterator[dict[str, Any]]:
     for part in listed(record.data.get("content")):
         if dig(part, "kind") != kind:
             continue
         data = dig(part, "data")
         if isinstance(data, dict):
             yield data
-        else:
+        elif warnings is not None:
             warnings.add(f"{record.where}: a {kind} without data")
+
+
+def _reason(told: str | None) -> str | None:
+    """Return how a turn ended; of a content filter's refusal the word is a guess."""
+    return REFUSAL if told and told.lower().replace("_", "") in _REFUSALS else told
 
 
 def _seconds(duration: Any) -> float | None:

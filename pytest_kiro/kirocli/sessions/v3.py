@@ -5,32 +5,38 @@ The shapes were read from files that the agent of V3 wrote (1.0.411) and from it
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from decimal import Decimal
 from functools import cached_property
+from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any, Self
 
-from pytest_kiro.kirocli.evidence import with_end
-from pytest_kiro.kirocli.sessions import log, tools
+from pytest_kiro.kirocli.evidence import UNANSWERED, with_end
+from pytest_kiro.kirocli.sessions import billing, log, tools
+from pytest_kiro.kirocli.sessions import v3_parts as parts
 from pytest_kiro.kirocli.sessions.agents import Child, Parent
 from pytest_kiro.kirocli.sessions.log import Record, TurnRecords, Wanted
-from pytest_kiro.kirocli.sessions.values import dig, dump, listed, load, moment, number, total, words
+from pytest_kiro.kirocli.sessions.values import dig, dump, listed, load, moment, number, words
 from pytest_kiro.turn.transcript import ToolCall, Transcript
 from pytest_kiro.turn.warnings import Warnings
 
 #: What a record may be, and how those begin that are mostly passed over: states, approvals, sub-agents' begin and end.
 _KINDS = ("user", "assistant", "tool_call", "tool_result", "turn_start", "turn_end", "usage_summary", "tombstone")
-_OTHERS = ("session_", "interaction_", "pending_", "sub_agent_")
-#: Messages in the user's name that begin no turn.
-_WITHIN = ("steer", "hook")
+_OTHERS = (
+    *("session_", "interaction_", "pending_", "sub_agent_", "system", "agent_note", "mode_change", "error"),
+    *("tool_revert", "steering_inclusion", "ContextualHookInvoked"),
+)
+#: How the id of a result ends that stands in for one that never came.
+_SYNTHETIC = "-result-synthetic"
 #: V3's modes by the agents of V2 that they stand for (read from V2's converter); others are agents' own names.
+#: How a state's names end that say whether a feature is on (read from a session's metadata), and how many are taken.
+_SWITCH, _SWITCHES = "Enabled", 100
 _MODES = {"vibe": "kiro_default", "quick-plan": "kiro_planner"}
-#: Folders of a session, with files at any depth: large results, and what sub-agents said.
-_OUTPUTS, _AGENTS = "tool-outputs", "sub-executions"
-_OUTPUT = re.compile(rf"{_OUTPUTS}/([^\s/\"'<>|]+)")
+#: The folder of a session that has what sub-agents said, at any depth; that of large results is beside it.
+_AGENTS = "sub-executions"
 _Inside = Mapping[tuple[str, str], Sequence[PurePosixPath]]
 
 
@@ -48,7 +54,7 @@ def _inside(paths: Iterable[PurePosixPath]) -> _Inside:
     found: dict[tuple[str, str], list[PurePosixPath]] = defaultdict(list)
     for path in paths:
         for at, part in enumerate(path.parts[:-1]):
-            if part in (_OUTPUTS, _AGENTS):
+            if part in (parts.OUTPUTS, _AGENTS):
                 found[str(PurePosixPath(*path.parts[:at])), part].append(path)
     return found
 
@@ -57,16 +63,31 @@ class _Session(log.Session):
     def __init__(self, folder: PurePosixPath, files: Mapping[str, bytes], inside: _Inside) -> None:
         state = load(files.get(str(folder / "session.json"), b""))
         super().__init__(folder.name, folder / "messages.jsonl", state, files)
-        self._outputs = _Outputs(inside.get((str(folder), _OUTPUTS), ()), files)
+        self._outputs = parts.Outputs(inside.get((str(folder), parts.OUTPUTS), ()), files)
         self._agents = inside.get((str(folder), _AGENTS), ())
         self.folders = listed(self.state.get("workspacePaths")) or listed(self.state.get("rootPaths"))
         self.created = moment(self.state.get("createdAt"))
         self.changed = str(self.state.get("lastModifiedAt", ""))
-        self.parent = words(self.state.get("parentSessionId"))
-        self.is_agent = self.state.get("createdReason") == "subagent"
+        roots = (words(self.state.get(key)) for key in ("parentSessionId", "rootConversationId"))
+        self.parent = next((root for root in roots if root not in (None, self.id)), None)
+        self._node = tools.node(dig(self.state, "_meta", "kiro", "workflow"))
+        self.is_agent = self.state.get("createdReason") == "subagent" or self._node is not None
         self.model = words(self.state.get("modelId"))
+        self.effort = words(self.state.get("effortLevel"))
+        switches = (
+            name.removesuffix(_SWITCH) for name, on in self.state.items() if on is True and name.endswith(_SWITCH)
+        )
+        self.features = tuple(sorted(islice(switches, _SWITCHES)))
         mode = words(self.state.get("agentMode"))
         self.agent = _MODES.get(mode, mode) if mode else None
+
+    @property
+    def name(self) -> str:
+        return self._node or super().name
+
+    @cached_property
+    def _ids(self) -> set[str]:
+        return {record.id for record in self.records if record.id is not None}
 
     @property
     def turns(self) -> int:
@@ -80,7 +101,7 @@ class _Session(log.Session):
         for index, record in enumerate(self.records):
             if record.kind == "session_start":
                 opening = index
-            elif record.kind == "user" and record.data.get("source") not in _WITHIN:
+            elif record.kind == "user" and not parts.is_within(record.data):
                 if not (running and self._next[index] != "turn_start"):
                     found.append(index)
                 opening = None
@@ -112,20 +133,20 @@ class _Session(log.Session):
     def text(self, record: Record) -> str:
         return "".join(tools.texts(record.data.get("content")))
 
-    def said(self, records: Iterable[Record], warnings: Warnings) -> tuple[tuple[str, ...], dict[str, ToolCall]]:
+    def said(self, records: Sequence[Record], warnings: Warnings) -> tuple[tuple[str, ...], dict[str, ToolCall]]:
         messages: dict[str, str] = {}
         calls: dict[str, ToolCall] = {}
         results: dict[str, Record] = {}  # of a call that was answered twice, the last
         rejected: set[str] = set()  # an approval is asked for, and refused, before the call itself is written
-        for record in records:
+        for record in parts.effective(records, self._ids, warnings):
             key = words(record.data.get("toolCallId"))
             if record.kind == "assistant" and record.data.get("operationType") in ("Say", "Print", None):
                 messages[record.id or record.where] = self.text(record)
             elif record.kind == "tool_call" and key:
-                calls[key] = _called(calls.get(key), record.data, rejected=key in rejected)
+                calls[key] = parts.called(calls.get(key), record.data, rejected=key in rejected)
             elif record.kind == "tool_result" and key and key in calls:
                 results[key] = record
-            elif record.kind == "interaction_resolved" and key and _rejected(record.data):
+            elif record.kind == "interaction_resolved" and key and parts.is_rejected(record.data):
                 rejected.add(key)
                 if key in calls:
                     calls[key] = replace(calls[key], status="denied")
@@ -139,7 +160,9 @@ class _Session(log.Session):
         data = record.data
         content = self._outputs.whole(data.get("content"), key, record.where)
         ok, took = data.get("success") is True, number(data.get("durationMs"))
-        call = tools.ended(call, tools.content(content), ok=ok, cancelled=call.status == "denied")
+        interrupted = not ok and (record.id or "").endswith(_SYNTHETIC)
+        cancelled = call.status == "denied"
+        call = tools.ended(call, tools.content(content), ok=ok, cancelled=cancelled, interrupted=interrupted)
         return replace(call, duration=None if took is None else took / 1000)
 
     def is_over(self, turn: TurnRecords, before: int | None) -> bool:
@@ -165,92 +188,110 @@ class _Session(log.Session):
         return [Parent(key, call, "".join(told[key]), key in ours, until.get(key)) for key, call in starters.items()]
 
     def children(
-        self, chain: Sequence[Self], by_parent: Mapping[str, Sequence[Self]], warnings: Warnings, depth: int
+        self,
+        chain: Sequence[Self],
+        by_parent: Mapping[str, Sequence[Self]],
+        warnings: Warnings,
+        *,
+        depth: int,
+        since: float | None,
     ) -> Iterator[Child]:
-        """Yield the sub-agents; each has a file, named by its id."""
+        """Yield the sub-agents: each has a file, named by its id, or a session of its own."""
+        told = parts.started(record for one in chain for record in one.records)
         for session, path in ((one, path) for one in chain for path in one._agents):
             if path.suffix == ".jsonl":
-                records = session.read(path)
-                _, calls = session.said(records, warnings)
-                began = min((record.at for record in records if record.at is not None), default=None)
-                prompt = next((self.text(record) for record in records if record.kind == "user"), "")
                 # Newer files are `<id>.jsonl`, exported ones `<id>/messages.jsonl`.
                 name = path.parent.name if path.stem == "messages" else path.stem
-                yield Child(name, str(path), prompt, began, tuple(calls.values()))
+                yield session._logged(path, name, told.pop(name, parts.Started()), warnings)
+        others = [other for one in chain for other in by_parent.get(one.id, ())]
+        known = {parts.identity(record) for one in chain for record in one.records} if others else set()
+        for other in others:
+            start = told.pop(other.id, parts.Started())
+            first = self.text(other.records[other.prompts[0]]) if other.prompts else ""
+            # A fork begins with what its parent has said.
+            own = [one for one in other.records if other.parent is None or parts.identity(one) not in known]
+            warnings += parts.waiting(own)
+            yield other.child(first or start.prompt, own, by_parent, warnings, depth=depth)
+        for name, start in told.items():
+            if since is None or start.at is None or start.at >= since:
+                agent = start.name or name
+                warnings.add(f"{start.where}: the records of {agent} are not there, so what it did is not known")
+                yield Child(name, start.where, start.prompt, start.at, (), agent, {agent: start.answers})
+
+    def _logged(self, path: PurePosixPath, name: str, start: parts.Started, warnings: Warnings) -> Child:
+        """Return a sub-agent that has a file beside the session's."""
+        records = self.read(path)
+        warnings += parts.waiting(records)
+        messages, calls = self.said(records, warnings)
+        began = min((record.at for record in records if record.at is not None), default=None)
+        prompt = next((self.text(record) for record in records if record.kind == "user"), start.prompt)
+        agent = start.name or name
+        said = {agent: messages or start.answers}
+        return Child(name, str(path), prompt, began, tuple(calls.values()), agent, said)
+
+    def adopts(self, other: Self, turn: TurnRecords) -> bool:
+        """Whether a session is a node of our turn's workflow."""
+        since = turn.records[0].at if turn.records else None
+        begun = since is not None and other.created is not None and other.created >= since
+        return begun and other._node is not None and other.folders == self.folders and other is not self
+
+    def _steering(self) -> Iterator[str]:
+        """Yield the steering files that the session's start lists; what an entry looks like is a guess."""
+        for record in self.records:
+            if record.kind == "session_start":
+                for entry in listed(record.data.get("steeringDocuments")):
+                    named = (dig(entry, key) for key in ("path", "uri", "name", "displayName"))
+                    if name := next(filter(None, map(words, (entry, *named))), None):
+                        yield name
 
     def with_end(self, transcript: Transcript, turn: TurnRecords, before: int | None) -> Transcript:
-        """Add how the turn ended: a `turn_end` after its last start, of the same execution; and what it cost."""
+        """Add how the turn ended, with what its records say of it; a question may have no answer."""
+        transcript = self._ended(transcript, turn, before)
+        told = dict.fromkeys(filter(None, (transcript.failure, *parts.troubles(turn.records))))
+        if not transcript.finished and told:
+            transcript = replace(transcript, failure="; ".join(told))
+        if (asked := parts.unanswered(turn.records)) is None:
+            return transcript
+        if transcript.end_reason in (None, "Cancelled"):
+            return replace(transcript, end_reason=UNANSWERED, failure=parts.question(asked))
+        return replace(transcript, warnings=tuple(Warnings([*transcript.warnings, *parts.waiting(turn.records)])))
+
+    def _ended(self, transcript: Transcript, turn: TurnRecords, before: int | None) -> Transcript:
+        """Add how the turn ended: a `turn_end` after its last start, of the same execution."""
         running: Any = None
         end: Record | None = None
-        used: dict[str, Mapping[str, Any]] = {}
         for record in turn.records:
             execution = record.data.get("executionId")
             if record.kind == "turn_start":
                 running, end = execution, None
             elif record.kind == "turn_end" and execution in (running, None):
                 end = record
-            elif record.kind == "usage_summary":
-                used[str(execution)] = record.data  # the whole turn's, so a repeated one replaces it
             elif record.kind == "tombstone" and record.data.get("kind") == "checkpoint_revert":
                 end = record._replace(data={"stopReason": "rewind"})
-        metered = [entry for data in used.values() for entry in listed(data.get("promptTurnSummaries"))]
-        known = [took for data in used.values() if (took := number(data.get("elapsedTime"))) is not None]
-        duration = sum(known) / 1000 if known else _between(turn.records[0], end) if end else None
-        transcript = replace(transcript, credits=total(metered, "usage"), duration=duration)
+        summaries = billing.Summaries(turn.records)
+        known = [took for told in summaries.all("elapsedTime") if (took := number(told)) is not None]
+        duration = sum(known) / 1000 if known else parts.between(turn.records[0], end) if end else None
+        transcript = replace(transcript, duration=duration, steering=tuple(self._steering()))
         if end is None or (before is not None and self.turns <= before):
             return transcript
         # The account of a turn has a status of its own; one that contradicts the end takes the proof away.
-        statuses = [status for data in used.values() if (status := words(data.get("status")))]
+        statuses = [status for told in summaries.all("status") if (status := words(told))]
         stop = words(end.data.get("stopReason")) or "unknown"  # no file that was seen is without one
         return with_end(transcript, stop, statuses[-1] if statuses else None)
 
-
-class _Outputs:
-    """The results that are in files of their own."""
-
-    def __init__(self, paths: Sequence[PurePosixPath], files: Mapping[str, bytes]) -> None:
-        self._paths, self._files = paths, files
-        self._taken: dict[PurePosixPath, str] = {}
-
-    def whole(self, content: Any, key: str, where: str) -> Any:
-        """Return what stands in the file that a content names.
-
-        It may be named by its call. A file is one result's, `where` that is: else many that name the largest would be
-        read as many times.
-        """
-        if not self._paths or not isinstance(content, str):
-            return content
-        names = (name.rstrip(".,;:)]}") for name in _OUTPUT.findall(content))
-        path = next((self._by_name[name] for name in names if name in self._by_name), self._by_stem.get(key))
-        if path is None or self._taken.setdefault(path, where) != where:
-            return content
-        return self._files[str(path)].decode("utf-8", "replace")
-
-    @cached_property
-    def _by_name(self) -> Mapping[str, PurePosixPath]:
-        return {path.name: path for path in reversed(self._paths)}
-
-    @cached_property
-    def _by_stem(self) -> Mapping[str, PurePosixPath]:
-        return {path.stem: path for path in reversed(self._paths)}
-
-
-def _called(known: ToolCall | None, data: Mapping[str, Any], *, rejected: bool) -> ToolCall:
-    """Return a call from its record. Records are rewritten as the call proceeds; a result may have come first."""
-    call = tools.begun_by_acp(data.get("toolName"), data.get("args"), data)
-    if known is not None and known.status != "unfinished":
-        call = replace(known, name=call.name, raw_name=call.raw_name, input=call.input)
-    status = data.get("status")
-    if status == "denied" or rejected:
-        return replace(call, status="denied")
-    if status in ("completed", "failed") and call.status == "unfinished":
-        return replace(call, status=status)
-    return call
-
-
-def _rejected(data: Mapping[str, Any]) -> bool:
-    return "reject" in str(data.get("selectedOption")) or data.get("outcome") == "cancelled"
-
-
-def _between(first: Record, last: Record) -> float | None:
-    return last.at - first.at if first.at is not None and last.at is not None and last.at >= first.at else None
+    def with_credits(
+        self,
+        transcript: Transcript,
+        turn: TurnRecords,
+        chain: Sequence[Self],
+        begun: Sequence[Self],
+        counted: Decimal | None,
+    ) -> Transcript:
+        """Add what the turn cost: nothing where it is not in the log."""
+        if not turn.records:
+            return transcript
+        warnings = Warnings()
+        logs = [billing.Log(one.records, one.prompts[-1] if one is chain[0] else 0) for one in chain]
+        bill = billing.bill(logs, turn.records, [one.records for one in begun], counted, warnings)
+        charged = replace(transcript, credits=bill.credits, credits_source=bill.source, counted=bill.counted)
+        return charged.warned(warnings)

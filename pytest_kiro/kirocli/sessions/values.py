@@ -8,7 +8,11 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
+
+from pytest_kiro.turn.amounts import MOST, added, exact
+from pytest_kiro.turn.warnings import Warnings
 
 _HALF = re.compile(rb"\\u[dD]")
 
@@ -72,15 +76,33 @@ def number(value: Any) -> float | None:
         return None
 
 
-def total(values: list[Any], key: str) -> float | None:
-    """Return the credits that were metered, None without any.
+def credits(value: Any) -> Decimal | None:
+    """Return an amount that can have been billed, None for anything else.
 
-    >>> total([{"value": 0.25, "unit": "credit"}, {"value": 0.5}, {"value": 9, "unit": "token"}], "value")
-    0.75
+    >>> credits(0.25), credits(-1), credits("2"), credits(1e300)
+    (Decimal('0.25'), None, None, None)
     """
-    metered = [number(dig(entry, key)) for entry in values if dig(entry, "unit") in ("credit", None)]
-    numbers = [value for value in metered if value is not None]
-    return number(sum(numbers)) if numbers else None
+    known = number(value)
+    return exact(known) if known is not None and 0 <= known <= MOST else None
+
+
+def total(values: Sequence[Any], key: str, where: str, warnings: Warnings) -> Decimal | None:
+    """Return the credits that were metered, None without any; what cannot be an amount becomes a warning.
+
+    >>> warnings = Warnings()
+    >>> total([{"value": 0.1, "unit": "credit"}, {"value": 0.2}, {"value": 9, "unit": "token"}], "value", "a", warnings)
+    Decimal('0.3')
+    >>> total([{"value": -1}], "value", "a.json", warnings)
+    >>> list(warnings)
+    ['a.json: credits that cannot be, and that are left out: -1']
+    """
+    known = []
+    for told in (dig(entry, key) for entry in values if dig(entry, "unit") in ("credit", None)):
+        if (amount := credits(told)) is None:
+            warnings.add(f"{where}: credits that cannot be, and that are left out: {dump(told)[:80]}")
+        else:
+            known.append(amount)
+    return added(known) if known else None
 
 
 def moment(value: Any) -> float | None:
