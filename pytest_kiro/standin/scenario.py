@@ -18,6 +18,13 @@ misbehave = "throttled" # or { exit = 7 }
 [["test_names[ada]".turn]]
 retry = 1 # answers the first turn when it is run again (--kiro-retries); without it, the turn's own reply does
 requests = [["Ada."]]
+
+[[test_slug.turn]]
+chance = 0.7 # in seven of ten trials, else the next one; alternatives end with one that names no chance
+requests = [["Right."]]
+
+[[test_slug.turn]]
+requests = [["Wrong."]]
 ```
 
 `requests` has one list per model request: texts and tool calls. A request with a tool call is followed by the
@@ -32,53 +39,75 @@ from itertools import chain, count
 from pathlib import Path
 
 from pytest_kiro.errors import HIDE_FRAMES, SettingsError
+from pytest_kiro.standin.chance import draw
 from pytest_kiro.standin.scenario_file import Reply as Reply
-from pytest_kiro.standin.scenario_file import ScenarioTurn, example, header, load
+from pytest_kiro.standin.scenario_file import Scenario, ScenarioTurn, example, header, load
+from pytest_kiro.standin.tool_forms import did_you_mean
 
 __tracebackhide__ = HIDE_FRAMES
 
 
 def find(
-    file: Path, tables: Sequence[str], *, conversation: int, turn: int, trial: int | None = None, retry: int = 0
+    file: Path,
+    tables: Sequence[str],
+    *,
+    conversation: int,
+    turn: int,
+    trial: int | None = None,
+    retry: int = 0,
+    seed: str = "",
 ) -> Reply:
     """Find the reply to one turn of a conversation; both count from 1.
 
     The first of `tables` that the file has is taken. A trial that has turns of its own for this conversation
     gets these, any other the turns that name no trial. `retry` counts how often the first turn was run before.
+    Of alternatives one is drawn, the same for the same `seed`, test, conversation, turn and trial.
     """
     scenario = load(file, tables[0])
-    name = next((table for table in tables if table in scenario), None)
+    name = next((table for table in tables if table in scenario.names), None)
     if name is None:
-        wanted = " or ".join(header(table) for table in tables)
-        there = ", ".join(header(table) for table in scenario) or "none"
-        what = f"{file} has no table {wanted}. Tables there are: {there}."
-        raise SettingsError(what, advice=f"Add:\n{example(tables[0])}")
-    turns, own = _turns_of(scenario[name], conversation, trial)
+        raise _missing(scenario, tables)
+    turns, own = _turns_of(scenario.turns(name), conversation, trial)
     for entry in turns:
         if retry and turn == 1 and entry.retry == retry:
             return entry.reply
-    turns = [entry for entry in turns if entry.retry is None]
+    turns = draw(_run_first(turns), seed, file.stem, tables[0], conversation, trial or 1)
     if turn > len(turns):
         asked = f"turn {turn} of conversation {conversation}" + (f" in trial {trial}" if own else "")
         there = f"{len(turns)} turn{'' if len(turns) == 1 else 's'}" if turns else "no turn"
-        what = f"{file} {header(name)} has no {asked}: it has {there} for that conversation"
+        what = f"{scenario.place(name)} {header(name)} has no {asked}: it has {there} for that conversation"
         raise SettingsError(what, advice="add another turn, or run fewer turns")
     return turns[turn - 1].reply
 
 
-def script(file: Path, tables: Sequence[str], *, conversation: int, trial: int | None = None) -> Reply | None:
+def script(
+    file: Path, tables: Sequence[str], *, conversation: int, trial: int | None = None, seed: str = ""
+) -> Reply | None:
     """Join all turns of a conversation, for a chat in a terminal; None without any.
 
     What misbehaves in one of them does so from the beginning.
     """
-    scenario = load(file, tables[0]) if file.exists() else {}
-    name = next((table for table in tables if table in scenario), "")
-    turns, _ = _turns_of(scenario.get(name, []), conversation, trial)
-    replies = [entry.reply for entry in turns if entry.retry is None]
+    if not file.exists():
+        return None
+    scenario = load(file, tables[0])
+    name = next((table for table in tables if table in scenario.names), None)
+    turns, _ = _turns_of(scenario.turns(name) if name else (), conversation, trial)
+    drawn = draw(_run_first(turns), seed, file.stem, tables[0], conversation, trial or 1)
+    replies = [entry.reply for entry in drawn]
     if not replies:
         return None
     misbehave = {kind: argument for reply in replies for kind, argument in reply.misbehave.items()}
-    return Reply(tuple(chain.from_iterable(reply.requests for reply in replies)), misbehave, f"{file} {header(name)}")
+    return Reply(tuple(chain.from_iterable(reply.requests for reply in replies)), misbehave, replies[0].source)
+
+
+def _missing(scenario: Scenario, tables: Sequence[str]) -> SettingsError:
+    """Return the error that a test has no table; what cannot be read may be it."""
+    wanted = " or ".join(header(table) for table in tables)
+    there = ", ".join(header(table) for table in scenario.names) or "none"
+    near = did_you_mean(tables[-1], scenario.names, alike=0.85)
+    what = f"{scenario.file} has no table {wanted}{near}{'' if near else '.'} Tables there are: {there}."
+    doubt = f"{scenario.doubt}\n" if scenario.doubt else ""
+    return SettingsError(what, advice=f"{doubt}Add, at {scenario.end}\n{example(tables[0])}")
 
 
 def _turns_of(turns: Sequence[ScenarioTurn], conversation: int, trial: int | None) -> tuple[list[ScenarioTurn], bool]:
@@ -86,6 +115,11 @@ def _turns_of(turns: Sequence[ScenarioTurn], conversation: int, trial: int | Non
     turns = [entry for entry in turns if entry.conversation == conversation]
     own = [entry for entry in turns if entry.trial is not None and entry.trial == trial]
     return own or [entry for entry in turns if entry.trial is None], bool(own)
+
+
+def _run_first(turns: Sequence[ScenarioTurn]) -> list[ScenarioTurn]:
+    """Leave out what answers a turn that is run again."""
+    return [entry for entry in turns if entry.retry is None]
 
 
 class ConversationNumbers:

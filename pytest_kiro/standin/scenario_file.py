@@ -4,32 +4,25 @@ from __future__ import annotations
 
 import ast
 import functools
-import hashlib
 import json
 import re
-import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from pytest_kiro.errors import HIDE_FRAMES, SettingsError
-from pytest_kiro.standin import STAND_IN
+from pytest_kiro.standin import STAND_IN, toml_tables
+from pytest_kiro.standin.scripted_calls import RECALL, ToolUse, is_json, refuse_unknown, requests_of
+from pytest_kiro.standin.tool_forms import did_you_mean
 
 __tracebackhide__ = HIDE_FRAMES
-#: How `{recall:REGEX|otherwise}` begins, which the stand-in fills in.
-RECALL = "{recall:"
-TURN_KEYS = ("requests", "conversation", "trial", "retry", "misbehave")
-CALL_KEYS = ("name", "args", "tool_use_id")
-_EXAMPLE = 'requests = [["a text", { name = "shell", args = { command = "ls" } }], ["the end"]]'
-
-
-@dataclass(frozen=True)
-class ToolUse:
-    """A scripted tool call, by the keys that kiro-cli wants."""
-
-    tool_use_id: str
-    name: str
-    args: Mapping[str, object]
+TURN_KEYS = ("requests", "conversation", "trial", "retry", "chance", "misbehave")
+#: What a reader of advice may copy: a text, a tool call, and how a turn ends.
+_EXAMPLE = """requests = [
+    ["I write it.", { name = "write", args = { command = "create", path = "a.txt", content = "a\\n" } }],
+    ["Done."],
+]"""
 
 
 @dataclass(frozen=True)
@@ -41,13 +34,13 @@ class Reply:
     #: Where it was written: `scenarios/test_x.toml [test_donut] turn 2`.
     source: str = ""
 
-    def mock_json(self) -> bytes:
-        """Write exactly what `KIRO_MOCK_CHAT_RESPONSE` takes.
+    def mock_json(self, *, real: bool = False) -> bytes:
+        """Write exactly what `KIRO_MOCK_CHAT_RESPONSE` takes; the real CLI knows servers' tools by their own names.
 
         >>> Reply((("Hello.",),)).mock_json()
         b'[["Hello."]]'
         """
-        return json.dumps(self.requests, ensure_ascii=False, default=vars).encode()
+        return json.dumps(self.requests, ensure_ascii=False, default=partial(ToolUse.to_json, real=real)).encode()
 
     @property
     def recalls(self) -> bool:
@@ -57,11 +50,15 @@ class Reply:
 
 @dataclass(frozen=True)
 class ScenarioTurn:
-    """One entry of a table: the reply, and which turns it is for."""
+    """One entry of a table: the reply, and which turns it is for.
+
+    One with a `chance` is an alternative to those that follow, up to the first without.
+    """
 
     conversation: int
     trial: int | None
     retry: int | None
+    chance: float | None
     reply: Reply
 
 
@@ -73,35 +70,75 @@ def header(table: str) -> str:
 
 def example(table: str) -> str:
     """Write a table with one turn, for advice."""
-    return f'[{header(table)[:-1]}.turn]]\nrequests = [["a text"]]'
+    return f"[{header(table)[:-1]}.turn]]\n{_EXAMPLE}"
 
 
-def load(file: Path, table: str) -> Mapping[str, list[ScenarioTurn]]:
-    """Read and check a whole file; `table` is the one to write where there is no file."""
+class Scenario:
+    """A scenario file. Each table is checked when it is asked for, so that a broken one fails its own tests only."""
+
+    def __init__(self, file: Path, content: bytes) -> None:
+        self.file = file
+        try:
+            text = content.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            advice = "save it as UTF-8; docs/scenarios.md shows one"
+            raise SettingsError(f"{file} is not TOML: {error}", advice=advice) from None
+        self._document = toml_tables.read(text)
+        self._read: dict[str, list[ScenarioTurn]] = {}
+        #: The names of its tables.
+        self.names = list(dict.fromkeys([*self._document.tables, *filter(None, self._document.broken)]))
+        if set(self._document.broken) == {""} and not self._document.lines:
+            raise self._broken("")
+
+    @property
+    def end(self) -> str:
+        """Where a table can be added, as editors and terminals link it."""
+        return f"{self.file}:{self._document.end}"
+
+    def place(self, name: str) -> str:
+        """Return where the last turn of a table begins."""
+        return f"{self.file}:{self._document.lines.get(name, [1])[-1]}"
+
+    @property
+    def doubt(self) -> str:
+        """What in the file has no name that could be read; empty without any."""
+        return str(self._broken("")) if "" in self._document.broken else ""
+
+    def turns(self, name: str) -> list[ScenarioTurn]:
+        """Read and check the turns of a table."""
+        if name in self._document.broken:
+            raise self._broken(name)
+        if name not in self._read:
+            self._read[name] = _table(self.file, name, self._document.tables[name], self._document.lines.get(name, ()))
+        return self._read[name]
+
+    def _broken(self, name: str) -> SettingsError:
+        line, what = self._document.broken[name]
+        table = f" {header(name)}" if name else ""
+        return SettingsError(f"{self.file}:{line}{table} is not TOML: {what}", advice="docs/scenarios.md shows one")
+
+
+def load(file: Path, table: str) -> Scenario:
+    """Read a file; `table` is the one to write where there is none."""
     try:
         content = file.read_bytes()
     except FileNotFoundError:
         what = f"there is no scenario file {file}, from which the stand-in answers."
-        advice = f"Write it:\n{example(table)}\nor let a model answer (--kiro-cli=official)."
+        model = "let a model answer (--kiro-sandbox=bubblewrap, --kiro-sandbox=daytona, --kiro-cli=official)."
+        advice = f"Write it, {file}:1\n{example(table)}\nor {model}"
         raise SettingsError(what, advice=advice) from None
     except OSError as error:
         what = f"the scenario file {file} cannot be read: {error.strerror}"
         raise SettingsError(what, advice="look at its permissions") from None
-    return _parse(file, content)
+    return _scenario(file, content)
 
 
-@functools.lru_cache(maxsize=16)
-def _parse(file: Path, content: bytes) -> Mapping[str, list[ScenarioTurn]]:
-    """Parse what a file has; kept by its content, so that what is kept is never stale."""
-    try:
-        document = tomllib.loads(content.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{file} is not TOML: {error}", advice="docs/scenarios.md shows one") from None
-    return {name: _table(file, name, value) for name, value in document.items()}
+#: Kept by its content, so that what is kept is never stale.
+_scenario = functools.lru_cache(maxsize=16)(Scenario)
 
 
-def _table(file: Path, name: str, value: object) -> list[ScenarioTurn]:
-    where = f"{file} {header(name)}"
+def _table(file: Path, name: str, value: object, lines: Sequence[int]) -> list[ScenarioTurn]:
+    where = f"{file}:{lines[0] if lines else 1} {header(name)}"
     if not isinstance(value, dict) or set(value) != {"turn"}:
         extra = sorted(set(value) - {"turn"}) if isinstance(value, dict) else []
         what = f"the unknown key {extra[0]!r}" if extra else "no turn"
@@ -109,24 +146,28 @@ def _table(file: Path, name: str, value: object) -> list[ScenarioTurn]:
     turns = value["turn"]
     if not isinstance(turns, list) or not all(isinstance(entry, dict) for entry in turns):
         raise SettingsError(f"{where}: turn must be an array of tables, [[….turn]]")
-    return [_turn(f"{where} turn {number}", entry) for number, entry in enumerate(turns, 1)]
+    own = list(lines) if len(lines) == len(turns) else [*lines[:1], 1][:1] * len(turns)
+    places = [f"{file}:{line}" for line in own]
+    entries = [
+        _turn(f"{place} {header(name)} turn {number}", f"{file.name} {header(name)} turn {number}", entry)
+        for number, (place, entry) in enumerate(zip(places, turns, strict=True), 1)
+    ]
+    _check_chances(entries)
+    return entries
 
 
-def _turn(where: str, entry: dict[str, object]) -> ScenarioTurn:
-    _refuse_unknown(where, entry, TURN_KEYS)
+def _turn(where: str, key: str, entry: dict[str, object]) -> ScenarioTurn:
+    """Read one turn; the ids of its calls come from `key`, the same in every run."""
+    refuse_unknown(where, entry, TURN_KEYS)
     misbehave = _misbehave(where, entry["misbehave"]) if "misbehave" in entry else {}
     only_misbehaves = misbehave and "requests" not in entry
     return ScenarioTurn(
         conversation=_count(where, entry, "conversation") or 1,
         trial=_count(where, entry, "trial"),
         retry=_count(where, entry, "retry"),
-        reply=Reply(((),) if only_misbehaves else _requests(where, entry.get("requests")), misbehave, where),
+        chance=_chance(where, entry),
+        reply=Reply(((),) if only_misbehaves else requests_of(where, entry.get("requests"), key), misbehave, where),
     )
-
-
-def _refuse_unknown(where: str, keys: Iterable[str], known: tuple[str, ...]) -> None:
-    for unknown in sorted(set(keys) - set(known)):
-        raise SettingsError(f"{where} has the unknown key {unknown!r}", advice=f"known keys: {', '.join(known)}")
 
 
 def _count(where: str, entry: dict[str, object], key: str) -> int | None:
@@ -134,6 +175,37 @@ def _count(where: str, entry: dict[str, object], key: str) -> int | None:
     if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
         raise SettingsError(f"{where}: {key} must be a whole number from 1, not {value!r}")
     return value
+
+
+def _chance(where: str, entry: dict[str, object]) -> float | None:
+    value = entry.get("chance")
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1:
+        raise SettingsError(f"{where}: chance must be a number between 0 and 1, not {value!r}")
+    if "retry" in entry:
+        what = f"{where} has both chance and retry"
+        raise SettingsError(what, advice="a turn that is run again gets the alternative that it had. Leave one out")
+    return value
+
+
+def _check_chances(entries: Iterable[ScenarioTurn]) -> None:
+    """Refuse alternatives of which none is for the rest: as read by one conversation in one trial."""
+    open_ends: dict[tuple[int, int | None], float] = {}
+    last: dict[tuple[int, int | None], ScenarioTurn] = {}
+    for entry in entries:
+        if entry.retry is not None:
+            continue
+        key = entry.conversation, entry.trial
+        open_ends[key] = open_ends.get(key, 0.0) + entry.chance if entry.chance is not None else 0.0
+        last[key] = entry
+        if open_ends[key] > 1 - 1e-9:
+            what = f"{entry.reply.source}: the chances of these alternatives are {open_ends[key]:g} together"
+            raise SettingsError(what, advice="make it less than 1, the rest is for the last one, which names none")
+    for key, chance in open_ends.items():
+        if chance:
+            what = f"{last[key].reply.source} has a chance, and no turn after it for the rest"
+            raise SettingsError(what, advice="add the other alternative, without a chance")
 
 
 @functools.cache
@@ -153,80 +225,10 @@ def _misbehave(where: str, value: object) -> Mapping[str, object]:
     for_users, internal = misbehaviours()
     for kind, argument in kinds.items():
         if kind not in for_users | internal:
-            what = f"{where}: misbehave has the unknown kind {kind!r}"
+            what = f"{where}: misbehave has the unknown kind {kind!r}{did_you_mean(kind, for_users)}"
             raise SettingsError(what, advice=f"known kinds: {', '.join(sorted(for_users))}")
-        if argument is False or not _is_json(argument):
+        if argument is False or not is_json(argument):
             what = f"{where}: misbehave {kind} has the argument {argument!r}"
-            advice = "it takes true, a number, a text or a list. Leave the kind out to have it off"
+            advice = "it takes true, a number, a text, a list or a table. Leave the kind out to have it off"
             raise SettingsError(what, advice=advice)
     return kinds
-
-
-def _requests(where: str, value: object) -> tuple[tuple[str | ToolUse, ...], ...]:
-    if not isinstance(value, list) or not value:
-        what = "no requests" if not value else f"requests that are {type(value).__name__}, not a list"
-        raise SettingsError(f"{where} has {what}", advice=f"give one list per model request: {_EXAMPLE}")
-    requests = []
-    for number, items in enumerate(value, 1):
-        there = f"{where}, request {number}"
-        if not isinstance(items, list) or not items:
-            what = "is empty" if items == [] else f"must be a list, not {items!r}"
-            advice = f'give texts and tool calls, or [""] for silence: {_EXAMPLE}'
-            raise SettingsError(f"{there} {what}", advice=advice)
-        requests.append(tuple(_item(there, number, n, item) for n, item in enumerate(items, 1)))
-    return tuple(requests)
-
-
-def _item(where: str, request: int, number: int, item: object) -> str | ToolUse:
-    if isinstance(item, str):
-        _check_recalls(where, item)
-        return item
-    if not isinstance(item, dict):
-        raise SettingsError(f"{where}: {item!r} is neither a text nor a tool call {{ name = …, args = … }}")
-    _refuse_unknown(f"{where}: a tool call", item, CALL_KEYS)
-    name, args = item.get("name"), item.get("args")
-    if not isinstance(name, str) or not name:
-        raise SettingsError(f'{where}: a tool call needs its name, such as name = "shell", not {name!r}')
-    if not isinstance(args, dict) or not _is_json(args):
-        kinds = "texts, numbers, true, false, lists and tables"
-        raise SettingsError(f"{where}: the tool call {name} needs args, a table of {kinds}, not {args!r}")
-    # As long and as odd as the real ones, but the same in every run.
-    digest = hashlib.sha256(f"{where.rpartition('/')[2]}\0{request}\0{number}".encode()).hexdigest()[:22]
-    identifier = item.get("tool_use_id", f"tooluse_{digest}")
-    if not isinstance(identifier, str) or not identifier:
-        raise SettingsError(f"{where}: tool_use_id must be a text, not {identifier!r}")
-    return ToolUse(identifier, name, args)
-
-
-def _is_json(value: object) -> bool:
-    """Tell whether JSON has this value: TOML has dates and infinities, too."""
-    try:
-        return bool(json.dumps(value, allow_nan=False))
-    except (TypeError, ValueError):
-        return False
-
-
-def _check_recalls(where: str, text: str) -> None:
-    """Refuse a recall that the stand-in could not read; the rules are those of its replies.py."""
-    at = text.find(RECALL)
-    while at >= 0:
-        end = _closing(text, at)
-        regex, separator, _ = text[at + len(RECALL) : max(end, 0)].rpartition("|")
-        if end < 0 or not separator:
-            what = f"{where}: {text[at : at + 60]!r} is no recall"
-            raise SettingsError(what, advice="the form is {recall:REGEX|otherwise}")
-        try:
-            re.compile(regex)
-        except re.error as error:
-            what = f"{where}: {regex!r} in a recall is no regular expression: {error}"
-            raise SettingsError(what, advice="escape what is meant literally") from None
-        at = text.find(RECALL, end)
-
-
-def _closing(text: str, at: int) -> int:
-    depth = 1
-    for match in re.compile(r"(?<!\\)[{}]").finditer(text, at + 1):
-        depth += 1 if match.group() == "{" else -1
-        if not depth:
-            return match.start()
-    return -1

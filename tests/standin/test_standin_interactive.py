@@ -429,3 +429,69 @@ def test_a_chat_may_end_with_any_code(standin: Standin) -> None:
     terminal.sendline("/quit")
 
     assert ended(terminal)[0] == 7
+
+
+def first_run(standin: Standin, engine: str) -> Any:
+    return standin.terminal("chat", "--agent-engine", engine, env={"KIRO_STANDIN_MISBEHAVE": '{"first_run": true}'})
+
+
+def settings(standin: Standin) -> dict[str, Any]:
+    file = standin.home / ".kiro/settings/cli.json"
+    return dict(json.loads(file.read_text())) if file.exists() else {}
+
+
+@pytest.mark.parametrize(
+    ("engine", "keys", "answered", "kept"),
+    [
+        ("v1", "\r", "v3", {"chat.agentEngine": "v3"}),
+        ("v1", "j\r", "v1", {}),
+        ("v2", "\r", "v3", {"chat.agentEngine": "v3"}),
+        ("v2", "j\r", "v2", {}),
+        ("v2", "k\r", "v2", {"chat.agentEngine": "v2"}),
+        ("v2", "\x03", "v2", {}),
+    ],
+)
+def test_v3_is_offered_at_a_first_start(
+    standin: Standin, engine: str, keys: str, answered: str, kept: dict[str, Any]
+) -> None:
+    terminal = first_run(standin, engine)
+    terminal.expect_exact({"v1": "Classic is being deprecated", "v2": "CLI 3.0 is becoming the default"}[engine])
+    terminal.expect_exact("❯ Switch to 3.0")
+    terminal.send(keys)
+    terminal.expect_exact("You are chatting with")
+    leave(terminal)
+    assert settings(standin) == kept
+
+    if "chat.agentEngine" in kept and answered == "v2":
+        again = first_run(standin, engine)
+        assert again.expect_exact(["becoming the default", "You are chatting with"]) == 1
+        leave(again)
+
+
+@pytest.mark.parametrize(
+    ("keys", "upgraded", "kept"),
+    [
+        ("\r", True, {"chat.enableAutoAgentUpgrade": True}),
+        ("j\r", False, {"chat.enableAutoAgentUpgrade": False}),
+        ("\x1b", False, {}),
+    ],
+    ids=["yes", "not now", "escape"],
+)
+def test_v3_asks_once_whether_to_upgrade_agent_files(
+    standin: Standin, keys: str, upgraded: bool, kept: dict[str, Any]
+) -> None:
+    file = standin.cwd / ".kiro/agents/old.json"
+    file.parent.mkdir(parents=True)
+    file.write_text('{"name": "old"}')
+    terminal = standin.terminal("chat", "--v3")
+    terminal.expect_exact("still in the 2.0 format")
+    terminal.expect_exact("❯ Enable auto-upgrade")
+    terminal.send(keys)
+    leave(terminal)
+
+    assert settings(standin) == kept
+    assert ("permissions" in json.loads(file.read_text())) is upgraded
+    assert file.with_name("old.json.bak").exists() is upgraded
+    again = standin.terminal("chat", "--v3")
+    assert again.expect_exact(["You are chatting with", "2.0 format"]) == (0 if kept else 1)
+    again.close(force=True)

@@ -223,3 +223,117 @@ def test_what_is_printed_on_every_engine(standin: Standin, engine: str) -> None:
     assert result.out.endswith("hü\n")
     assert "Thinking..." in result.out
     assert "Logging in... done" in result.out
+
+
+# -- shapes that readers must not trip over
+
+
+@pytest.mark.parametrize("engine", ["v2", "v3"])
+def test_a_content_filter_ends_the_answer(standin: Standin, engine: str) -> None:
+    replies = [["I ", tool("shell", command="echo x > x")], ["never"]]
+
+    text = chat(standin, engine, replies, {"filtered": True})
+    events = standin.stream("hello", replies, engine=engine, misbehave={"filtered": True})
+
+    assert (text.code, text.out, events.result.code) == (0, "I \n", 0)
+    assert events.last["stopReason"] == "refusal"
+    assert not (standin.cwd / "x").exists()
+    if engine == "v3":
+        (end,) = standin.v3_payloads("turn_end")
+        assert (end["stopReason"], end["stopDetails"]["refusal"]["category"]) == ("refusal", "violence")
+        assert standin.v3_payloads("assistant")[-1]["_meta"]["kiro"]["refusal"]
+    else:
+        assert [standin.turns(name)[0]["end_reason"] for name in standin.ids()] == ["Refusal"] * 2
+
+
+def test_a_note_in_place_of_arguments_breaks_the_history(standin: Standin) -> None:
+    calls = [tool("shell", 1, command="echo x"), tool("write", 2, command="create", path="a", content="x")]
+
+    first = standin.chat("hello", [["", *calls], ["Done."]], misbehave={"withheld": True})
+    second = standin.run(*HEADLESS, "--v2", "-r", "again", replies=[["never"]])
+    events = standin.stream("again", [["never"]], "--resume-id", *standin.ids())
+
+    assert (first.code, first.out, (standin.cwd / "a").exists()) == (0, "Done.\n", False)
+    kinds = [message["kind"] for message in standin.messages()]
+    assert kinds[:5] == ["Prompt", "AssistantMessage", "AssistantMessage", "ToolResults", "AssistantMessage"]
+    note = standin.messages()[2]["data"]["content"][1]["data"]
+    assert note["input"]["key"].startswith("SYSTEM NOTE: the actual tool use arguments were too complicated")
+    assert (second.code, second.err) == (1, "error: Internal error: invalid conversation history received\n")
+    assert (events.last["stage"], events.result.code) == ("prompt", 1)
+
+
+def test_a_question_without_an_answer_on_v3(standin: Standin) -> None:
+    events = standin.stream("hello", [["I ask."], ["never"]], engine="v3", misbehave={"asks": True})
+
+    assert events.result.code == 1
+    (shown,) = events.updates("tool_call")
+    assert (shown["title"], shown["_meta"]["kiro"]["toolId"]) == ("Which of the two do you mean?", "user_input")
+    (asked,) = standin.v3_payloads("pending_interaction")
+    assert (asked["interactionType"], asked["question"]) == ("user_input", shown["title"])
+    assert standin.v3_payloads("interaction_resolved") == []
+    assert standin.v3_payloads("turn_end")[0]["stopReason"] == "cancelled"
+
+
+def test_a_denied_call_was_asked_for_on_v3(standin: Standin) -> None:
+    standin.run(*HEADLESS, "--v3", "hello", replies=[[tool("shell", command="id > x")], ["No."]])
+
+    kinds = [payload["type"] for payload in standin.v3_payloads()]
+    assert kinds[2:6] == ["pending_interaction", "interaction_resolved", "tool_call", "tool_result"]
+
+
+def test_an_interrupted_call_has_a_result_that_is_made_up_on_v3(standin: Standin) -> None:
+    argv = (*HEADLESS, "--agent-engine", "v3", "-a", "--output-format", "stream-json", "hello")
+    process = standin.spawn(*argv, replies=[["first", tool("shell", command="echo it runs; sleep 60")]], misbehave={})
+    assert process.stdout
+    read_until(process.stdout.fileno(), b"it runs\\n")
+    process.send_signal(signal.SIGINT)
+
+    assert process.wait(DEADLINE) == 130
+    lines = (standin.v3_sessions()[-1] / "messages.jsonl").read_text().splitlines()
+    (made_up,) = [record for record in map(json.loads, lines) if record["id"].endswith("-result-synthetic")]
+    assert made_up["payload"]["content"].startswith("This tool was interrupted before it reported a result")
+    assert made_up["payload"]["success"] is False
+
+
+@pytest.mark.parametrize("engine", ["v2", "v3"])
+def test_sub_agents_have_sessions_in_the_stream(standin: Standin, engine: str) -> None:
+    call = tool("subagent", 1, prompt="Look.", requests=[["Inside.", tool("shell", 2, command="true")], ["Seen."]])
+
+    events = standin.stream("hello", [["", call], ["Done."]], engine=engine, misbehave={"sessions": True})
+
+    sessions = list(dict.fromkeys(event["data"]["sessionId"] for event in events.all[1:]))
+    assert len(sessions) == 2
+    inside = [
+        event["data"]["update"]
+        for event in events.all[1:]
+        if event["data"]["sessionId"] == sessions[1]
+        and event["type"] == "sessionUpdate"
+        and event["data"]["update"]["sessionUpdate"] == "tool_call"
+    ]
+    assert [update["rawInput"] for update in inside] == [{"command": "true"}]
+    assert events.last["finalText"] == "Done."
+    if engine == "v3":
+        node = inside[0]["_meta"]["kiro"]["workflow"]
+        assert node["nodePath"] == [node["workflowId"], "steps", "kiro_default"]
+        states = [json.loads((folder / "session.json").read_text()) for folder in standin.v3_sessions()]
+        assert [state.get("_meta") for state in states] == [None, {"kiro": {"workflow": node}}]
+        assert "parentSessionId" not in states[1]
+    else:
+        assert sorted(standin.ids()) == sorted(sessions)
+
+
+def test_what_is_taken_back_on_v3(standin: Standin) -> None:
+    chat(standin, "v3", [["One.", tool("shell", command="true")], ["Two."]], {"rewinds": True})
+
+    kinds = [payload["type"] for payload in standin.v3_payloads()]
+    (tombstone,) = standin.v3_payloads("tombstone")
+    assert kinds.index("tombstone") == 5
+    assert tombstone["kind"] == "checkpoint_revert"
+
+
+@ENGINES
+def test_words_to_the_user_as_calls(standin: Standin, engine: str) -> None:
+    result = chat(standin, engine, [["hi"]], {"asides": True})
+
+    assert (result.code, "hi" in result.out) == (0, True)
+    assert result.err.count("[tool] ") == (0 if engine == "v1" else 3)

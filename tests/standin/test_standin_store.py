@@ -208,18 +208,22 @@ def test_an_unknown_resume_id_is_an_error_and_creates_nothing(standin: Standin) 
     assert not standin.store.exists()
 
 
-def test_a_session_in_use_is_refused_and_a_dead_lock_is_not(standin: Standin) -> None:
+def test_a_session_with_a_lock_is_refused_whoever_has_left_it(standin: Standin) -> None:
     standin.chat("first", [["one"]])
     (first,) = standin.ids()
     lock = standin.store / f"{first}.lock"
 
-    lock.write_text('{"pid": 1}')
-    refused = standin.chat("second", [["two"]], "-r")
-    lock.write_text('{"pid": 999999999}')
-    accepted = standin.chat("third", [["three"]], "-r")
+    for pid in (1, 999_999_999):
+        lock.write_text(f'{{"pid": {pid}}}')
+        refused = standin.chat("second", [["two"]], "-r")
+        assert refused.code == 1
+        assert f"Session is active in another process (PID {pid})" in refused.err
+    lock.write_text("")
+    unread = standin.chat("third", [["three"]], "-r")
+    lock.unlink()
+    accepted = standin.chat("fourth", [["four"]], "-r")
 
-    assert refused.code == 1
-    assert "Session is active in another process (PID 1)" in refused.err
+    assert (unread.code, "failed to read lock file" in unread.err) == (1, True)
     assert accepted.code == 0
     assert len(standin.turns(first)) == 2
 

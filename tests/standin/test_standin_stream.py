@@ -104,6 +104,43 @@ def test_an_interrupt_is_a_cancelled_run(standin: Standin, engine: str) -> None:
     assert events.last["finalText"] == "Working."
 
 
+def test_a_turn_is_moved_to_another_model(standin: Standin) -> None:
+    asked = ("--model", "claude-sonnet-4.5")
+    events = standin.stream("hello", [["hi"]], *asked, misbehave={"fallback": True})
+
+    kinds = [event["data"]["update"]["sessionUpdate"] for event in events.all if event["type"] == "sessionUpdate"]
+    assert kinds == ["retry_warning", "retry_warning", "model_fallback", "agent_message_chunk"]
+    assert events.updates("retry_warning")[0] == {
+        "sessionUpdate": "retry_warning",
+        "attempt": 2,
+        "maxAttempts": 3,
+        "delaySecs": 3.0,
+        "capacity": True,
+        "modelId": "claude-sonnet-4.5",
+        "message": "claude-sonnet-4.5 is unavailable, retrying in 3s (attempt 2/3)",
+    }
+    (moved,) = events.updates("model_fallback")
+    assert moved == {
+        "sessionUpdate": "model_fallback",
+        "from": "claude-sonnet-4.5",
+        "to": "claude-haiku-4.5",
+        "cause": "unavailable",
+        "source": "user",
+        "promoted": False,
+    }
+    model = standin.state()["session_state"]["rts_model_state"]["model_info"]["model_id"]
+    assert model == "claude-sonnet-4.5", "the next turn has it again"
+
+    none = standin.stream("hello", [["hi"]], *asked, misbehave={"fallback": {"to": False}})
+    (moved,) = none.updates("model_fallback")
+    assert (moved["to"], moved["source"], none.result.code) == (None, None, 1)
+    assert "temporarily unavailable" in none.last["message"]
+
+    refused = standin.stream("hello", [["hi"]], *asked, misbehave={"model_refused": True})
+    assert refused.result.err == "[warn] failed to set model 'claude-sonnet-4.5': Method not found\n"
+    assert refused.last["status"] == "success"
+
+
 def test_v1_has_no_events(standin: Standin) -> None:
     for argv in (["--agent-engine", "v1"], ["--classic", "--no-interactive"]):
         result = standin.run("chat", "--output-format=stream-json", *argv, "hello", replies=[["hi"]])

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 from typing import Any
 
 import pytest
 from standin_process import Standin, tool
+
+from pytest_kiro.standin.kiro_cli import shell
 
 INVALID = "The tool arguments failed validation: "
 SCHEMA = "Failed to parse the tool use: The tool input does not match the tool schema: "
@@ -260,6 +264,40 @@ def test_shell_does_not_wait_for_what_it_leaves_behind(standin: Standin) -> None
 
     os.kill(int(answer["stdout"]), 9)
     assert answer["exit_status"] == "exit status: 0"
+
+
+@pytest.mark.parametrize("at", ["start", "poll"])
+def test_ctrl_c_in_the_middle_of_subprocess_waits_for_it(monkeypatch: pytest.MonkeyPatch, at: str) -> None:
+    """Else its process would stay, or a lock of its would."""
+    pressed, outlived, made = list[str](), list[str](), list[subprocess.Popen[bytes]]()
+
+    def press(here: str) -> None:
+        if here == at and not pressed:
+            pressed.append(here)
+            signal.raise_signal(signal.SIGINT)
+            outlived.append(here)
+
+    class Popen(subprocess.Popen[bytes]):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            made.append(self)
+            press("start")
+
+        def poll(self) -> int | None:
+            press("poll")
+            return super().poll()
+
+    monkeypatch.setattr(shell.subprocess, "Popen", Popen)
+    with pytest.raises(KeyboardInterrupt):
+        shell.execute("shell", {"ExecuteCmd": {"command": "exec sleep 600", "working_dir": None}})
+    (process,) = made
+    try:
+        assert outlived == [at]
+        assert process.returncode == -signal.SIGKILL
+    finally:
+        process.kill()
+        process.communicate()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_shell_output_is_by_lines_and_cut(standin: Standin) -> None:

@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
 from standin_process import HEADLESS, Result, Standin, tool
 
 
@@ -57,7 +58,7 @@ def test_the_messages_are_in_the_order_of_what_happened(standin: Standin) -> Non
     payloads = standin.v3_payloads()
     assert [payload["type"] for payload in payloads] == [
         *("user", "turn_start", "assistant", "tool_call", "tool_call", "tool_result", "tool_result", "assistant"),
-        *("session_metadata", "session_event", "turn_end"),
+        *("session_metadata", "session_event", "turn_end", "session_start"),
     ]
     assert payloads[0]["content"] == "hello"
     assert (payloads[2]["content"], payloads[2]["operationType"]) == ("Look.", "Say")
@@ -69,7 +70,8 @@ def test_the_messages_are_in_the_order_of_what_happened(standin: Standin) -> Non
     assert (done["toolCallId"], done["success"]) == ("tooluse_1", True)
     assert isinstance(done["durationMs"], int)
     assert failed["success"] is False
-    assert payloads[-1]["stopReason"] == "end_turn"
+    assert payloads[-2]["stopReason"] == "end_turn"
+    assert (payloads[-1]["agentType"], payloads[-1]["forcedRole"]) == ("vibe", True)
     assert len({payload["executionId"] for payload in payloads if "executionId" in payload}) == 1
 
 
@@ -157,6 +159,31 @@ def test_an_agent_is_its_mode_and_a_missing_one_is_exit_code_4(standin: Standin)
     assert missing.code == 4
 
 
+def test_the_session_keeps_count_of_what_is_billed(standin: Standin) -> None:
+    def counted(session: int = 0) -> list[Any]:
+        lines = (standin.v3_sessions()[session] / "messages.jsonl").read_text().splitlines()
+        payloads = [json.loads(line)["payload"] for line in lines]
+        return [
+            payload["value"] if payload.get("key") == "creditSplit" else payload["type"]
+            for payload in payloads
+            if payload.get("key") == "creditSplit"
+            or payload["type"] in ("user", "usage_summary", "turn_end", "tombstone")
+        ]
+
+    chat(standin, "hello", [["hi"]], misbehave={"credits": {"main": 0.5, "auxiliary": 0.25}})
+    one = {"main": 0, "delegated": 0, "auxiliary": 0.25}
+    two = {"main": 0.5, "delegated": 0, "auxiliary": 0.25}
+    assert counted() == [one, "user", "usage_summary", "turn_end", two]
+    (summed,) = [payload for payload in standin.v3_payloads() if payload["type"] == "usage_summary"]
+    assert [each["usage"] for each in summed["promptTurnSummaries"]] == [0.5]
+
+    # A compaction is billed where the session ends that it summed up.
+    kinds = {"credits": {"main": 0.5, "delegated": 1, "auxiliary": 0.125}, "compaction": True}
+    chat(standin, "more", [["hi"]], "-r", misbehave=kinds)
+    assert counted()[5:] == ["user", {**two, "auxiliary": 0.375}, "tombstone"]
+    assert counted(1) == ["usage_summary", "turn_end", {"main": 0.5, "delegated": 1, "auxiliary": 0}]
+
+
 def test_credits_are_one_sum_for_the_turn(standin: Standin) -> None:
     chat(standin, "hello", [[tool("shell", command="true")], ["hi"]], misbehave={"credits": 0.5})
 
@@ -165,3 +192,64 @@ def test_credits_are_one_sum_for_the_turn(standin: Standin) -> None:
         {"unit": "credit", "unitPlural": "credits", "usage": 0.5, "usedTools": ["execute_bash"]}
     ]
     assert (usage["status"], len(usage["requestIds"])) == ("success", 2)
+
+
+def test_memories_go_from_one_session_to_the_next_unless_they_are_off(standin: Standin) -> None:
+    add = tool("memory", command="add", title="indent", content="The user likes tabs.")
+    ask = [["{recall:likes (\\w+)|nothing}"]]
+    settings = standin.home / ".kiro/settings/cli.json"
+
+    added = chat(standin, "remember it", [[add], ["Done."]])
+    (line,) = (standin.home / ".kiro/memories/memories.jsonl").read_text().splitlines()
+    recalled = chat(standin, "what is it?", ask)
+    settings.parent.mkdir()
+    answers = {}
+    for text in ('{"memory.mode": "disabled"}', '{"memory.enabled": false}', '{"memory.mode": "read_only"}'):
+        settings.write_text(text)
+        answers[text] = [chat(standin, "?", ask).out, chat(standin, "?", [[add], ["No."]]).err]
+
+    assert added.err == "\n[tool] Memory\n[tool] status: Completed\n"
+    assert (json.loads(line)["title"], json.loads(line)["content"]) == ("indent", "The user likes tabs.")
+    assert recalled.out == "tabs\n"
+    assert [out for out, _ in answers.values()] == ["nothing\n", "nothing\n", "tabs\n"]
+    assert all("[tool] status: Failed" in err for _, err in answers.values())
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "name"),
+    [(".kiro/skills/release/SKILL.md", "skill", "release"), (".kiro/steering/style.md", "steering", "style")],
+)
+def test_a_skill_is_put_into_the_prompt_by_a_tool_of_its_own(standin: Standin, path: str, kind: str, name: str) -> None:
+    file = standin.cwd / path
+    file.parent.mkdir(parents=True)
+    file.write_text("As it says.\n")
+    replies = [[tool("read", operations=[{"mode": "Line", "path": path}])], ["Done."]]
+    events = standin.stream("hello", replies, engine="v3")
+    called, result = standin.v3_payloads("tool_call", "tool_result")
+    assert (called["toolName"], called["args"]) == ("disclose_context", {"name": name})
+    assert result["success"] is True
+    assert "As it says." in result["content"]
+    (begun,) = events.updates("tool_call")
+    disclosed = {"type": kind, "displayName": name, "uri": f"file://{file}"}
+    assert begun["_meta"]["kiro"]["disclosedContext"] == disclosed
+    assert (begun["title"], begun["kind"], begun["rawInput"]) == ("disclose_context", "other", {"name": name})
+    assert "locations" not in begun
+
+
+def test_a_skill_that_is_not_there_is_not_put_into_the_prompt(standin: Standin) -> None:
+    path = ".kiro/skills/none/SKILL.md"
+    chat(standin, "hello", [[tool("read", operations=[{"mode": "Line", "path": path}])], ["Done."]])
+    assert [result["success"] for result in standin.v3_payloads("tool_result")] == [False]
+
+
+def test_it_unpacks_its_agent_and_notes_what_it_is_set_to(standin: Standin) -> None:
+    chat(standin, "hello", [["hi"]])
+    chat(standin, "hello", [["hi"]], "--effort", "high", env={"KIRO_ROLLOUT_FEATURES": "voice,workflows"})
+
+    (package,) = standin.home.glob(".local/share/kiro-cli/kas/2.29.0-*/node_modules/@kiro/agent/package.json")
+    assert json.loads(package.read_text()) == {"name": "@kiro/agent", "version": "0.66.26"}
+    states = [json.loads((folder / "session.json").read_text()) for folder in standin.v3_sessions()]
+    assert [(state.get("effortLevel"), state["workflowsEnabled"]) for state in states] == [
+        (None, False),
+        ("high", True),
+    ]

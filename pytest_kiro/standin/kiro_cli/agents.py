@@ -55,6 +55,8 @@ def _agents(folder: str) -> list[dict[str, Any]]:
 
 def _matches(patterns: list[str], call: Call) -> bool:
     """Tell whether an agent file's or --trust-tools' list names this call's tool."""
+    if call.server:
+        return _matches_tool_of_server(patterns, call)
     for pattern in patterns:
         if pattern in _ALL or pattern == call.name or NAMES.get(pattern, "") == call.tool:
             return True
@@ -64,6 +66,16 @@ def _matches(patterns: list[str], call: Call) -> bool:
             if any(fnmatchcase(n, pattern) for n, tool in NAMES.items() if tool == call.tool):
                 return True
     return False
+
+
+def _matches_tool_of_server(patterns: list[str], call: Call) -> bool:
+    """Tell whether a list names an MCP server's tool: by the server, or by both with wildcards."""
+    from fnmatch import fnmatchcase
+
+    name = str(call.tool)
+    return any(
+        pattern in ("*", f"@{call.server}", f"@{call.server}/") or fnmatchcase(name, pattern) for pattern in patterns
+    )
 
 
 class Trust:
@@ -109,7 +121,7 @@ class Trust:
         """Tell whether a call may run, without asking."""
         if not self.offers(call):
             return False
-        return self.all or self._is_named(call) or _matches(self.allowed, call) or call.stays_inside
+        return self.all or self._is_named(call) or _matches(self.allowed, call) or call.stays_inside or call.approved
 
     def trusts(self, tool: str) -> bool:
         """Tell whether all calls of a tool, by V2's name, may run."""
@@ -118,7 +130,7 @@ class Trust:
 
     def _is_named(self, call: Call) -> bool:
         """Tell whether --trust-tools has it; V3 takes nothing but its own names there."""
-        if self.engine != "v3":
+        if self.engine != "v3" or call.server:
             return _matches(self.named, call)
         from .names import v3_name
 

@@ -7,12 +7,12 @@ import sys
 
 from . import out
 from .failures import Failure, UsageError
+from .places import VERSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-VERSION = "2.29.0"
 
 HELP = """\
 kiro-cli {version} (pytest-kiro stand-in)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from . import agents, models, replies
+from . import agents, mcp, models, out, replies
 from .failures import Failure, Refused
 from .places import api_key_only
 from .screen import ScreenV2
@@ -103,6 +103,10 @@ def _turn(options: Options, kinds: dict[str, Any], prompt: str) -> int:
 
             misbehave.before_the_session(kinds)
         shown.started()
+        if options.engine == "v3":
+            from . import first_run
+
+            first_run.agents(interactive=False)
         turn = _begin(options, kinds, prompt, shown)
         turn.run(prompt)
     except KeyboardInterrupt:
@@ -119,6 +123,9 @@ def _turn(options: Options, kinds: dict[str, Any], prompt: str) -> int:
         code = refusal.code or shown.failure_code
     else:
         shown.end(turn)
+    finally:
+        if turn is not None and turn.servers:
+            turn.servers.close()
     if not kinds:
         return code
     misbehave.after_the_turn(kinds)
@@ -131,7 +138,9 @@ def _begin(options: Options, kinds: dict[str, Any], prompt: str, shown: Screen) 
     session, agent = begin(options, kinds, prompt)
     trust = trust_of(options, kinds, agent)
     trust.warn()
-    return Turn(session, shown, trust, scripted, kinds, agent)
+    servers = mcp.begin(agent, required=options.require_mcp)
+    session.begun_with(servers)
+    return Turn(session, shown, trust, scripted, kinds, agent, servers)
 
 
 def trust_of(
@@ -145,9 +154,17 @@ def trust_of(
 def begin(options: Options, kinds: dict[str, Any], prompt: str) -> tuple[Session, dict[str, Any]]:
     """Open the session with its agent and model. They answer in it from now on; return session and agent."""
     session, resumed = _session(options, prompt, kinds)
+    if options.engine == "v3":
+        from . import memory, package_v3
+
+        memory.begin(session.history)
+        package_v3.begin(vars(session)["state"], options.effort)
     falls_back = options.engine == "v1" or "agent_fallback" in kinds
     agent = agents.find(options.agent or (session.agent_name if resumed else None), falls_back=falls_back)
     model = options.model or (None if resumed else agent.get("model"))
+    if model and "model_refused" in kinds:
+        out.write(2, f"[warn] failed to set model '{model}': Method not found\n")
+        model = None
     session.use(agent["name"], models.find(model) if model else None)
     return session, agent
 

@@ -12,11 +12,12 @@ class UsageError(Exception):
 
 
 class Failure(Exception):
-    """The command failed: its text goes to stderr."""
+    """The command failed: its text goes to stderr; `reason` is how a turn ends by it."""
 
-    def __init__(self, text: str, code: int = 1) -> None:
+    def __init__(self, text: str, code: int = 1, reason: str = "Error") -> None:
         super().__init__(text)
         self.code = code
+        self.reason = reason
 
 
 class Refused(Exception):

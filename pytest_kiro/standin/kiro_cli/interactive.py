@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from . import agents, chat, models, names, out, replies, slash
+from . import agents, chat, first_run, mcp, models, names, out, replies, slash
 from .failures import Failure, Refused
 from .turn import Turn
 from .waiting import until_readable
@@ -45,7 +45,18 @@ def main(options: Options, kinds: dict[str, Any]) -> int:
         from . import misbehave
 
         misbehave.before_the_session(kinds)
+    options.engine = first_run.engine(options.engine, kinds)
+    if options.engine == "v3":
+        first_run.agents(interactive=True)
     talk = Chat(options, kinds)
+    try:
+        return _talk(talk, options, kinds)
+    finally:
+        if talk.servers:
+            talk.servers.close()
+
+
+def _talk(talk: Chat, options: Options, kinds: dict[str, Any]) -> int:
     out.write(1, BANNER)
     if options.trust_all:
         from . import screen_v1
@@ -55,6 +66,8 @@ def main(options: Options, kinds: dict[str, Any]) -> int:
     code = talk.run()
     if not kinds:
         return code
+    from . import misbehave
+
     misbehave.after_the_turn(kinds)
     return int(misbehave.number(kinds.get("exit"), 1 if "exit" in kinds else code))
 
@@ -101,7 +114,8 @@ class Asking(agents.Trust):
                 raise KeyboardInterrupt
             answer = answer.strip().lower()
             if answer == "t":
-                self.named.append(names.v3_name(call) if self.engine == "v3" else call.name)
+                own = names.v3_name(call) if self.engine == "v3" else call.name
+                self.named.append(str(call.tool) if call.server else own)
             if answer in ("y", "n", "t"):
                 return answer != "n"
             out.write(1, f"{answer!r} is no answer: use y, n or t.\n\n")
@@ -121,6 +135,7 @@ class Chat:
         self.model = str(session.model["model_id"])
         self.trust = chat.trust_of(options, kinds, self.agent, Asking)
         self.trust.warn()
+        self.servers = mcp.begin(self.agent, required=options.require_mcp, interactive=True)
 
     def run(self) -> int:
         """Run line after line; the first may be on the command line. The exit code."""
@@ -190,7 +205,7 @@ class Chat:
             out.write(2, f"{failure}\n")
             return None
         shown = chat.screen_of(self.options, kinds, says_trust=False)
-        turn = Turn(session, shown, self.trust, scripted[self.used :], kinds, self.agent)
+        turn = Turn(session, shown, self.trust, scripted[self.used :], kinds, self.agent, self.servers)
         try:
             return self._answer(turn, prompt)
         finally:
@@ -210,6 +225,7 @@ class Chat:
             self.options.agent = self.agent["name"]
             self.session, _ = chat.begin(self.options, kinds, prompt)
         self.session.use(self.agent["name"], models.find(self.model))
+        self.session.begun_with(self.servers)
         return self.session
 
     def _answer(self, turn: Turn, prompt: str) -> int | None:

@@ -109,12 +109,12 @@ def _escape() -> str:
 
 
 def choose(prompt: str, rows: list[str]) -> int | None:
-    """Let the user choose one of the rows; None when that was cancelled."""
+    """Let the user choose one of the rows; None when that was cancelled. Without a prompt nothing of it stays."""
     require_terminal()
-    title = f"? {prompt} ›"
+    title = f"? {prompt} ›" if prompt else ""
     at = 0
     with Keyboard() as keyboard:
-        write(2, f"{HIDE}\x1b[1m{title}\x1b[0m\r\n{_drawn(rows, at)}")
+        write(2, HIDE + (f"\x1b[1m{title}\x1b[0m\r\n" if prompt else "") + _drawn(rows, at))
         try:
             while True:
                 key = keyboard.key()
@@ -126,8 +126,10 @@ def choose(prompt: str, rows: list[str]) -> int | None:
                     write(2, f"\x1b[{len(rows)}A{_drawn(rows, at)}")
         finally:
             write(2, SHOW)
-        if key == "cancel":
-            return None
+        if not prompt:
+            write(2, f"\x1b[{len(rows)}A\r\x1b[J")
+        if key == "cancel" or not prompt:
+            return None if key == "cancel" else at
         up = len(rows) + 1 + (len(title) - 1) // columns()
         write(2, f"\x1b[{up}A\r\x1b[J\x1b[32m✔\x1b[0m {prompt} · {rows[at]}\r\n")
     return at

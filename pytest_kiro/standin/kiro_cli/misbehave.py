@@ -33,7 +33,8 @@ KINDS = {
     "silent": "prints nothing for so many seconds before the first byte; true: for ever",
     "slow": "prints one character at a time; argument: seconds between them (default 0.01)",
     "hangs": "prints its first text, then nothing for so many seconds; true: for ever",
-    "credits": "meters so many credits (default 0.25), in equal parts for the model requests",
+    "credits": "meters so many credits (default 0.25), in equal parts for the model requests; a table of main, "
+    "delegated and auxiliary has V3 keep count of them in its session as well",
 }
 #: For our own tests, described in docs/fidelity.md.
 INTERNAL = {
@@ -53,10 +54,23 @@ INTERNAL = {
     "in_use": "another process has the session: text on stderr, exit code 1",
     "overflow": "the context window is full: text on stderr, no reply, exit code 0",
     "agent_fallback": "a missing agent is a warning, and the default agent answers",
+    "model_refused": "the model that was asked for is not taken, which is a warning, and the session's own answers",
+    "fallback": "moves the turn to another model (default claude-haiku-4.5); or a table of what V2's event says: to "
+    "(false: there is none, and the turn fails), cause, source, promoted. V3 has another model in its session",
+    "retries": "asks the service again so many times (default 2): events on V2",
     "compaction": "before the last request the conversation is compacted and goes on under a new session id (v2, v3)",
     "forgets": "a resume silently begins a new session",
     "ignores_interrupt": "ignores SIGINT, runs on for so many seconds; true: for ever",
+    "first_run": "a chat in a terminal begins with the offer of V3, as a rollout makes it",
     "no_end": "stream-json: the events end without runFinished, exit code 0",
+    "filtered": "the content filter ends the answer after its first text: stopReason refusal, exit code 0 (v2, v3)",
+    "asks": "asks the user after its first text, waits so many seconds for an answer (default 0) and ends, exit code 1 "
+    "(v3)",
+    "asides": "shows words to the user as if they were tool calls: something to review, a question, a summary",
+    "withheld": "the last call of the first request becomes a note, in an answer of its own and without a result; the "
+    "session cannot be resumed then (v2)",
+    "sessions": "a sub-agent has a session of its own in the event stream; on v3 it is the node of a workflow",
+    "rewinds": "what the first request did is taken back by a tombstone (v3)",
     "stray": "lines that are no events come first on stdout",
 }
 
@@ -143,11 +157,47 @@ def refuse(kinds: dict[str, Any], requests: int) -> None:
 
 
 def metering(kinds: dict[str, Any], requests: int) -> list[dict[str, Any]]:
-    """Meter the requests of a turn, one entry for each."""
-    total = number(kinds["credits"], 0.25)
+    """Meter the requests of a turn, one entry for each; what is auxiliary is no request's."""
+    parts = billed(kinds)
+    total = sum(parts[part] for part in parts if part != "auxiliary") if parts else number(kinds["credits"], 0.25)
     share = total / max(requests, 1)
     shares = [share] * (requests - 1) + [total - share * (requests - 1)] if requests else []
     return [{"value": value, "unit": "credit", "unitPlural": "credits"} for value in shares]
+
+
+def billed(kinds: dict[str, Any]) -> dict[str, float]:
+    """Read what a turn is billed, by V3's names; empty where it is told as one number."""
+    parts = kinds.get("credits")
+    return {part: number(value, 0) for part, value in parts.items()} if isinstance(parts, dict) else {}
+
+
+def ask_again(kinds: dict[str, Any], shown: Screen, model: str) -> None:
+    """Tell that the service was asked again."""
+    count = int(number(kinds["retries"], 2)) if "retries" in kinds else 0
+    for attempt in range(2, count + 2):
+        text = f"Retrying in 3s after a server error (attempt {attempt}/{count + 1})"
+        told = {"attempt": attempt, "maxAttempts": count + 1, "delaySecs": 3.0, "message": text, "modelId": model}
+        shown.aside("retry_warning", told)
+
+
+def fall_back(kinds: dict[str, Any], shown: Screen, model: str, *, tells: bool) -> tuple[Any, bool]:
+    """Move the turn to another model: to which, and whether its session has that one from now on."""
+    given = kinds["fallback"]
+    told = given if isinstance(given, dict) else {} if given is True else {"to": given}
+    to = told.get("to", "claude-haiku-4.5") or None
+    move = {"from": model, "to": to, "cause": "unavailable", "source": "user" if to else None, "promoted": False}
+    if tells:
+        for attempt, delay in ((2, 3.0), (3, 5.0)):
+            text = f"{model} is unavailable, retrying in {delay:.0f}s (attempt {attempt}/3)"
+            short = {"message": text, "capacity": True, "modelId": model}
+            shown.aside("retry_warning", {"attempt": attempt, "maxAttempts": 3, "delaySecs": delay, **short})
+        shown.aside("model_fallback", {**move, **told, "to": to})
+    if to is None:
+        raise Refused(
+            "The model you've selected is temporarily unavailable. Please use '/model' to select a different model and "
+            "try again."
+        )
+    return to, told.get("promoted") is True or not tells
 
 
 def before_the_reply(kinds: dict[str, Any], shown: Screen) -> None:

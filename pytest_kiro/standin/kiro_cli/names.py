@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from .toolargs import absolute
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -14,6 +16,7 @@ _V3 = {
     "grep": ("grep_search", "Search Files"),
     "glob": ("file_search", "Find Files"),
     "todo_list": ("todo_list", "Update Task List"),
+    "memory": ("memory", "Memory"),
     "subagent": ("invoke_sub_agent", "Sub-agent: "),
     "create": ("fs_write", "Write File"),
     "strReplace": ("str_replace", "Edit File"),
@@ -21,17 +24,46 @@ _V3 = {
     "Line": ("read_file", "Read File"),
     "Directory": ("list_directory", "List Directory"),
 }
-V3_NAMES = {name for name, _ in _V3.values()}
+#: V3's tool that puts a skill or a steering file into the prompt; its title is its name.
+_DISCLOSES = "disclose_context"
+#: Ids that V3 has for what a scenario calls by V2's words.
+_MORE = {"read_files", "read_multiple_files", "remote_web_search", "orchestrate_subagent", _DISCLOSES}
+V3_NAMES = {name for name, _ in _V3.values()} | _MORE
 _ACP = {"read": "read", "write": "edit", "shell": "execute", "grep": "search", "glob": "search"}
 
 
 def v1_name(call: Call) -> str:
-    """Return V1's internal name."""
+    """Return V1's internal name; of a server's tool it says which server."""
+    if call.server:
+        return str(call.tool)[1:].replace("/", "___", 1)
     return _V1.get(call.tool or "", call.name)
 
 
+def disclosed(call: Call) -> dict[str, str] | None:
+    """Say which skill or steering file a reading puts into the prompt: V3 has a tool of its own for that."""
+    operations = call.kind["FileRead"]["operations"] if call.tool == "read" and call.kind else []
+    path = operations[0]["path"] if len(operations) == 1 and operations[0]["mode"] == "Line" else ""
+    folder, _, file = path.rpartition("/")
+    kept, _, name = folder.rpartition("/")
+    if file == "SKILL.md" and kept.rpartition("/")[2] == "skills":
+        return {"type": "skill", "displayName": name, "uri": f"file://{absolute(path)}"}
+    if file.endswith(".md") and f"/{folder}/".endswith("/.kiro/steering/"):
+        return {"type": "steering", "displayName": file[:-3], "uri": f"file://{absolute(path)}"}
+    return None
+
+
+def v3_input(call: Call) -> dict[str, Any]:
+    """Return the arguments as V3 records them; those of most tools are V2's here."""
+    known = disclosed(call)
+    return {"name": known["displayName"]} if known else call.input
+
+
 def _v3(call: Call) -> tuple[str, str]:
+    if disclosed(call):
+        return _DISCLOSES, _DISCLOSES
     key = call.tool or ""
+    if call.is_workflow:
+        return "run_workflow", "Run Workflow"
     if call.tool == "write" and call.kind:
         key = call.kind["FileWrite"]["command"]
     elif call.tool == "read" and call.kind:
@@ -48,7 +80,7 @@ def v3_name(call: Call) -> str:
 def v3_title(call: Call) -> str:
     """Return V3's title: the kind of the action, without its object."""
     title = _v3(call)[1]
-    if call.tool == "subagent" and call.kind:
+    if call.tool == "subagent" and call.kind and not call.is_workflow:
         title += call.agent or "kiro_default"
     return title
 

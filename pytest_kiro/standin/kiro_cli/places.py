@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+VERSION = "2.29.0"
 LOGIN_FILE = os.path.join(".kiro-standin", "login.json")
 """Relative to HOME: how a test steers the login, see steering.py."""
 
@@ -11,6 +12,11 @@ LOGIN_FILE = os.path.join(".kiro-standin", "login.json")
 def kiro_home() -> str:
     """Return the folder of agents and of V2's sessions."""
     return os.environ.get("KIRO_HOME") or os.path.join(os.path.expanduser("~"), ".kiro")
+
+
+def settings_file() -> str:
+    """Return the file that `kiro-cli settings` writes."""
+    return os.path.join(kiro_home(), "settings", "cli.json")
 
 
 def database() -> str:

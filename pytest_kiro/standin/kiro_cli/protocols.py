@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from .mcp import Servers
 from .tools import Call
 
 
@@ -47,6 +48,10 @@ class RunningTurn(Protocol):
         """What the requests cost, one entry each; empty without the misbehaviour `credits`."""
 
     @property
+    def ended(self) -> str:
+        """How it ended, in V2's word."""
+
+    @property
     def context_usage(self) -> float:
         """How full the context window is, in percent."""
 
@@ -62,6 +67,12 @@ class Session(Protocol):
     kept: bool
     history: list[str]
     """What was said in earlier turns, oldest first."""
+    broken: bool
+    """Whether its history is one that the program refuses to go on with."""
+    nodes: bool
+    """Whether its sub-agents are the nodes of a workflow."""
+    workflow: dict[str, Any] | None
+    """The workflow's node that it is."""
 
     @property
     def agent_name(self) -> str | None:
@@ -77,6 +88,9 @@ class Session(Protocol):
 
     def use(self, agent: str, model: dict[str, Any] | None) -> None:
         """Go on with this agent, and with another model if given."""
+
+    def begun_with(self, servers: Servers | None) -> None:
+        """Record which MCP servers run; most engines keep no such record."""
 
     def open(self) -> None:
         """Become the writer of this session."""
@@ -96,11 +110,23 @@ class Session(Protocol):
     def finish(self, turn: RunningTurn, end_reason: str, error: str | dict[str, str] | None) -> None:
         """Record the end of the turn."""
 
+    def bill(self, parts: dict[str, float]) -> None:
+        """Record what was billed, by V3's names; other engines keep no such count."""
+
     def child(self, prompt: str, agent: str, call_id: str) -> Session:
         """Begin the session of a sub-agent."""
 
     def joined(self, child: Session, text: str) -> None:
         """Record the answer of a sub-agent."""
+
+    def asked(self, key: str, question: str) -> None:
+        """Record a question to the user, which has no answer yet."""
+
+    def withheld(self, call: Call) -> None:
+        """Record a call whose arguments are a note."""
+
+    def rewound(self) -> None:
+        """Record that what the turn did so far is taken back."""
 
     def compacted(self, said: list[str]) -> Session:
         """Close this session with a summary, and open another that goes on."""
@@ -146,6 +172,9 @@ class Screen(Protocol):
     def spill(self, data: bytes) -> bool:
         """Print what is no part of the turn; False when nobody reads."""
 
+    def aside(self, kind: str, content: dict[str, Any]) -> None:
+        """Something is told that only events have."""
+
     def call(self, call: Call) -> None:
         """A tool call is announced."""
 
@@ -157,6 +186,12 @@ class Screen(Protocol):
 
     def ran(self, call: Call) -> None:
         """A tool call ended."""
+
+    def word(self, key: str, title: str, tool: str | None = None) -> None:
+        """A word to the user comes as a tool call does; `tool` is what the engine calls it, if anything."""
+
+    def child(self, session: Session) -> Screen:
+        """Return what shows a sub-agent that has a session of its own."""
 
     def end(self, turn: RunningTurn) -> None:
         """The turn went well."""

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from .protocols import RunningTurn
+    from .protocols import RunningTurn, Screen, Session
     from .tools import Call
 
 DENIED = (
@@ -40,6 +40,9 @@ class NoScreen:
         """Print what is no part of the turn; False when nobody reads."""
         return True
 
+    def aside(self, kind: str, content: dict[str, Any]) -> None:
+        """Something is told that only events have."""
+
     def call(self, call: Call) -> None:
         """A tool call is announced."""
 
@@ -52,6 +55,13 @@ class NoScreen:
 
     def ran(self, call: Call) -> None:
         """A tool call ended."""
+
+    def word(self, key: str, title: str, tool: str | None = None) -> None:
+        """A word to the user comes as a tool call does."""
+
+    def child(self, session: Session) -> Screen:
+        """Return what shows a sub-agent that has a session of its own: a text layout shows none."""
+        return NoScreen()
 
     def end(self, turn: RunningTurn) -> None:
         """The turn went well."""
@@ -103,6 +113,10 @@ class ScreenV2(NoScreen):
     def call(self, call: Call) -> None:
         """A tool call is announced; the line before it may not have ended yet."""
         title = self.title(call) if self.title else call.title
+        write(2, f"\n{self.colour}[tool] {title}{self.reset}\n")
+
+    def word(self, key: str, title: str, tool: str | None = None) -> None:
+        """A word to the user comes as a tool call does."""
         write(2, f"\n{self.colour}[tool] {title}{self.reset}\n")
 
     def denied(self, call: Call) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 
+from . import formats
 from .names import v1_name
 from .out import write
 from .screen import NoScreen
@@ -84,7 +85,7 @@ class ScreenV1(NoScreen):
         """A tool call is announced."""
         self._end_line()
         lines = _announcement(call) if call.kind else [call.name, ""]
-        using = f"{self._colour(244)} (using tool: {call.tool or call.name})\x1b[0m"
+        using = f"{self._colour(244)} (using tool: {call.name if call.server else call.tool or call.name})\x1b[0m"
         self._print(f"{lines[0]}{using}" + "".join(lines[1:]))
         purpose = call.input.get(PURPOSE) or call.input.get("summary")
         if isinstance(purpose, str) and not call.denied:
@@ -148,6 +149,9 @@ def _announcement(call: Call) -> list[str]:
             return [_reads(operations[0])]
         steps = [f"\n↱ Operation {n}: {_reads(operation)}\n" for n, operation in enumerate(operations, 1)]
         return [f"Batch fs_read operation with {len(operations)} operations", "\n", *steps]
+    if call.server:
+        params = formats.dumps(call.input, 2).replace("\n", "\n ⋮  ")
+        return [f"Running tool {call.name} with the param", f"\n ⋮  {params}\n"]
     return [call.title]
 
 

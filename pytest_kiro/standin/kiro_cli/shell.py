@@ -43,26 +43,51 @@ def execute(tool: str, kind: dict[str, Any], live: Callable[[bytes], object] | N
         what = f"Working directory is not a directory: {absolute(folder)}"
         raise ToolError(f"The tool arguments failed validation: {what}")
     shell = os.environ.get("KIRO_CHAT_SHELL") or _default_shell()
+    process = None
     try:
-        process = subprocess.Popen(
-            [shell, "-c", command],
-            cwd=absolute(folder) if folder is not None else None,
-            env={**os.environ, "GIT_EDITOR": "true"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
+        with _Uninterrupted():
+            process = subprocess.Popen(
+                [shell, "-c", command],
+                cwd=absolute(folder) if folder is not None else None,
+                env={**os.environ, "GIT_EDITOR": "true"},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
+        stdout, stderr = _collect(process, live)
     except (OSError, ValueError) as error:
+        if process:
+            raise
         context = f"Failed to spawn command '{command}'"
         raise ToolError(f"{context}: {error}", context) from None
-    try:
-        stdout, stderr = _collect(process, live)
     except KeyboardInterrupt:
-        process.kill()
-        process.wait()
+        if process:
+            process.kill()
+            process.wait()
         raise
     status = {"exit_status": _status(process.wait()), "stdout": _text(stdout), "stderr": _text(stderr)}
     return [{"Json": status}]
+
+
+class _Uninterrupted:
+    """Lets Ctrl-C wait for `subprocess`.
+
+    In the middle of it, it would leave a process that nobody knows, or keep the lock that `wait` takes: for ever.
+    """
+
+    def __enter__(self) -> None:
+        self._came = False
+        self._handler = signal.getsignal(signal.SIGINT)
+        if self._handler is signal.default_int_handler:
+            signal.signal(signal.SIGINT, self._note)
+
+    def __exit__(self, *_: object) -> None:
+        signal.signal(signal.SIGINT, self._handler)
+        if self._came:
+            raise KeyboardInterrupt
+
+    def _note(self, number: int, frame: object) -> None:
+        self._came = True
 
 
 def _default_shell() -> str:
@@ -79,7 +104,8 @@ def _collect(process: subprocess.Popen[bytes], live: Callable[[bytes], object] |
     first, second = chunks
     waiting = [first, second]
     while waiting:
-        ended = process.poll() is not None
+        with _Uninterrupted():
+            ended = process.poll() is not None
         ready = select.select(waiting, [], [], DRAIN_SECONDS)[0]
         for descriptor in ready:
             data = os.read(descriptor, 65536)

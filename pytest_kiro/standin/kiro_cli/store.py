@@ -9,8 +9,10 @@ import os
 import time
 
 from . import formats
+from .common import TITLE_LENGTH, summary
 from .failures import Failure
 from .places import kiro_home
+from .plain import Plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
     from .protocols import RunningTurn, Session
     from .tools import Call
 
-TITLE_LENGTH = 200
 #: Where the state has its turns, in a file with an indent of two.
 _TURNS, _TURNS_END = '\n      "user_turn_metadatas": [', "\n      ]"
 _STRATEGY = {
@@ -35,7 +36,7 @@ def folder() -> str:
     return os.path.join(kiro_home(), "sessions", "cli")
 
 
-class SessionV2:
+class SessionV2(Plain):
     """One conversation on disk."""
 
     execution = ""
@@ -80,7 +81,7 @@ class SessionV2:
             return
         os.makedirs(folder(), exist_ok=True)
         owner = _lock_owner(self.base + ".lock")
-        if owner:
+        if owner is not None:
             raise Failure(f"error: Failed to start session: Session is active in another process (PID {owner})")
         with open(self.base + ".lock", "w", encoding="utf-8") as file:
             file.write(formats.dumps({"pid": os.getpid(), "started_at": formats.timestamp()}))
@@ -110,6 +111,12 @@ class SessionV2:
         """Record the model's answer to one request."""
         content = [{"kind": "text", "data": text}, *(call.tool_use() for call in calls)]
         self._message("AssistantMessage", {"content": content})
+
+    def withheld(self, call: Call) -> None:
+        """Record a call whose arguments are a note: an answer of its own, to which no result comes."""
+        from .odd import note
+
+        self._message("AssistantMessage", {"content": [{"kind": "text", "data": ""}, note(call)]})
 
     def began(self, call: Call) -> None:
         """Record nothing: V2 has a call when it has its result."""
@@ -209,21 +216,14 @@ def _metadata(
     }
 
 
-def summary(messages: list[str]) -> str:
-    """Shorten a conversation to the beginning of every message."""
-    return "## CONVERSATION SUMMARY\n" + "\n".join(f"- {text.strip()[:500]}" for text in messages if text.strip())
-
-
 def _lock_owner(path: str) -> int | None:
-    """Return the process that holds a lock, if it is alive."""
+    """Return the process that a lock names, which may be dead: the real program does not look."""
     try:
-        pid = int(formats.loads(formats.read(path))["pid"])
-        os.kill(pid, 0)
-    except PermissionError:
-        return pid
-    except (OSError, ValueError, KeyError, TypeError):
+        return int(formats.loads(formats.read(path))["pid"])
+    except FileNotFoundError:
         return None
-    return pid
+    except (OSError, ValueError, KeyError, TypeError):
+        raise Failure(f'error: Failed to start session: failed to read lock file "{path}"') from None
 
 
 def create(prompt: str, agent: str, model: dict[str, Any], *, kept: bool) -> SessionV2:
@@ -280,6 +280,7 @@ def load(session_id: str, *, kept: bool = True) -> SessionV2:
         session.past = len(session.turns), past
     summary = state["session_state"]["conversation_metadata"].get("summary")
     session.history += [summary] if summary else []
+    session.broken = '"AssistantMessage" "AssistantMessage"' in " ".join(f'"{one["kind"]}"' for one in messages)
     for message in messages:
         if message["kind"] in ("Prompt", "AssistantMessage"):
             parts = message["data"]["content"]

@@ -15,11 +15,13 @@ from . import formats
 from .failures import Failure
 from .names import v1_name
 from .places import database
+from .plain import Plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from .mcp import Servers
     from .protocols import RunningTurn, Session
     from .tools import Call
 
@@ -52,7 +54,7 @@ def _user(content: dict[str, Any], *, timed: bool) -> dict[str, Any]:
     }
 
 
-class SessionV1:
+class SessionV1(Plain):
     """One conversation, as its row has it."""
 
     execution = ""
@@ -77,6 +79,13 @@ class SessionV1:
     def use(self, agent: str, model: dict[str, Any] | None) -> None:
         """Go on with this agent, and with another model if given. V1 does not record the agent."""
         self.value["model_info"] = model or self.value["model_info"]
+
+    def begun_with(self, servers: Servers | None) -> None:
+        """Record the tools of servers, which the model may call."""
+        tools: dict[str, list[Any]] = {}
+        for shown, (server, _) in servers.tools.items() if servers else ():
+            tools.setdefault(server.name, []).append({"ToolSpecification": {"name": shown}})
+        self.value["tools"] = tools
 
     def open(self) -> None:
         """Lock nothing: of two writers the last one wins."""

@@ -9,9 +9,10 @@ import hashlib
 import os
 
 from . import agents, formats, models
+from .common import TITLE_LENGTH, summary
 from .failures import Failure
-from .names import v3_name
-from .store import TITLE_LENGTH, summary
+from .names import v3_input, v3_name
+from .plain import Plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +23,12 @@ if TYPE_CHECKING:
 
 _MODES = {agents.DEFAULT: "vibe"}
 _AGENTS = {mode: agent for agent, mode in _MODES.items()}
-_ENDS = {"UserTurnEnd": ("end_turn", "success"), "Cancelled": ("cancelled", "cancelled"), "Error": ("error", "failed")}
+_ENDS = {
+    "UserTurnEnd": ("end_turn", "success"),
+    "Cancelled": ("cancelled", "aborted"),
+    "Error": ("error", "failed"),
+    "Refusal": ("refusal", "failed"),
+}
 
 
 def _now() -> str:
@@ -35,8 +41,10 @@ def folder() -> str:
     return os.path.join(os.path.expanduser("~"), ".kiro", "sessions", bucket)
 
 
-class SessionV3:
+class SessionV3(Plain):
     """One conversation on disk."""
+
+    is_agent = False
 
     def __init__(self, state: dict[str, Any], *, kept: bool = True) -> None:
         self.state = state
@@ -48,6 +56,8 @@ class SessionV3:
         self.history: list[str] = []
         self.execution = formats.new_id()
         self.ids: list[str] = []
+        self.billed: dict[str, float] = {"main": 0, "delegated": 0, "auxiliary": 0}
+        self._open: list[str] = []
 
     @property
     def agent_name(self) -> str:
@@ -78,6 +88,7 @@ class SessionV3:
         self._save("running")
         self.add("user", content=text, source="chat", images=[], documents=[])
         self.add("turn_start", executionId=self.execution)
+        self._begun = len(self.ids)
 
     def answered(self, text: str, calls: list[Call]) -> None:
         """Record the model's answer to one request; its calls are added as they begin."""
@@ -86,12 +97,21 @@ class SessionV3:
 
     def began(self, call: Call) -> None:
         """Record a call before it runs, with whether it may."""
-        what: dict[str, Any] = {"toolCallId": call.id, "toolName": v3_name(call), "args": call.input}
+        what: dict[str, Any] = {"toolCallId": call.id, "toolName": v3_name(call), "args": v3_input(call)}
+        self._open.append(call.id)
+        if call.denied:
+            self._ask(
+                "tool_approval", call.id, call.title, [{"optionId": "reject", "name": "Deny", "kind": "reject_once"}]
+            )
+            self.add("interaction_resolved", toolCallId=call.id, outcome="selected", selectedOption="reject")
+        if call.server:
+            what["_meta"] = {"kiro": {"mcpServerName": call.server}}
         status = "denied" if call.denied else "failed" if call.error else "approved"
         self.add("tool_call", **what, status=status, executionId=self.execution)
 
     def results(self, calls: list[Call]) -> None:
         """Record the results of a request's calls."""
+        self._open = []
         for call in calls:
             texts = [text if kind == "Text" else formats.dumps(text) for i in call.answer for kind, text in i.items()]
             done: dict[str, Any] = {
@@ -104,22 +124,68 @@ class SessionV3:
     def finish(self, turn: RunningTurn, end_reason: str, error: str | dict[str, str] | None) -> None:
         """Record the end of the turn."""
         stop, status = _ENDS[end_reason]
+        details = self._leave(end_reason)
         self.add("session_metadata", key="contextUsage", value={"usagePercentage": turn.context_usage})
         if turn.metering:
             self.add("usage_summary", **completion(turn, status), executionId=self.execution)
         context = {"status": status} if error is None else {"status": status, "error": error}
         self.add("session_event", category="session_pause", context=context)
-        self.add("turn_end", executionId=self.execution, stopReason=stop)
+        self.add("turn_end", executionId=self.execution, stopReason=stop, **details)
+        if not self.history and not self.is_agent:
+            start = {"agentType": self.state["agentMode"], "content": "A system prompt.", "forcedRole": True}
+            name = f"session_start_{self.id}_{start['agentType']}"
+            self.add("session_start", message_id=name, **start, messageId=formats.new_id())
         self._save("idle")
 
-    def child(self, prompt: str, agent: str, call_id: str) -> SubAgentV3:
-        """Begin the log of a sub-agent, beside this session's."""
+    def bill(self, parts: dict[str, float]) -> None:
+        """Record what the session has billed since its start.
+
+        It has four digits, as the record that is public has.
+        """
+        for part, more in parts.items():
+            self.billed[part] = round(self.billed[part] + more, 4)
+        self.add("session_metadata", key="creditSplit", value=dict(self.billed), executionId="")
+
+    def _leave(self, end_reason: str) -> dict[str, Any]:
+        """Record what a turn leaves that did not go well; return the details of its end."""
+        from .odd import INTERRUPTED, REFUSAL
+
+        for key in self._open:
+            done = {"content": INTERRUPTED, "success": False, "durationMs": 0, "executionId": self.execution}
+            self.add("tool_result", message_id=f"{key}-result-synthetic", toolCallId=key, **done)
+        if end_reason != "Refusal":
+            return {}
+        meta = {"kiro": {"refusal": REFUSAL}}
+        self.add("assistant", content=REFUSAL["explanation"], operationType="Say", _meta=meta)
+        return {"stopDetails": {"refusal": REFUSAL}}
+
+    def _ask(self, kind: str, key: str, question: str, options: list[dict[str, str]]) -> None:
+        asked = {"interactionType": kind, "toolCallId": key, "question": question, "options": options}
+        self.add("pending_interaction", message_id=f"{key}-pending", **asked, executionId=self.execution)
+
+    def asked(self, key: str, question: str) -> None:
+        """Record a question to the user, which has no answer yet: a tool call that waits."""
+        call = {"toolCallId": key, "toolName": "user_input", "args": {"question": question}, "status": "pending"}
+        self.add("tool_call", message_id=f"{key}-call", **call, kind="other", executionId=self.execution)
+        self._ask("user_input", key, question, [{"title": "This one"}, {"title": "That one"}])
+
+    def rewound(self) -> None:
+        """Record that what the turn did so far is taken back: all from after its start."""
+        first = self.ids[self._begun]
+        self.add("tombstone", kind="checkpoint_revert", effectiveFromMessageId=first, metadata={})
+
+    def child(self, prompt: str, agent: str, call_id: str) -> SessionV3:
+        """Begin the log of a sub-agent, or a node's session."""
+        if self.nodes:
+            return _node(self, prompt, agent)
         child = SubAgentV3(self)
         self.add("sub_agent_start", subSessionId=child.id, subAgentName=agent, prompt=prompt, toolCallId=call_id)
         return child
 
     def joined(self, child: Session, text: str) -> None:
         """Record the answer of a sub-agent."""
+        if child.workflow:
+            return
         self.add("sub_agent_complete", subSessionId=child.id, response=text)
 
     def compacted(self, said: list[str]) -> SessionV3:
@@ -149,6 +215,8 @@ class SessionV3:
 class SubAgentV3(SessionV3):
     """The log of a sub-agent, which has no state of its own."""
 
+    is_agent = True
+
     def __init__(self, parent: SessionV3) -> None:
         super().__init__({**parent.state, "id": formats.new_id()}, kept=parent.kept)
         self.base = parent.base
@@ -156,6 +224,17 @@ class SubAgentV3(SessionV3):
 
     def _save(self, status: str) -> None:
         """Write nothing: the state is the parent's."""
+
+
+def _node(parent: SessionV3, prompt: str, agent: str) -> SessionV3:
+    """Begin the session of a workflow's node: it names no parent."""
+    workflow = f"wf_{parent.execution[:8]}"
+    told: dict[str, Any] = {"workflowId": workflow, "workflowName": "steps", "nodeId": agent}
+    told.update(nodePath=[workflow, "steps", agent], type="step")
+    node = create(prompt, agent, parent.model, kept=parent.kept)
+    node.state["_meta"] = {"kiro": {"workflow": told}}
+    node.workflow = told
+    return node
 
 
 def completion(turn: RunningTurn, status: str) -> dict[str, Any]:
@@ -205,6 +284,8 @@ def load(session_id: str, *, kept: bool = True) -> SessionV3:
     for line in lines:
         message = formats.loads(line)
         session.ids.append(message["id"])
+        if message["payload"].get("key") == "creditSplit":
+            session.billed.update(message["payload"]["value"])
         if message["payload"]["type"] in ("user", "assistant"):
             session.history.append(message["payload"]["content"])
     return session

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from .protocols import RunningTurn
+    from .protocols import RunningTurn, Session
     from .tools import Call
 
 NOT_ON_V1 = "--output-format stream-json is not supported on the v1 engine. Pass --agent-engine v2 (or v3)."
@@ -95,16 +95,41 @@ class Stream(NoScreen):
         text = data.decode("utf-8", "replace")
         return out.write(2, text) if "\x1b" in text else self._chunk(text)
 
+    def aside(self, kind: str, content: dict[str, Any]) -> None:
+        """Something is told that only events have."""
+        self._update(kind, **content)
+
     def call(self, call: Call) -> None:
         """A tool call is announced."""
-        content: dict[str, Any] = {"toolCallId": call.id, "title": self._title(call), "kind": names.acp_kind(call)}
+        content: dict[str, Any] = {"toolCallId": call.id, "title": self._title(call), **self._of(call)}
         where = names.locations(call)
-        if where:
+        if where and content["kind"] != "other":
             content["locations"] = where
-        kiro: dict[str, Any] = {"toolName": call.tool or call.name}
+        kiro: dict[str, Any] = {"toolName": call.name if call.server else call.tool or call.name}
         if self.engine == "v3":
             kiro = {"toolName": None, "toolOrigin": "default"}
-        self._update("tool_call", **content, rawInput=call.input, _meta={"kiro": kiro})
+            disclosed = names.disclosed(call)
+            if disclosed:
+                kiro["disclosedContext"] = disclosed
+        if call.server:
+            kiro["mcpServerName"] = call.server
+            kiro.update({"toolId": call.name} if self.engine == "v3" else {})
+        self._update("tool_call", **content, _meta={"kiro": kiro})
+
+    def _of(self, call: Call) -> dict[str, Any]:
+        if self.engine == "v3" and names.disclosed(call):
+            return {"kind": "other", "rawInput": names.v3_input(call)}
+        return {"kind": names.acp_kind(call), "rawInput": call.input}
+
+    def word(self, key: str, title: str, tool: str | None = None) -> None:
+        """A word to the user comes as a tool call does; V3 names its own tools by an id."""
+        given = {"rawInput": {"question": title}, "status": "pending"} if tool else {}
+        kiro = {"toolName": None, "toolOrigin": "default", **({"toolId": tool} if tool else {})}
+        self._update("tool_call", toolCallId=key, title=title, kind="other", **given, _meta={"kiro": kiro})
+
+    def child(self, session: Session) -> Stream:
+        """Return what tells of a sub-agent, under its own session."""
+        return ChildStream(self.engine, self.kinds, session)
 
     def _title(self, call: Call) -> str:
         return names.v3_title(call) if self.engine == "v3" else call.title
@@ -132,10 +157,9 @@ class Stream(NoScreen):
         self._update(
             "tool_call_update",
             toolCallId=call.id,
-            kind=names.acp_kind(call),
             status="failed" if call.error else "completed",
             title=self._title(call),
-            rawInput=call.input,
+            **self._of(call),
             rawOutput={"items": call.answer},
         )
 
@@ -157,8 +181,11 @@ class Stream(NoScreen):
             self._emit("runFinished", sessionId=self._session_id, status=status, stopReason=stop, **final)
 
     def end(self, turn: RunningTurn) -> None:
-        """The turn went well."""
-        self._ended(turn, "success", "end_turn")
+        """The turn went well, or was ended by the content filter."""
+        if turn.ended == "Refusal":
+            self._ended(turn, "failed" if self.engine == "v3" else "success", "refusal")
+        else:
+            self._ended(turn, "success", "end_turn")
 
     def cancelled(self, turn: RunningTurn) -> None:
         """The turn was interrupted."""
@@ -171,3 +198,21 @@ class Stream(NoScreen):
     def failed(self, turn: RunningTurn | None, text: str) -> bool:
         """The command failed, before the turn or in it."""
         return error(self._session_id, "prompt" if turn else "init", text) or True
+
+
+class ChildStream(Stream):
+    """Prints the events of a sub-agent, under its own session; a workflow's node says which it is."""
+
+    def __init__(self, engine: str, kinds: dict[str, Any], session: Session) -> None:
+        super().__init__(engine, kinds)
+        self._session = session
+
+    @property
+    def _session_id(self) -> str | None:
+        return self._session.id
+
+    def _update(self, update: str, **content: Any) -> bool:
+        if self._session.workflow and update.startswith("tool_call"):
+            kiro = content.get("_meta", {}).get("kiro", {})
+            content["_meta"] = {"kiro": {**kiro, "workflow": self._session.workflow}}
+        return super()._update(update, **content)

@@ -10,8 +10,10 @@ from .toolargs import ToolError, absolute
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import ModuleType
     from typing import Any
+
+    #: Finds a tool of an MCP server: its name as the model sees it, the server, and its own name.
+    Find = Callable[[str], "tuple[str, Any, str] | None"]
 
 # The names that scenarios, --trust-tools and agent files may use, each with V2's word for it.
 NAMES = {
@@ -31,6 +33,7 @@ NAMES = {
     "todo": "todo_list",
     "subagent": "subagent",
     "use_subagent": "subagent",
+    "memory": "memory",
 }
 PURPOSE = "__tool_use_purpose"
 
@@ -38,21 +41,30 @@ PURPOSE = "__tool_use_purpose"
 class Call:
     """One tool call of the model."""
 
-    def __init__(self, item: dict[str, Any]) -> None:
+    def __init__(self, item: dict[str, Any], of_server: Find | None = None) -> None:
         self.id: str = item["tool_use_id"]
         self.name: str = item["name"]
         self.input: dict[str, Any] = item["args"]
         self.requests: list[list[Any]] = []
         """The replies that a sub-agent gets."""
         self.tool = NAMES.get(self.name)
-        self.module: ModuleType
+        self.server = ""
+        """The MCP server whose tool it is; `tool` is then `@server/tool`."""
+        self.approved = False
+        """Whether the server's configuration approves of it."""
+        self.module: Any
         self.kind: dict[str, Any] = {}
         self.error: ToolError | None = None
         self.items: list[dict[str, Any]] = []
         self.denied = False
+        self.is_workflow = False
+        """Whether it runs a workflow, of which its sub-agent is a node."""
         self.milliseconds = 0
         try:
-            self._parse()
+            if self.tool is None and of_server is not None:
+                self._parse_of_server(of_server)
+            else:
+                self._parse()
         except ToolError as error:
             self.error = ToolError(f"Failed to parse the tool use: {error}")
 
@@ -71,6 +83,10 @@ class Call:
             from . import todo
 
             self.module = todo
+        elif self.tool == "memory":
+            from . import memory
+
+            self.module = memory
         elif self.tool == "subagent":
             from . import subagent
 
@@ -84,6 +100,17 @@ class Call:
             self.module = search
         args = {name: value for name, value in self.input.items() if name != PURPOSE}
         self.kind = self.module.parse(self.tool, args)
+
+    def _parse_of_server(self, find: Find) -> None:
+        """Read a call of a server's tool; the record has its name as the model sees it."""
+        known = find(self.name)
+        if known is None:
+            raise ToolError(f"A tool with the name '{self.name}' does not exist")
+        self.name, self.module, tool = known
+        self.server, self.tool = self.module.name, f"@{self.module.name}/{tool}"
+        self.approved = tool in self.module.approved or "*" in self.module.approved
+        params = {name: value for name, value in self.input.items() if name != PURPOSE}
+        self.kind = {"Mcp": {"toolName": tool, "serverName": self.server, "params": params}}
 
     @property
     def agent(self) -> str | None:
@@ -99,7 +126,7 @@ class Call:
     @property
     def stays_inside(self) -> bool:
         """Whether it only reads files under this directory, which needs no permission."""
-        if self.tool == "todo_list":
+        if self.tool in ("todo_list", "memory"):
             return True
         if self.tool not in ("read", "grep", "glob"):
             return False
@@ -145,4 +172,7 @@ class Call:
         elif self.error:
             result = {"Error": {"Custom": str(self.error)}}
         purpose = self.input.get(PURPOSE)
-        return {"tool": {"tool_use_purpose": purpose, "kind": {"BuiltIn": self.kind}}, "result": result}
+        return {
+            "tool": {"tool_use_purpose": purpose, "kind": self.kind if self.server else {"BuiltIn": self.kind}},
+            "result": result,
+        }
