@@ -1,9 +1,10 @@
-"""Makes the environment of a local sandbox, without a key."""
+"""Makes the environment of a sandbox of this machine, without a key."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import stat
 import sys
 from contextlib import suppress
 from functools import cache
@@ -16,19 +17,17 @@ INHERITED = ("LANG", "LC_ALL", "LC_CTYPE", "LOGNAME", "TZ", "USER")
 
 
 def make(home: str, tmp: str, tools: Path) -> dict[str, str]:
-    """Return the environment of a sandbox, and make its folder of `tools`."""
+    """Return a local sandbox's environment, and make its folder of `tools`."""
+    provide_tools(tools)
+    return {**inherited(), "HOME": home, "PATH": _path(home, tools), "TMPDIR": tmp}
+
+
+def inherited() -> dict[str, str]:
+    """Return what is the same in all sandboxes of this machine."""
     env = {name: os.environ[name] for name in INHERITED if name in os.environ}
     if not any(name in env for name in ("LANG", "LC_ALL", "LC_CTYPE")):
         env["LC_CTYPE"] = "C.UTF-8"
-    provide_tools(tools)
-    return {
-        **env,
-        "HOME": home,
-        "PATH": _path(home, tools),
-        "PIP_REQUIRE_VIRTUALENV": "1",
-        "SHELL": "/bin/sh",
-        "TMPDIR": tmp,
-    }
+    return {**env, "PIP_REQUIRE_VIRTUALENV": "1", "SHELL": "/bin/sh"}
 
 
 def provide_tools(tools: Path) -> None:
@@ -41,6 +40,17 @@ def provide_tools(tools: Path) -> None:
     tools.mkdir()
     for name, target in wanted.items():
         (tools / name).symlink_to(target)
+
+
+def provide_folder(folder: Path) -> None:
+    """Make the folder of temporary files, unless it can be used."""
+    with suppress(OSError):
+        if stat.S_ISDIR(mode := folder.lstat().st_mode):
+            if mode & 0o700 != 0o700:
+                folder.chmod(0o700)
+            return
+    files.remove(folder)
+    folder.mkdir(parents=True)
 
 
 def _path(home: str, tools: Path) -> str:

@@ -5,27 +5,43 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
 from typing import IO
 
 from pytest_kiro.errors import SandboxError
+from pytest_kiro.sandbox.bounds import LONGEST_PATH, READ_AT_ONCE, too_much
 from pytest_kiro.sandbox.leases import remove_tree
 
 
 def read(path: Path) -> bytes:
     """Return a file's bytes; `FileNotFoundError`, `IsADirectoryError`, `OSError` for a pipe, socket or device."""
+    _check_regular(path.stat(), path)  # before it is opened: a device may do something then
     # O_NONBLOCK: a pipe that an agent made must not hold us (contract S12).
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    mode = os.fstat(descriptor).st_mode
-    if not stat.S_ISREG(mode):
-        os.close(descriptor)
-        if stat.S_ISDIR(mode):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+        _check_regular(os.fstat(file.fileno()), path)
+        return file.read() or b""
+
+
+def check_size(paths: Iterable[Path]) -> None:
+    """Raise `SandboxError` for files that are too large together."""
+    size = 0
+    for path in paths:
+        with suppress(OSError):
+            size += path.stat().st_size
+        if size > READ_AT_ONCE:
+            raise too_much(str(path))
+
+
+def _check_regular(status: os.stat_result, path: Path) -> None:
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(status.st_mode):
         raise OSError(errno.EINVAL, "neither a file nor a folder (a pipe, socket or device)", str(path))
-    with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor has no Path
-        return file.read()
+    if status.st_size > READ_AT_ONCE:
+        raise too_much(str(path))
 
 
 def write(path: Path, data: bytes, mode: int, *, root: Path | None, trash: Path) -> None:
@@ -36,12 +52,31 @@ def write(path: Path, data: bytes, mode: int, *, root: Path | None, trash: Path)
     folders are those that the path names, and a folder or device in the way is an error. `mode` may be that of a link,
     to which `data` leads, or of a folder.
     """
-    try:
+    with _explained(path):
         folder = _folder_above(path, root, trash)
         try:
             _put(folder, path, data, mode, replace=root is not None, trash=trash)
         finally:
             os.close(folder)
+
+
+def write_new(files: Mapping[Path, tuple[bytes, int]]) -> None:
+    """Write files where nothing is yet, without a detour; `SandboxError` when the disk is full."""
+    for folder in dict.fromkeys(path.parent for path in files):
+        with _explained(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+    for path, (data, mode) in files.items():
+        with _explained(path):
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                os.fchmod(descriptor, stat.S_IMODE(mode))
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG):
             raise SandboxError(f"{path} could not be written: {error.strerror}", advice="free space there") from error
@@ -97,7 +132,7 @@ def _put(folder: int, path: Path, data: bytes, mode: int, *, replace: bool, tras
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=folder)
     try:
         if not stat.S_ISLNK(mode):
-            with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor has no Path
+            with os.fdopen(descriptor, "wb") as file:
                 file.write(data)
                 file.flush()
                 os.fchmod(descriptor, stat.S_IMODE(mode))
@@ -153,7 +188,7 @@ def _forget_byte_code(folder: int, module: str, trash: Path) -> None:
         _put_away(folder, "__pycache__", trash)
         return
     try:
-        for name in os.listdir(cache):  # noqa: PTH208
+        for name in os.listdir(cache):  # noqa: PTH208 - a descriptor has no Path
             if name.startswith(f"{module}.") and name.endswith(".pyc"):
                 _put_away(cache, name, trash)
     finally:
@@ -167,16 +202,41 @@ def _restless(path: Path) -> SandboxError:
 def listing(top: Path) -> list[str]:
     """Return every entry below a folder: relative paths, sorted, folders with a trailing slash."""
     entries: list[str] = []
-    if not top.is_dir():
-        os.scandir(top)  # raises what is true: not there, or no folder
-    for folder, folders, names in os.walk(top):
-        prefix = Path(folder).relative_to(top)
-        for name in folders:
-            # A link to a folder is an entry of its own: following it could leave the sandbox, or never end.
-            slash = "" if Path(folder, name).is_symlink() else "/"
-            entries.append(str(prefix / name) + slash)
-        entries.extend(str(prefix / name) for name in names)
+    start = os.open(top, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        folders = [""]
+        while folders:
+            prefix = folders.pop()
+            with suppress(OSError):  # one that is gone, or may not be read
+                folder = _open_below(start, prefix)
+                try:
+                    with os.scandir(folder) as found:
+                        for entry in found:
+                            # A link to a folder is an entry of its own: following it could leave the sandbox.
+                            if entry.is_dir(follow_symlinks=False):
+                                folders.append(f"{prefix}{entry.name}/")
+                                entries.append(f"{prefix}{entry.name}/")
+                            else:
+                                entries.append(f"{prefix}{entry.name}")
+                finally:
+                    os.close(folder)
+    finally:
+        os.close(start)
     return sorted(entries)
+
+
+def _open_below(start: int, path: str) -> int:
+    """Open a folder below an open one, however deep."""
+    rest, folder = os.fsencode(path).rstrip(b"/"), os.dup(start)
+    while rest:
+        step = rest if len(rest) < LONGEST_PATH else rest[: rest.rindex(b"/", 0, LONGEST_PATH)]
+        rest = rest[len(step) + 1 :]
+        above = folder
+        try:
+            folder = os.open(step, _FOLDER, dir_fd=above)
+        finally:
+            os.close(above)
+    return folder
 
 
 def remove(path: Path) -> None:

@@ -22,8 +22,9 @@ def not_ours(folder: str) -> SandboxError:
 
 def root_of(path: str, home: str, roots: Iterable[str]) -> str:
     """Return the innermost guarded folder that a path is in, or is; "" for none."""
-    whole = PurePosixPath(os.path.normpath(PurePosixPath(home) / path))
-    return max((root for root in roots if whole.is_relative_to(root)), key=len, default="")
+    # Texts: of 2,000 files, paths took half a second.
+    whole = f"{os.path.normpath(path if path.startswith('/') else f'{home}/{path}')}/"
+    return max((root for root in roots if whole.startswith(f"{root.rstrip('/')}/")), key=len, default="")
 
 
 def clearing(files: Mapping[str, tuple[bytes, int]], home: str, roots: Iterable[str]) -> str:

@@ -19,6 +19,9 @@ from secrets import token_hex
 from pytest_kiro.errors import SandboxError
 from pytest_kiro.sandbox import processes
 
+#: FS_IOC_SETFLAGS, from linux/fs.h.
+_SET_FLAGS = 0x40086602
+
 
 class Lease:
     """One sandbox's folder, ours until `release`."""
@@ -53,12 +56,31 @@ def base() -> Path:
         path = Path(tempfile.gettempdir()).resolve() / f"sandboxes-{os.getuid()}"
     with explained(f"at {path}"):
         path.mkdir(mode=0o700, exist_ok=True)
-        status = path.lstat()
+        status, flags = path.lstat(), os.statvfs(path).f_flag
+    if why := _unfit(str(path), flags):
+        raise SandboxError(f"no sandbox can be made at {str(path)!a}: {why}", advice="set TMPDIR to another directory")
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
         whose = f"mode {status.st_mode & 0o777:o}, owner {status.st_uid}"
         what = f"{path} is not a private directory of yours ({whose})"
         raise SandboxError(what, advice="remove it, or point TMPDIR elsewhere")
     return path
+
+
+def _unfit(path: str, flags: int) -> str:
+    """Return why a directory with these mount flags is none for sandboxes.
+
+    >>> _unfit("/tmp/ü b", 0), _unfit("/tmp/" + chr(0xDCFF), 0)
+    ('', 'its name is no UTF-8')
+    """
+    if flags & getattr(os, "ST_NOEXEC", 0):  # which macOS does not tell
+        return "it is mounted noexec, and programs are executed there"
+    if "\n" in path:
+        return "its name has a line break"
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return "its name is no UTF-8"
+    return ""
 
 
 def acquire(run_id: str) -> Lease:
@@ -134,9 +156,22 @@ def _remove_files(folder: int) -> list[str]:
         with suppress(OSError):
             if is_folder:
                 os.chmod(name, 0o700, dir_fd=folder)
-            else:
+                continue
+            try:
+                os.unlink(name, dir_fd=folder)
+            except PermissionError:
+                _unlock(name, folder)
                 os.unlink(name, dir_fd=folder)
     return [name for name, is_folder in found if is_folder]
+
+
+def _unlock(name: str, folder: int) -> None:
+    """Take the attributes off a file that keep it from removal (chattr)."""
+    file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+    try:
+        fcntl.ioctl(file, _SET_FLAGS, b"\0" * 8)
+    finally:
+        os.close(file)
 
 
 def _lock_file(path: Path) -> Path:
@@ -152,7 +187,7 @@ def _lock(path: Path, *, create: bool = True) -> int | None:
         return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.fstat(descriptor).st_ino == os.stat(name).st_ino:  # noqa: PTH116 - the same call on both sides
+        if os.fstat(descriptor).st_ino == name.stat().st_ino:
             return descriptor
     except (BlockingIOError, FileNotFoundError):
         pass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import termios
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -32,12 +33,13 @@ class LocalPty:
         size: tuple[int, int],
         *,
         waits: Waits,
+        openpty: Callable[[], tuple[int, int]] = os.openpty,
     ) -> None:
         self._waits = waits
         self.closed, self._ended, self._left = False, False, _READ_AFTER_END
         #: What had to be killed when it was closed, as far as the program had left it behind.
         self.survivors = Survivors()
-        self._fd, slave = os.openpty()
+        self._fd, slave = openpty()
         try:
             termios.tcsetwinsize(slave, (size[1], size[0]))
             self._program = warden.start(argv, cwd, env, stdin=slave, output=slave, terminal=True)

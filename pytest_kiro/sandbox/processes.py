@@ -91,7 +91,7 @@ def _environments() -> Iterator[tuple[int, bytes]]:
     with os.scandir("/proc") as entries:
         pids = [entry.name for entry in entries if entry.name.isdigit()]
     for pid in pids:
-        with suppress(OSError), open(f"/proc/{pid}/environ", "rb", buffering=0) as file:  # noqa: PTH123 - hot path
+        with suppress(OSError), open(f"/proc/{pid}/environ", "rb", buffering=0) as file:  # noqa: PTH123 - a Path takes three times as long, for each process of the machine at each end of a test
             yield int(pid), file.read()
 
 

@@ -46,9 +46,8 @@ OUTPUT_KEPT = 16 * 1024 * 1024
 class ExecResult:
     """What a command in the sandbox did.
 
-    `output` is stdout and stderr merged, decoded as UTF-8 (bad bytes replaced), without its middle beyond
-    16 MiB; `duration` is in seconds;
-    `exit_code` is the shell's, so 128 + n for a command that signal n ended.
+    `output` is what `command` wrote to stdout and stderr, merged, as UTF-8 (bad bytes replaced), less its middle beyond
+    16 MiB; `duration` is in seconds; `exit_code` is the shell's, so 128 + n for a command that signal n ended.
 
     >>> ExecResult("true", 0, "", 0.01).check().ok
     True
@@ -71,9 +70,10 @@ class ExecResult:
         return self
 
     def __repr__(self) -> str:
-        # Its end, since that is where programs say what became of it.
-        shown = self.output if len(self.output) <= 200 else f"({len(self.output)} characters) …{self.output[-200:]}"
-        return f"<ExecResult {self.command!r} exit_code={self.exit_code} output={shown!r}>"
+        # Of a longer one pytest would show the least telling part.
+        short = len(self.output) <= 100 and "\n" not in self.output.rstrip("\n")
+        shown = f"output={self.output!r}" if short else f"{len(self.output)} characters of output"
+        return f"<ExecResult {self.command!r} exit_code={self.exit_code} {shown}>"
 
 
 class CommandFailed(KiroError):
@@ -291,7 +291,7 @@ class SandboxBase(Sandbox):
         return {path: self.read_file(path) for path in paths}
 
     def write_files(self, files: Mapping[str, tuple[bytes, int]]) -> None:
-        """Write many files, path to (bytes, mode), one by one."""
+        """Write many files, path to (bytes, mode), one by one; `SandboxError` when one cannot be."""
         command = clearing(files, self.home, self.guarded)
         if command and not (result := self.exec(command)).ok:
             advice = "see what Kiro, or a command, did there"

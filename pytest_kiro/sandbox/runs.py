@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_kiro.errors import SandboxError
+from pytest_kiro.sandbox.locks import Taken, locked
 from pytest_kiro.settings.waits import Waits
 
 #: Seconds after which a run without a living process is forgotten: its sandboxes are long past their time.
@@ -36,19 +37,20 @@ def transaction(file: Path, empty: Mapping[str, Any], *, lock: float = Waits.loc
 
     An exception keeps the file as it was; its lock is waited for `lock` seconds.
     """
-    from filelock import FileLock, Timeout
-
     if not file.parent.exists():
         _forget_old_runs()
     file.parent.mkdir(mode=0o700, exist_ok=True)
     try:
-        with FileLock(f"{file}.lock", timeout=lock):
-            state = {**json.loads(json.dumps(empty)), **(json.loads(file.read_text()) if file.exists() else {})}
+        with locked(Path(f"{file}.lock"), timeout=lock):
+            state = {
+                **json.loads(json.dumps(empty)),
+                **(json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}),
+            }
             yield state
             part = file.with_suffix(".part")
-            part.write_text(json.dumps(state))
+            part.write_text(json.dumps(state), encoding="utf-8")
             part.replace(file)
-    except Timeout as error:
+    except Taken as error:
         raise SandboxError(f"{file}.lock was held for more than {lock:g} s", advice="end what holds it") from error
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import struct
 import subprocess
+import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -18,9 +20,15 @@ from pytest_kiro.sandbox.environment import base_interpreter
 from pytest_kiro.sandbox.protocol import Survivors
 from pytest_kiro.sandbox.ready import ready
 
-_PROGRAM = Path(__file__).with_name("warden.py")
+PROGRAM = Path(__file__).with_name("warden.py")
+#: Begins it as a module, whose byte code is kept: what is started by its path is compiled each time.
+_BEGIN = "import sys, os; sys.path.append(os.path.dirname(sys.argv[1])); import warden; sys.path.pop(); warden.main()"
 #: Seconds for an answer of the warden, which itself gives up on a process that cannot be killed after five.
 _ANSWER = 30.0
+#: What the kernel tells of who sends: numbers of process, user and group; Linux only.
+_UCRED = struct.Struct("iII")
+#: Seconds until a supervisor that does not answer is woken.
+_PAUSE = 0.2
 
 
 class Supervised:
@@ -29,8 +37,12 @@ class Supervised:
     def __init__(self, answers: socket.socket, argv: Sequence[str]) -> None:
         self._answers, self._lock, self._unread = answers, threading.Lock(), b""
         self._heard = dict[str, Any]()
+        #: Its supervisor's number here, which in a namespace of its own has another one; 0 where nobody tells it.
+        self._supervisor = 0
         self.gone = False
-        self._hear(("pid", "error"), _ANSWER)
+        deadline = time.monotonic() + _ANSWER
+        while not self._hear(("pid", "error"), _PAUSE) and not self.gone and time.monotonic() < deadline:
+            self._signal(signal.SIGCONT)  # the program is quicker than its supervisor can say so
         if "error" in self._heard:
             self.release()
             raise OSError(self._heard["error"], os.strerror(self._heard["error"]), argv[0])
@@ -61,11 +73,18 @@ class Supervised:
     def end(self) -> Survivors:
         """Kill it and all that it has left; idempotent."""
         if self.left and not self.gone:
+            self._signal(signal.SIGCONT)  # an agent can have stopped its supervisor
             with suppress(OSError):
                 self._answers.send(b"end", socket.MSG_NOSIGNAL)
-            self._hear(("killed",), _ANSWER)
+            if not self._hear(("killed",), _ANSWER) and not self.gone:
+                self._signal(signal.SIGKILL)  # then the warden ends what it has supervised
         self.release()
         return Survivors(tuple(self._heard.get("killed", ())), tuple(self._heard.get("stuck", ())))
+
+    def _signal(self, number: signal.Signals) -> None:
+        if supervisor := self._supervisor or self._heard.get("supervisor"):
+            with suppress(ProcessLookupError):
+                os.kill(supervisor, number)
 
     def release(self) -> None:
         """Close the link: whatever is left ends; idempotent."""
@@ -83,7 +102,10 @@ class Supervised:
 
     def _take(self) -> None:
         try:
-            data = self._answers.recv(65536, socket.MSG_DONTWAIT)
+            data, ancillary, *_ = self._answers.recvmsg(65536, socket.CMSG_SPACE(_UCRED.size), socket.MSG_DONTWAIT)
+            for _, kind, who in ancillary:
+                if kind == getattr(socket, "SCM_CREDENTIALS", None):
+                    self._supervisor = _UCRED.unpack(who)[0]
         except ConnectionResetError:
             data = b""
         self.gone = not data
@@ -93,10 +115,13 @@ class Supervised:
 
 
 class Warden:
-    """The program that starts the others (`warden.py`), begun with the first."""
+    """The program that starts the others (`warden.py`), begun with the first.
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
+    `begin` starts it with a socket as its standard input.
+    """
+
+    def __init__(self, begin: Callable[[int], subprocess.Popen[bytes]] | None = None) -> None:
+        self._program, self._lock = begin or _start, threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._requests: socket.socket | None = None
 
@@ -120,9 +145,13 @@ class Warden:
 
     def _order(self, order: bytes, stdin: int, output: int) -> socket.socket:
         answers, theirs = socket.socketpair()
+        if hasattr(socket, "SO_PASSCRED"):
+            answers.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         try:
             with theirs, self._lock:
                 requests = self._requests = self._requests or self._begin()
+                if self._process is not None:
+                    _wake(self._process)
                 socket.send_fds(requests, [struct.pack("!I", len(order))], [theirs.fileno(), stdin, output])
                 requests.sendall(order)
             return answers
@@ -132,16 +161,12 @@ class Warden:
 
     def _begin(self) -> socket.socket:
         ours, theirs = socket.socketpair()
-        with theirs:
-            self._process = subprocess.Popen(
-                [base_interpreter(), "-I", "-S", os.fspath(_PROGRAM)],
-                cwd="/",
-                env=dict[str, str](),
-                stdin=theirs.fileno(),
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,  # Ctrl-C is not for it
-            )
+        try:
+            with theirs:
+                self._process = self._program(theirs.fileno())
+        except BaseException:
+            ours.close()
+            raise
         return ours
 
     def close(self) -> None:
@@ -151,5 +176,29 @@ class Warden:
                 self._requests.close()
                 self._requests = None
             if self._process is not None:
-                self._process.wait(_ANSWER)
+                _wake(self._process)
+                try:
+                    self._process.wait(_ANSWER)
+                except subprocess.TimeoutExpired:
+                    self._process.kill()
+                    self._process.wait()
                 self._process = None
+
+
+def _start(requests: int) -> subprocess.Popen[bytes]:
+    quiet = ["-B"] if sys.dont_write_bytecode else []
+    return subprocess.Popen(
+        [base_interpreter(), "-I", "-S", *quiet, "-c", _BEGIN, os.fspath(PROGRAM)],
+        cwd="/",
+        env=dict[str, str](),
+        stdin=requests,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C is not for it
+    )
+
+
+def _wake(warden: subprocess.Popen[bytes]) -> None:
+    """Wake the warden and its supervisors: an agent can have stopped them."""
+    with suppress(ProcessLookupError):
+        os.killpg(warden.pid, signal.SIGCONT)

@@ -2,9 +2,10 @@
 
 A program of its own, with the standard library only, for one sandbox. Standard input is a socket to its parent, which
 sends requests: a length, three descriptors (answers, input, output), and so much JSON. Each program gets a supervisor,
-a fork of this one that adopts what the program leaves (PR_SET_CHILD_SUBREAPER), by whatever way that left: setsid, a
-double fork, an empty environment. Its answers are lines of JSON:
+a fork of this one. It takes the request, and adopts what the program leaves (PR_SET_CHILD_SUBREAPER), by whatever way
+that left: setsid, a double fork, an empty environment. Its answers are lines of JSON:
 
+    {"supervisor": 6}               who watches; an agent can stop it
     {"pid": 7}                      it has begun; or {"error": 2}, a number of errno, and nothing more
     {"status": 0, "left": false}    it has ended: a shell's status, 128 + n for signal n; and whether it has left others
     {"killed": [...], "stuck": [..]}  to a byte that asks for the end: what it had left, as "PID name"
@@ -12,26 +13,36 @@ double fork, an empty environment. Its answers are lines of JSON:
 A parent that is gone asks for the end as well. How that treats SIGCHLD, and who else reaps there, does not matter here.
 """
 
+from __future__ import annotations
+
 import ctypes
+import errno
 import fcntl
+import gc
 import json
 import os
 import select
 import signal
 import socket
 import struct
-import subprocess
 import sys
 import termios
 import time
-from collections.abc import Collection, Iterator
 from contextlib import suppress
-from typing import Any, NoReturn
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+    from typing import Any, NoReturn
 
 _LINUX = sys.platform.startswith("linux")
 _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER, from linux/prctl.h
 #: Seconds after which a killed process is called stuck: it may wait for a device.
 _PATIENCE = 5.0
+_SIGNALS = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
+_DUP = os.POSIX_SPAWN_DUP2
+#: What a supervisor tells the warden: it has an order, or the parent is gone.
+_TAKEN, _GONE = b"t", b"g"
 
 
 class Children:
@@ -64,47 +75,86 @@ class Children:
 
 
 def serve(requests: socket.socket) -> None:
-    """Begin what is asked for, until the parent is gone."""
+    """Begin what is asked for, until the parent is gone.
+
+    A supervisor is forked before it is needed: a fork of this program takes 2 to 4 ms, for which each turn would wait
+    twice.
+    """
     children, supervisors = Children(), set[int]()
+    events = select.poll()
+    events.register(children.bell, select.POLLIN)
+    events.register(requests, 0)  # its end; what is asked there is for a supervisor
+
+    def hear(milliseconds: int | None = None) -> set[int]:
+        """Return what can be read, and bury who has ended."""
+        ready = {descriptor for descriptor, _ in events.poll(milliseconds)}
+        ended = children.reap()[0] if children.bell in ready else {}
+        supervisors.difference_update(ended)
+        if any(ended.values()):  # one was killed, by what it supervises: who was adopted by it is ours now
+            for orphan in below(os.getpid(), beside=supervisors):
+                kill(orphan)
+        return ready
+
     while True:
-        readable = select.select([requests.fileno(), children.bell], [], [])[0]
-        if children.bell in readable:
-            ended = children.reap()[0]
-            supervisors -= set(ended)
-            if any(ended.values()):  # one was killed, by what it supervises: who was adopted by it is ours now
-                for pid in below(os.getpid(), beside=supervisors):
-                    kill(pid)
-        if requests.fileno() in readable:
-            header, descriptors = socket.recv_fds(requests, 4, 3)[:2]
-            if not header:
+        told, tell = os.pipe()
+        while (pid := fork_once()) < 0:  # what runs has spent the processes that there may be
+            if requests.fileno() in hear(50):
                 return
-            (size,) = struct.unpack("!I", header)
-            order = json.loads(requests.recv(size, socket.MSG_WAITALL))
-            for descriptor in descriptors:
-                os.set_inheritable(descriptor, False)  # no program may answer for its supervisor
-            pid = os.fork()
-            if pid == 0:
-                requests.close()
-                supervise(order, *descriptors)
-            supervisors.add(pid)
-            for descriptor in descriptors:
-                os.close(descriptor)
+        if pid == 0:
+            os.close(told)
+            supervise(requests, tell)
+        supervisors.add(pid)
+        os.close(tell)
+        events.register(told, select.POLLIN)
+        while told not in (ready := hear()):
+            if requests.fileno() in ready:
+                kill(pid)  # who waits for an order can have been stopped, and would never say that there is none
+                return
+        gone = os.read(told, 1) == _GONE  # nothing comes from one that was killed
+        events.unregister(told)
+        os.close(told)
+        if gone:
+            return
 
 
-def supervise(order: dict[str, Any], descriptor: int, stdin: int, stdout: int) -> NoReturn:
-    """Run one program, until nothing is left or its end is asked."""
+def fork_once() -> int:
+    """Fork; -1 when there may be no more processes."""
+    try:
+        return os.fork()
+    except OSError:
+        return -1
+
+
+def supervise(requests: socket.socket, tell: int) -> NoReturn:
+    """Wait for an order, then run its program.
+
+    It is watched until nothing of it is left, or its end is asked.
+    """
     adopt()
-    children, answers = Children(), socket.socket(fileno=descriptor)
-    told, tell = os.pipe()
-    program = os.fork()
-    if program == 0:
-        become(order, stdin, stdout, tell)
-    for used in (tell, stdin, stdout):
+    children = Children()
+    header, descriptors = socket.recv_fds(requests, 4, 3)[:2]
+    order = json.loads(requests.recv(struct.unpack("!I", header)[0], socket.MSG_WAITALL)) if header else None
+    requests.close()
+    with suppress(BrokenPipeError):  # the warden was killed
+        os.write(tell, _GONE if order is None else _TAKEN)
+    os.close(tell)
+    if order is None:
+        os._exit(0)
+    for descriptor in descriptors:
+        os.set_inheritable(descriptor, False)  # no program may answer for its supervisor
+    descriptor, stdin, stdout = descriptors
+    answers = socket.socket(fileno=descriptor)
+    say(answers, {"supervisor": os.getpid()})
+    program, runs, others = 0, True, True
+    try:
+        program = start(order, stdin, stdout)
+        say(answers, {"pid": program})
+    except OSError as error:
+        runs = False
+        say(answers, {"error": error.errno})
+    for used in (stdin, stdout):
         os.close(used)
-    error = os.read(told, 16)
-    say(answers, {"error": int(error)} if error else {"pid": program})
-    runs, others = not error, True
-    while others:
+    while others and (runs or program):
         readable = select.select([answers.fileno(), children.bell], [], [])[0]
         if children.bell in readable:
             ended, others = children.reap()
@@ -118,10 +168,49 @@ def supervise(order: dict[str, Any], descriptor: int, stdin: int, stdout: int) -
     os._exit(0)
 
 
+def start(order: dict[str, Any], stdin: int, stdout: int) -> int:
+    """Start a program in a new session, or raise `OSError`."""
+    if not _LINUX:  # where a terminal is not a session's by being opened
+        return fork(order, stdin, stdout)
+    argv, env = order["argv"], order["env"]
+    first = (os.POSIX_SPAWN_OPEN, 0, os.ttyname(stdin), os.O_RDWR, 0) if order["terminal"] else (_DUP, stdin, 0)
+    actions = [first, (_DUP, stdout, 1), (_DUP, stdout, 2)]
+    problem: OSError = FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+    os.chdir(order["folder"])
+    try:
+        for folder in [""] if "/" in argv[0] else os.get_exec_path(env):
+            try:
+                # No fork, which would copy our memory. Signals that are ignored would stay so.
+                return os.posix_spawn(
+                    os.path.join(folder, argv[0]), argv, env, file_actions=actions, setsid=True, setsigdef=_SIGNALS
+                )
+            except (FileNotFoundError, NotADirectoryError):
+                pass
+            except OSError as error:
+                problem = error
+        raise problem
+    finally:
+        os.chdir("/")
+
+
+def fork(order: dict[str, Any], stdin: int, stdout: int) -> int:
+    """Start a program as `start` does, on any system."""
+    told, tell = os.pipe()
+    program = os.fork()
+    if program == 0:
+        become(order, stdin, stdout, tell)
+    os.close(tell)
+    error = os.read(told, 16)
+    os.close(told)
+    if error:
+        raise OSError(int(error), os.strerror(int(error)))
+    return program
+
+
 def become(order: dict[str, Any], stdin: int, stdout: int, tell: int) -> NoReturn:
     """Become the program that is asked for."""
     try:
-        for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        for number in _SIGNALS:
             signal.signal(number, signal.SIG_DFL)  # what is ignored would stay so
         os.setsid()
         for standard, descriptor in enumerate((stdin, stdout, stdout)):
@@ -141,7 +230,8 @@ def end(children: Children, program: int) -> dict[str, Any]:
 
     A program that still runs, and what is in its session, is not told of: it had not left that behind.
     """
-    deadline, killed, answer = time.monotonic() + _PATIENCE, dict[int, str](), dict[str, Any]()
+    deadline, killed = time.monotonic() + _PATIENCE, dict[int, str]()
+    answer: dict[str, Any] = {}
     while True:
         ended, others = children.reap()
         if program in ended:
@@ -173,6 +263,8 @@ def below(top: int, beside: Collection[int] = ()) -> dict[int, tuple[str, int]]:
 def processes() -> Iterator[tuple[int, int, int, str, str]]:
     """Yield number, parent, session, state and name of every process."""
     if not _LINUX:
+        import subprocess  # which takes longer than this program
+
         words = ["ps", "-A", "-o", "pid=", "-o", "ppid=", "-o", "sess=", "-o", "stat=", "-o", "comm="]
         for line in (
             subprocess.run(words, stdout=subprocess.PIPE, check=False).stdout.decode("utf-8", "replace").splitlines()
@@ -215,6 +307,9 @@ def adopt() -> None:
         ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0)
 
 
-if __name__ == "__main__":
+def main() -> NoReturn:
+    """Serve who holds the other end of standard input."""
     adopt()
+    gc.freeze()  # a collection in a fork would copy what it shares with this process
     serve(socket.socket(fileno=0))
+    os._exit(0)

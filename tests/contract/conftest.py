@@ -37,7 +37,7 @@ def machines(
     temporary = tmp_path_factory.mktemp("t")  # of its own, so that what is left behind is seen
     monkeypatch.setattr("tempfile.tempdir", str(temporary))
     settings = read(option=lambda _: None, environ={}, ini=lambda _: None, run_id=os.urandom(8).hex())
-    emulator = None if request.param == "local" else request.getfixturevalue("emulator")
+    emulator = None if request.param in ("local", "bubblewrap") else request.getfixturevalue("emulator")
     made = PTY_PROVIDERS[request.param](settings, emulator)
     yield made
     assert made.provider.close() == []

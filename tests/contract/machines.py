@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import pytest
 from emulator import Emulator
 from helpers import is_alive, wait_until
 
@@ -22,6 +23,8 @@ class Machines:
     provider: Provider
     alive: Callable[[int], bool]
     destroy: Callable[[Sandbox], None]
+    #: The number out here of a process that says that it has another one.
+    number: Callable[[Sandbox, int], int] = lambda _, pid: pid
     #: Whether what a program printed last may be lost with its bare terminal (contract P2).
     loses_tails: bool = False
 
@@ -38,7 +41,7 @@ class Machines:
             except FileNotFoundError:
                 return b""
 
-        return int(wait_until(written))
+        return self.number(sandbox, int(wait_until(written)))
 
     def is_over(self, *pids: int) -> bool:
         """Wait until none of these processes runs."""
@@ -47,6 +50,17 @@ class Machines:
 
 def _local(settings: Settings, _emulator: Emulator | None) -> Machines:
     return Machines(LocalProvider(settings), is_alive, lambda sandbox: shutil.rmtree(sandbox.home))
+
+
+def _bubblewrap(settings: Settings, _emulator: Emulator | None) -> Machines:
+    from namespaces import end_namespaces, number_outside, why_none
+
+    from pytest_kiro.sandbox.bubblewrap.provider import BubblewrapProvider
+
+    if reason := why_none():
+        pytest.skip(reason)
+    provider = BubblewrapProvider(replace(settings, cli="scripted"))
+    return Machines(provider, is_alive, end_namespaces, number_outside)
 
 
 def _daytona(settings: Settings, emulator: Emulator | None) -> Machines:
@@ -66,7 +80,11 @@ def _racing(settings: Settings, emulator: Emulator | None) -> Machines:
 
 
 #: A further provider is one more entry.
-PROVIDERS: dict[str, Callable[[Settings, Emulator | None], Machines]] = {"local": _local, "daytona": _daytona}
+PROVIDERS: dict[str, Callable[[Settings, Emulator | None], Machines]] = {
+    "local": _local,
+    "bubblewrap": _bubblewrap,
+    "daytona": _daytona,
+}
 #: Those whose terminals end otherwise.
 PTY_PROVIDERS = PROVIDERS | {"racing": _racing}
 

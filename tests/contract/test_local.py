@@ -8,12 +8,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from helpers import is_alive, open_folder, run_python, wait_until
 
-from pytest_kiro.errors import SandboxError, SettingsError
+from pytest_kiro.errors import SandboxError, SandboxTimeout, SettingsError
 from pytest_kiro.sandbox import leases, processes
 from pytest_kiro.sandbox.local import LocalProvider, LocalSandbox
 from pytest_kiro.sandbox.protocol import SandboxSpec
@@ -135,6 +136,15 @@ def test_what_an_agent_makes_of_the_tools_does_not_last(sandbox: LocalSandbox, h
     assert before.startswith("42\n")
 
 
+@pytest.mark.parametrize(
+    "harm", ["rm -rf $TMPDIR", "rm -rf $TMPDIR; ln -s / $TMPDIR", "rm -rf $TMPDIR; : >$TMPDIR", "chmod 0 $TMPDIR"]
+)
+def test_what_an_agent_makes_of_the_temporary_folder_does_not_last(sandbox: LocalSandbox, harm: str) -> None:
+    sandbox.exec(harm).check()
+    made = sandbox.exec("ls -ld $TMPDIR; mktemp -d").check().output
+    assert made.startswith("drwx"), made
+
+
 def test_a_program_named_sh_in_the_sandbox_is_not_taken_for_the_shell(sandbox: LocalSandbox) -> None:
     sandbox.write_file(".local/bin/sh", b"#!/bin/false\n", mode=0o755)
     assert sandbox.exec("echo fine").output == "fine\n"
@@ -152,6 +162,32 @@ def test_what_a_folder_cannot_be_is_refused(provider: LocalProvider, field: str)
 
 
 # -- leases
+
+
+@pytest.mark.skipif(not hasattr(os, "ST_NOEXEC"), reason="this system does not tell how a folder is mounted")
+def test_a_folder_in_which_nothing_can_be_executed(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    status = os.statvfs(base.parent)
+    flags = type("Flags", (), {"f_flag": status.f_flag | os.ST_NOEXEC})
+    monkeypatch.setattr(os, "statvfs", lambda path: flags)
+    with pytest.raises(
+        SandboxError, match="it is mounted noexec, and programs are executed there; set TMPDIR to anoth"
+    ):
+        leases.acquire("run")
+
+
+@pytest.mark.parametrize(("name", "why"), [("\udcff", "its name is no UTF-8"), ("a\nb", "its name has a line break")])
+def test_a_folder_with_a_name_that_no_path_may_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, why: str
+) -> None:
+    folder = tmp_path / name
+    try:
+        folder.mkdir()
+    except OSError:
+        pytest.skip("this file system has no such names")
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    with pytest.raises(SandboxError, match=f"no sandbox can be made at '.*': {why}; set TMPDIR to another directory"):
+        leases.acquire("run")
+    shutil.rmtree(folder)
 
 
 OWNER = (
@@ -192,11 +228,13 @@ def test_what_a_killed_run_left_is_swept_by_the_next(base: Path, provider: Local
     owner, home, pid = own_a_sandbox(base)
     assert home.is_relative_to(base)
     end(owner)
-    assert home.is_dir()
-    assert is_alive(pid)
-    provider.create(SandboxSpec())
-    assert not home.parent.exists()
-    assert wait_until(lambda: not is_alive(pid))
+    assert wait_until(lambda: not is_alive(pid)), "who watches it ends it as well"
+    with subprocess.Popen(
+        ["sleep", "1000"], cwd=home, start_new_session=True
+    ) as stray:  # as where that was killed, too
+        provider.create(SandboxSpec())
+        assert not home.parent.exists()
+        assert stray.wait(30) == -signal.SIGKILL
 
 
 def test_two_runs_at_once_leave_each_other_alone(base: Path, provider: LocalProvider) -> None:
@@ -601,14 +639,15 @@ def test_any_tree_can_be_removed(tmp_path: Path) -> None:
     kept.write_text("not ours")
     program = """
 import os, resource, sys
+from pathlib import Path
+from pytest_kiro.sandbox.leases import remove_tree  # deep down below each import would take its time
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
 os.chdir(sys.argv[1])
-for number in range(3000):
+for number in range(1200):
     os.mkdir("d" * 100); os.chdir("d" * 100)
     open("file", "w").close(); os.symlink(sys.argv[2], "link")
 os.mkfifo("pipe"); os.mkdir("locked"); os.mkdir("locked/in"); os.chmod("locked", 0)
-from pathlib import Path
-from pytest_kiro.sandbox.leases import remove_tree
+open("kept", "w").close(); os.system("chattr +i kept 2>/dev/null")  # as far as one may
 remove_tree(Path(sys.argv[1]))
 """
     done = subprocess.run([sys.executable, "-c", program, top, kept], capture_output=True, text=True, cwd=tmp_path)
@@ -641,6 +680,21 @@ def test_a_warden_that_was_killed_is_begun_again(sandbox: LocalSandbox) -> None:
     with pytest.raises(SandboxError, match="not known"):
         sandbox.exec("kill -9 $(ps -o ppid= -p $PPID) $PPID")
     assert sandbox.exec("echo again").output == "again\n"
+
+
+def test_who_watches_cannot_be_stopped_for_long(sandbox: LocalSandbox) -> None:
+    sandbox.exec("mkdir folder").check()
+    with suppress(SandboxTimeout):  # it is woken when it was stopped before it could say that the command has begun
+        sandbox.exec("sleep 1000 & echo $! >../pid; kill -STOP $PPID", cwd="folder", timeout=0.5)
+    sandbox.remove("folder")
+    assert not is_alive(int(sandbox.read_file("pid")))
+    sandbox.exec("kill -STOP $(ps -o ppid= -p $PPID)").check()
+    assert sandbox.exec("echo again", timeout=20).output == "again\n"
+    for word in ("STOP", "KILL"):  # also the one that waits for the next command
+        others = "$(ps -o pid= --ppid $(ps -o ppid= -p $PPID))"
+        sandbox.exec(f"sleep 0.1; for pid in {others}; do [ $pid = $PPID ] || kill -{word} $pid; done").check()
+        assert sandbox.exec("echo again", timeout=20).output == "again\n"
+    sandbox.exec("kill -STOP $(ps -o ppid= -p $PPID)").check()  # and the fixture closes it
 
 
 def test_pytests_own_environment_is_not_the_sandboxs(sandbox: LocalSandbox) -> None:

@@ -15,6 +15,7 @@ import pytest
 from helpers import wait_until
 from machines import Machines
 
+from pytest_kiro.agent.homes import leave
 from pytest_kiro.errors import SandboxClosed, SandboxError, SandboxTimeout
 from pytest_kiro.sandbox.protocol import OUTPUT_KEPT, CommandFailed, Provider, Pty, Sandbox, SandboxSpec
 
@@ -112,7 +113,7 @@ def test_s3_a_shell_that_ignores_every_polite_signal_is_ended_too(machines: Mach
     started = time.monotonic()
     with pytest.raises(SandboxTimeout):
         sandbox.exec("trap '' TERM HUP INT QUIT; echo $$ >shell; while :; do sleep 1000; done", timeout=0.5)
-    assert time.monotonic() - started < 15
+    assert time.monotonic() - started < 60
     assert machines.is_over(machines.pid(sandbox, "shell"))
 
 
@@ -194,6 +195,28 @@ def test_s8_every_file_name_survives(sandbox: Sandbox) -> None:
         assert sandbox.list_files("in") == [f"{name}.d/", f"{name}.d/{name}"]
         sandbox.remove(f"in/{name}.d")
         assert sandbox.list_files("in") == [], ascii(name)
+
+
+def test_s8_a_tree_deeper_than_a_path_may_be_long_is_listed(sandbox: Sandbox) -> None:
+    name = "d" * 200
+    nest = f"mkdir {name} && cd -P {name} || exit"
+    sandbox.exec(
+        f"mkdir top; cd top; i=0; while [ $((i += 1)) -le 25 ]; do {nest}; done; : >leaf; ln -s . self"
+    ).check()
+    folders = ["/".join([name] * depth) + "/" for depth in range(1, 26)]
+    assert sandbox.list_files("top") == sorted([*folders, f"{folders[-1]}leaf", f"{folders[-1]}self"])
+    assert sandbox.list_files(f"top/{folders[3]}")[0] == f"{name}/"
+    sandbox.remove("top")
+    with pytest.raises(FileNotFoundError):
+        sandbox.list_files("top")
+
+
+def test_s8_what_is_too_large_to_be_read_is_an_error(sandbox: Sandbox) -> None:
+    sandbox.exec("truncate -s 40G large; echo x >small").check()
+    for names in (["large"], ["small", "large"]):
+        with pytest.raises(SandboxError, match="more than 1 GiB"):
+            sandbox.read_files(names)
+    assert sandbox.read_files(["small"]) == {"small": b"x\n"}
 
 
 def test_s8_output_that_is_no_text_is_shown_and_loses_nothing_else(sandbox: Sandbox) -> None:
@@ -282,7 +305,7 @@ def test_s12_a_pipe_that_an_agent_made_holds_nobody_up(sandbox: Sandbox) -> None
     assert sandbox.read_file("pipe") == b"in its place"
     sandbox.remove("pipe")
     assert own(sandbox) == []
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 60
 
 
 def test_s12_a_command_has_a_limit_although_nobody_gave_one(sandbox: Sandbox) -> None:
@@ -359,6 +382,22 @@ def test_s15_removing_a_folder_ends_what_was_executed_in_it(sandbox: Sandbox) ->
 
     wait_until(lambda: sandbox.exec(f"kill -0 {running['one']} || kill -0 {running['one/inner']}").exit_code)
     assert sandbox.exec(f"kill -0 {running['two']}").ok
+
+
+def test_s15_what_is_left_has_nothing_running_in_it(sandbox: Sandbox) -> None:
+    """By what a provider can do: a folder that stays is put aside while it would be removed."""
+    home = sandbox.exec("pwd -P").output.strip()
+    sandbox.write_file("one/deep/a.txt", b"kept")
+    sandbox.exec("setsid sh -c 'echo $$ >pid; exec sleep 1000' & while ! [ -s pid ]; do :; done", cwd="one").check()
+    running = int(sandbox.read_file("one/pid"))
+    sandbox.guard(f"{home}/one")
+
+    leave(sandbox, f"{home}/one")
+    leave(sandbox, f"{home}/none")
+
+    wait_until(lambda: sandbox.exec(f"kill -0 {running}").exit_code)
+    assert sandbox.read_file("one/deep/a.txt") == b"kept"
+    assert [name for name in sandbox.list_files(".") if "none" in name or "kept" in name] == []
 
 
 #: What an agent may leave where a file, or a folder above one, shall be; `out` is outside of the guarded folder.
