@@ -81,50 +81,50 @@ def test_the_snapshot_of_the_option_is_used_and_that_of_the_fixture_wins(emulato
 # -- before anything is asked
 
 
-@pytest.mark.parametrize(
-    ("spec", "said"),
-    [
-        ({"image": "debian:12", "snapshot": "x"}, "image='debian:12' and snapshot='x' are two ways .*; give one"),
-        ({"image": "debian"}, "image='debian' is not right\nwanted: a tag that stays, such as debian:12.9"),
-        ({"image": "registry:5000/debian"}, "wanted: a tag that stays"),
-        ({"image": "node:latest"}, "image='node:latest' is not right"),
-        ({"image": "debian:12\nRUN evil"}, "image='debian:12.nRUN evil' is not right; wanted: a text without blanks"),
-        ({"image": 12}, "image=12 is not right; wanted: a text"),
-        ({"snapshot": ""}, "snapshot='' is not right; wanted: a text without blanks"),
-        ({"snapshot": ["a"]}, r"snapshot=\['a'\] is not right"),
-        ({"region": " "}, "region=' ' is not right"),
-        ({"resources": {"cpu": 2}}, "resources={'cpu': 2}, but a ready-made snapshot, here Daytona's own, has its own"),
-        ({"resources": {"cpu": 2}, "snapshot": "x"}, "here x, has its own; give an image, or --kiro-snapshot=auto"),
-        ({"resources": {"cpu": "2"}, "image": "a:1"}, r"resources\['cpu'\]='2' is not right; .* vCPUs above 0"),
-        ({"resources": {"cpu": 0}, "image": "a:1"}, r"resources\['cpu'\]=0 is not right"),
-        ({"resources": {"memory": True}, "image": "a:1"}, r"resources\['memory'\]=True .* GiB above 0"),
-        ({"resources": {"memory": 1.5}, "image": "a:1"}, r"resources\['memory'\]=1.5 is not right"),
-        ({"resources": {"ram": 4}, "image": "a:1"}, "resources has no 'ram'; known: cpu, memory, disk"),
-        ({"resources": {"memmory": 4}, "image": "a:1"}, "did you mean memory?"),
-        ({"resources": [2, 4], "image": "a:1"}, r"resources=\[2, 4\] is not right; wanted: a dict"),
-        ({"resources": None}, "resources=None is not right; wanted: a dict"),
-        (
-            {"network_allow_list": ["10.0.0.0/8"], "domain_allow_list": ["a.example"]},
-            "network_allow_list or domain_allow_list; give one",
-        ),
-        ({"network_allow_list": ["kiro.dev"]}, "network_allow_list='kiro.dev' is not right; wanted: a CIDR block"),
-        ({"network_allow_list": ["10.0.0.1/8"]}, r"CIDR block.*has host bits set"),
-        ({"network_allow_list": ["10.0.0.0/8"] * 11}, "has 11 entries; Daytona takes 10 at most"),
-        ({"domain_allow_list": ["https://kiro.dev"]}, "domain_allow_list='https://kiro.dev' .* a host name"),
-        ({"domain_allow_list": ["a.b.*"]}, r"domain_allow_list='a.b.\*' is not right"),
-        ({"domain_allow_list": ["a.example"] * 21}, "has 21 entries; Daytona takes 20 at most"),
-        ({"labels": {"owner": "me"}}, "the label 'owner' is pytest-kiro's own, by which leaked sandboxes are found"),
-        ({"labels": {"keep": "1"}}, "the label 'keep' is pytest-kiro's own"),
-        ({"labels": {"n": 1}}, r"labels\['n'\]=1 is not right; wanted: texts only"),
-        ({"labels": ["a"]}, r"labels=\['a'\] is not right; wanted: a dict"),
-    ],
-)
-def test_what_cannot_be_had_is_refused_before_anything_is_asked(
-    emulator: Emulator, provider: Make, spec: dict[str, Any], said: str
-) -> None:
-    with pytest.raises(SettingsError, match=said) as caught:
-        provider().create(SandboxSpec(**spec))
-    assert str(caught.value).startswith("kiro_sandbox_args")
+#: What cannot be had, and what is said of it.
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"image": "debian:12", "snapshot": "x"}, "image='debian:12' and snapshot='x' are two ways .*; give one"),
+    ({"image": "debian"}, "image='debian' is not right\nwanted: a tag that stays, such as debian:12.9"),
+    ({"image": "registry:5000/debian"}, "wanted: a tag that stays"),
+    ({"image": "node:latest"}, "image='node:latest' is not right"),
+    ({"image": "debian:12\nRUN evil"}, "image='debian:12.nRUN evil' is not right; wanted: a text without blanks"),
+    ({"image": 12}, "image=12 is not right; wanted: a text"),
+    ({"snapshot": ""}, "snapshot='' is not right; wanted: a text without blanks"),
+    ({"snapshot": ["a"]}, r"snapshot=\['a'\] is not right"),
+    ({"region": " "}, "region=' ' is not right"),
+    ({"resources": {"cpu": 2}}, "resources={'cpu': 2}, but a ready-made snapshot, here Daytona's own, has its own"),
+    ({"resources": {"cpu": 2}, "snapshot": "x"}, "here x, has its own; give an image, or --kiro-snapshot=auto"),
+    ({"resources": {"cpu": "2"}, "image": "a:1"}, r"resources\['cpu'\]='2' is not right; .* vCPUs above 0"),
+    ({"resources": {"cpu": 0}, "image": "a:1"}, r"resources\['cpu'\]=0 is not right"),
+    ({"resources": {"memory": True}, "image": "a:1"}, r"resources\['memory'\]=True .* GiB above 0"),
+    ({"resources": {"memory": 1.5}, "image": "a:1"}, r"resources\['memory'\]=1.5 is not right"),
+    ({"resources": {"ram": 4}, "image": "a:1"}, "resources has no 'ram'; known: cpu, memory, disk"),
+    ({"resources": {"memmory": 4}, "image": "a:1"}, "did you mean memory?"),
+    ({"resources": [2, 4], "image": "a:1"}, r"resources=\[2, 4\] is not right; wanted: a dict"),
+    ({"resources": None}, "resources=None is not right; wanted: a dict"),
+    (
+        {"network_allow_list": ["10.0.0.0/8"], "domain_allow_list": ["a.example"]},
+        "network_allow_list or domain_allow_list; give one",
+    ),
+    ({"network_allow_list": ["kiro.dev"]}, "network_allow_list='kiro.dev' is not right; wanted: a CIDR block"),
+    ({"network_allow_list": ["10.0.0.1/8"]}, r"CIDR block.*has host bits set"),
+    ({"network_allow_list": ["10.0.0.0/8"] * 11}, "has 11 entries; Daytona takes 10 at most"),
+    ({"domain_allow_list": ["https://kiro.dev"]}, "domain_allow_list='https://kiro.dev' .* a host name"),
+    ({"domain_allow_list": ["a.b.*"]}, r"domain_allow_list='a.b.\*' is not right"),
+    ({"domain_allow_list": ["a.example"] * 21}, "has 21 entries; Daytona takes 20 at most"),
+    ({"labels": {"owner": "me"}}, "the label 'owner' is pytest-kiro's own, by which leaked sandboxes are found"),
+    ({"labels": {"keep": "1"}}, "the label 'keep' is pytest-kiro's own"),
+    ({"labels": {"n": 1}}, r"labels\['n'\]=1 is not right; wanted: texts only"),
+    ({"labels": ["a"]}, r"labels=\['a'\] is not right; wanted: a dict"),
+]
+
+
+def test_what_cannot_be_had_is_refused_before_anything_is_asked(emulator: Emulator, provider: Make) -> None:
+    asked = provider()
+    for spec, said in REFUSED:
+        with pytest.raises(SettingsError, match=said) as caught:
+            asked.create(SandboxSpec(**spec))
+        assert str(caught.value).startswith("kiro_sandbox_args")
     assert emulator.log() == []
 
 

@@ -85,7 +85,7 @@ def test_ctrl_c_twice_leaves_at_once(runs: Runs, phase: str) -> None:
     began = time.monotonic()
     child.sendintr()
     status, printed = runs.ends(child)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60
     assert status == pytest.ExitCode.INTERRUPTED, printed
     assert "told to stop twice, so sandboxes were not waited for" in printed
     assert phase == "create" or "sandboxes: created 1, deleted 0, leaked 1" in printed

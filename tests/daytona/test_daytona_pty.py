@@ -365,7 +365,8 @@ def test_what_an_ended_program_left_is_ended_before_the_next_command(sandbox: Da
 DAEMONS = {
     "setsid": "setsid $p/daemon $p/pid &",
     "double fork": "(setsid $p/daemon $p/pid &) &",
-    "neither environment nor descriptors": "(cd /; setsid env -i $p/daemon $p/pid <&- >&- 2>&- &) &",
+    "neither environment nor descriptors": "(cd /; { ulimit -S -x unlimited || ulimit -S -x 5 || ulimit -S -w 5; } "
+    "2>/dev/null; setsid env -i $p/daemon $p/pid <&- >&- 2>&- &) &",
 }
 
 

@@ -44,7 +44,7 @@ def test_without_evals_neither_a_key_nor_the_sdk_is_needed(runs: Runs) -> None:
         from note import note
 
         def pytest_unconfigure():
-            note([name for name in ("daytona", "aiohttp", "filelock") if name in sys.modules])
+            note([name for name in ("daytona", "aiohttp", "httpx") if name in sys.modules])
         """,
     )
     runs.write("test_plain.py", "def test_plain(kiro_settings): assert kiro_settings.sandbox == 'daytona'")

@@ -48,7 +48,7 @@ COMPLETE = """
         assert not turn.truncated
         assert turn.changes.added == {{"made.txt"}}
         assert turn.used("write")
-        if number < {counted}:
+        if number < {counted} and not (number == {raced} and not turn.warnings):
             assert "the rest came from the log in the sandbox" in turn.warnings[0]
             assert len(turn.warnings) == 1
 """
@@ -76,7 +76,9 @@ def break_each(runs: Runs, rules: Sequence[Mapping[str, Any]]) -> dict[str, Sequ
 
 def test_a_turn_whose_link_is_lost_is_completed_from_the_log(runs: Runs) -> None:
     counted = BREAKS.index({"exit_style": "abort"})  # after that everything had come, and so nothing is told
-    passes(runs, COMPLETE.format(count=len(BREAKS), counted=counted), break_each(runs, BREAKS))
+    raced = next(number for number, rule in enumerate(BREAKS) if "hold_output" in rule)  # nothing may be under way
+    source = COMPLETE.format(count=len(BREAKS), counted=counted, raced=raced)
+    passes(runs, source, break_each(runs, BREAKS))
 
 
 def test_a_turn_whose_link_is_lost_before_it_began_is_no_fault_of_the_agents(runs: Runs) -> None:

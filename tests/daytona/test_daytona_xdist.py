@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import pytest
+from helpers import is_alive
 from plugin.eval_runs import shell, turn, wait_until
 
 if TYPE_CHECKING:
@@ -49,6 +50,25 @@ WORKERS = """
     def test_it(kiro, n):
         kiro.run("Hello.")
 """
+#: Lets xdist and execnet wait for workers that end, however long it takes: after ten seconds they would be killed.
+PATIENT = """
+    from execnet.gateway_base import WorkerPool
+    from xdist.workermanage import NodeManager
+
+    NodeManager.EXIT_TIMEOUT = 600
+
+    wait = WorkerPool.waitall
+    WorkerPool.waitall = lambda pool, timeout=None: wait(pool, 600 if timeout == 10 else timeout)
+"""
+#: Lets a run give a deletion up after five seconds.
+SHORT = """
+    from dataclasses import replace
+    from quick_waits import QUICK
+    from pytest_kiro.plugin import WAITS
+
+    def pytest_configure(config):
+        config.stash[WAITS] = replace(QUICK, daytona=replace(QUICK.daytona, delete=5.0))
+"""
 
 
 def together(runs: Runs, workers: int) -> None:
@@ -86,6 +106,41 @@ def test_workers_have_a_sandbox_each_or_share(
         assert made_last < deleted_first, "side by side, not one after the other"
 
 
+TRIALS = """
+    import pytest
+
+    @pytest.mark.kiro_trials(3, pass_rate=0.5)
+    def test_rate(kiro):
+        assert kiro.run("?").text == "yes"
+
+    @pytest.mark.kiro_trials(3)
+    @pytest.mark.kiro_compare("prompt", baseline="plain")
+    @pytest.mark.parametrize("prompt", ["plain", "loud"])
+    def test_it(kiro, prompt):
+        assert kiro.run(prompt).text == "yes"
+"""
+
+
+def test_trials_spread_over_sandboxes_and_are_judged_and_compared(runs: Runs) -> None:
+    words = [turn([word], trial=number) for number, word in enumerate(("yes", "no", "yes"), 1)]
+    turns = {"test_rate": words, "test_it[plain]": ["yes"], "test_it[loud]": [turn(["no"])]}
+    runs.write("test_it.py", TRIALS, turns)
+    result = runs.process("-n2", "--kiro-all-trials")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(
+        [
+            "test_it.py::test_rate  ✓✗✓  2/3 *needs 50 %: passed",
+            "test_it.py::test_it, by prompt",
+            "  plain      3/3 *",
+            "  loud       0/3 *",
+            "  loud − plain  -100 points *: worse",
+            "kiro: 9 turns, 9 completed",
+            "sandboxes: created 2, deleted 2, leaked 0",
+            "*= 1 failed, 1 passed, 4 trials failed in *",
+        ]
+    )
+
+
 def test_a_run_that_gets_no_sandbox_at_all_says_what_it_would_take(runs: Runs) -> None:
     runs.emulator.configure(memory_quota=3)
     runs.write("test_it.py", "import pytest\n\n@pytest.mark.parametrize('n', range(4))\ndef test_it(kiro, n): pass\n")
@@ -106,8 +161,9 @@ def pids(runs: Runs) -> Mapping[str, int]:
     return {name: int(pid) for name, pid in (line.split() for line in runs.story)}
 
 
-def begin_workers(runs: Runs, tests: int = 3) -> None:
+def begin_workers(runs: Runs, tests: int = 3, *, conftest: str = "") -> None:
     runs.note()
+    runs.write("conftest.py", PATIENT + conftest)
     # The first turn of each waits until there is a file `go`.
     wait = f"touch {runs.stage}.$$; until [ -e {runs.tmp}/go ]; do sleep 0.1; done"
     runs.write("test_it.py", WORKERS.format(tests=tests), {"test_it": [turn([shell(wait)], ["Done."])]})
@@ -163,7 +219,7 @@ def test_ctrl_c_is_cleared_away_by_the_workers(runs: Runs) -> None:
 
 def test_what_workers_are_too_slow_to_delete_the_controller_does(runs: Runs) -> None:
     runs.emulator.fault("sandbox_delete", times=2, delay=600)
-    begin_workers(runs)
+    begin_workers(runs, conftest=SHORT)
     child = runs.start("-n2")
     both_wait(runs)
     child.kill(signal.SIGTERM)
@@ -180,4 +236,5 @@ def test_workers_of_a_killed_controller_clear_away_by_themselves(runs: Runs) -> 
     child.kill(signal.SIGKILL)
     runs.ends(child)
     wait_until(lambda: not runs.emulator.sandboxes(), "the workers to delete their sandboxes")
+    wait_until(lambda: not any(map(is_alive, pids(runs).values())), "the workers to end")
     runs.everything_is_bounded()

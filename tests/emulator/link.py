@@ -147,13 +147,13 @@ class Link:
                 raise end
 
     async def greet(self) -> None:
-        """Say "connected", when and as the rules want it."""
+        """Say "connected", when and as the rules want it; it travels right behind the handshake's answer."""
         if early := self._faults.get("early_output"):
-            self.offer(early.encode())
+            await self._deliver(early.encode())
         if delay := self._faults.get("connected_delay"):
             await asyncio.sleep(delay)
         if not self._faults.get("no_connected"):
-            self.offer('{"type":"control","status":"connected"}')
+            await self._deliver('{"type":"control","status":"connected"}')
 
     async def _write_all(self) -> None:
         while not self._over.is_set():

@@ -28,7 +28,7 @@ INHERITED = ("LANG", "LC_ALL", "LC_CTYPE", "TZ")
 #: What the daemon looks for in /etc/shells, in its order.
 _SHELLS = ("/usr/bin/zsh", "/bin/zsh", "/usr/bin/bash", "/bin/bash")
 #: The daemon's own program in each sandbox, for which a sleep stands here.
-_WORKER, _SLEEP = "daytona_repl_worker.py", shutil.which("sleep")
+_WORKER, _CAT = "daytona_repl_worker.py", shutil.which("cat")
 
 
 class Machine:
@@ -51,7 +51,7 @@ class Machine:
         (self.home / ".daytona").mkdir(exist_ok=True)
         (self.tmp / _WORKER).touch()
         self.env = {**_inherited(), **self._own(snapshot), **env}
-        self._start_worker()
+        self._worker: subprocess.Popen[bytes] | None = None
 
     def _own(self, snapshot: str) -> dict[str, str]:
         return {
@@ -89,16 +89,25 @@ class Machine:
             place = str(self.resolve(cwd))
             if not shutil.which(shell):
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), shell)
+            self._start_worker()
             return processes.start(argv, self.mark, cwd=place, env=variables, stdin=stdin, stdout=stdout)
         except OSError as error:
             raise CannotStart(f"fork/exec {shell}: {(error.strerror or str(error)).lower()}") from error
 
     def _start_worker(self) -> None:
-        """Start what stands for the daemon's Python worker, which is there in every sandbox."""
-        argv = [f"python3 {self.tmp}/{_WORKER}", "2147483647"]
-        nothing = subprocess.DEVNULL
+        """Start what stands for the daemon's Python worker, which is there before anybody can look."""
+        if self._worker is not None:
+            return
+        argv = [f"python3 {self.tmp}/{_WORKER}"]
+        # It reads for ever, so that it ends with this process, however that ends.
         self._worker = processes.start(
-            argv, self.mark, program=_SLEEP, cwd=str(self.home), env=self.env, stdin=nothing, stdout=nothing
+            argv,
+            self.mark,
+            program=_CAT,
+            cwd=str(self.home),
+            env=self.env,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
         )
 
     async def unless_down(self, wanted: Awaitable[T]) -> T:
@@ -121,12 +130,16 @@ class Machine:
         for terminal in list(self.terminals.values()):
             terminal.tear()
         self.terminals.clear()
-        await processes.end_all([self.mark])
-        await processes.reap(self._worker)
+        if self.mark.sessions:  # else nothing was ever started
+            await processes.end_all([self.mark])
+        if worker := self._worker:
+            self._worker = None
+            await processes.reap(worker)
+            if worker.stdin:
+                worker.stdin.close()
 
     def power_on(self) -> None:
         self._down.clear()
-        self._start_worker()
 
     async def remove(self) -> None:
         """End everything and remove the files, also those in folders that were closed to us."""
@@ -136,7 +149,8 @@ class Machine:
     @property
     def pids(self) -> list[int]:
         """The processes that the daemon did not start for itself."""
-        return [pid for pid in processes.of(self.mark) if pid != self._worker.pid]
+        own = self._worker.pid if self._worker else None
+        return [pid for pid in processes.of(self.mark) if pid != own] if self.mark.sessions else []
 
 
 class CannotStart(Exception):

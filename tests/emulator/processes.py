@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import functools
 import os
 import resource
 import signal
@@ -163,9 +164,8 @@ def of(mark: Mark) -> list[int]:
 def _carries(process: _Process, mark: Mark, everybody: Mapping[int, _Process]) -> bool:
     if process.session in mark.sessions or f"\0{mark.variable}\0".encode() in process.environ:
         return True
-    with suppress(OSError):
-        if Path(f"/proc/{process.pid}/cwd").readlink().is_relative_to(mark.root):
-            return True
+    if process.works_in(str(mark.root)):
+        return True
     return _descends_from_us(process, everybody) and process.limit_is(mark.limit)
 
 
@@ -176,7 +176,7 @@ def _descends_from_us(process: _Process, everybody: Mapping[int, _Process]) -> b
     return below is not None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Process:
     pid: int
     parent: int
@@ -186,8 +186,13 @@ class _Process:
     @property
     def environ(self) -> bytes:
         with suppress(OSError):
-            return b"\0" + Path(f"/proc/{self.pid}/environ").read_bytes() + b"\0"
+            return b"\0" + _read(f"/proc/{self.pid}/environ") + b"\0"
         return b""
+
+    def works_in(self, root: str) -> bool:
+        with suppress(OSError):
+            return f"{os.readlink(f'/proc/{self.pid}/cwd')}/".startswith(f"{root}/")
+        return False
 
     def limit_is(self, number: int) -> bool:
         """Whether the process has the limit that `_marked` gave it."""
@@ -200,14 +205,40 @@ class _Process:
 
 
 def _all() -> Iterator[_Process]:
+    """Yield the processes that began when this one did, or later: no sandbox has an older one."""
     if not LINUX:
         yield from _all_by_ps()
         return
+    own, began = str(os.getpid()), _began()
     for entry in os.listdir("/proc"):
-        if entry.isdigit() and int(entry) != os.getpid():
+        if entry.isdigit() and entry != own:
             with suppress(OSError):
-                fields = Path(f"/proc/{entry}/stat").read_bytes().rpartition(b")")[2].split()
-                yield _Process(int(entry), int(fields[1]), int(fields[3]), fields[0] in (b"Z", b"X"))
+                fields = _stat(entry)
+                if int(fields[19]) >= began:
+                    yield _Process(int(entry), int(fields[1]), int(fields[3]), fields[0] in (b"Z", b"X"))
+
+
+@functools.cache
+def _began() -> int:
+    """When this process began, in ticks since the machine did."""
+    return int(_stat("self")[19])
+
+
+def _stat(pid: str) -> list[bytes]:
+    """Return what stands behind the name of a process: state, parent, group, session …"""
+    return _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+
+
+def _read(path: str) -> bytes:
+    """Read a file of /proc; all processes are looked at so often that a `Path` for each would cost most of it."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        parts = []
+        while part := os.read(descriptor, 65536):
+            parts.append(part)
+        return b"".join(parts)
+    finally:
+        os.close(descriptor)
 
 
 def _all_by_ps() -> Iterator[_Process]:
@@ -221,7 +252,22 @@ def _all_by_ps() -> Iterator[_Process]:
 
 def reap_orphans() -> None:
     """Collect those that ended after their parents: they are our children now, and nobody else's."""
-    for process in _all():
-        if process.dead and process.parent == os.getpid() and process.pid not in _awaited:
+    for pid in _children():
+        if pid not in _awaited:
             with suppress(ChildProcessError):
-                os.waitpid(process.pid, os.WNOHANG)
+                os.waitpid(pid, os.WNOHANG)
+
+
+def _children() -> list[int]:
+    """Return our children; Linux keeps a list for each of our threads, which is there without looking at all others."""
+    try:
+        return [int(pid) for task in os.listdir("/proc/self/task") for pid in _read_children(task).split()]
+    except OSError:
+        return [process.pid for process in _all() if process.parent == os.getpid()]
+
+
+def _read_children(task: str) -> bytes:
+    try:
+        return _read(f"/proc/self/task/{task}/children")
+    except ProcessLookupError:  # a thread that has just ended
+        return b""

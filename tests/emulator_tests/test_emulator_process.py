@@ -168,14 +168,28 @@ def test_a_bug_in_it_is_not_kept_quiet(own: Emulator) -> None:
 
 def test_one_that_does_not_end_is_killed_and_told(own: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(handle, "_STOP_TIMEOUT", 0.2)
-    emulator = own.pid
+    box = create(own)
+    ask(own, "POST", f"/toolbox/{box['id']}/process/execute", {"command": "true"})
+    emulator, workers = own.pid, _workers(own)
     assert emulator is not None
+    assert len(workers) == sys.platform.startswith("linux")
     os.kill(emulator, signal.SIGSTOP)
     with pytest.raises(EmulatorError, match="did not end within"):
         own.close()
     assert not is_alive(emulator)
+    wait_until(lambda: not any(map(is_alive, workers)))
     assert not Path(own.host_root).exists()
     own.close()
+
+
+def _workers(emulator: Emulator) -> list[int]:
+    """The processes that stand for the daemons' own."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (entry / "cmdline").read_bytes().startswith(f"python3 {emulator.host_root}/".encode()):
+                found.append(int(entry.name))
+    return found
 
 
 def test_by_hand() -> None:

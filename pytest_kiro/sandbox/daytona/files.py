@@ -19,6 +19,7 @@ from secrets import token_hex
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from pytest_kiro.errors import SandboxError, SandboxTimeout
+from pytest_kiro.sandbox.bounds import too_much
 from pytest_kiro.sandbox.daytona import faults, guest
 from pytest_kiro.sandbox.guarded import not_ours
 
@@ -68,6 +69,8 @@ async def _read_some(machine: Machine, paths: Sequence[str], roots: Collection[s
     for path, kind in zip(paths, kinds, strict=False):
         if kind != "f":
             _refuse(path, kind)
+    if rest.startswith("large"):
+        raise too_much(f"{len(paths)} files" if len(paths) > 1 else paths[0])
     if rest.startswith("failed"):
         _explain("read files", rest.partition("\n")[2], paths)
     if len(kinds) != len(paths):

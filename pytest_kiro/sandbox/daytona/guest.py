@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import randbelow
 
 from pytest_kiro.errors import SandboxError
+from pytest_kiro.sandbox.bounds import READ_AT_ONCE
 from pytest_kiro.sandbox.processes import TAG
 from pytest_kiro.sandbox.protocol import OUTPUT_KEPT, Survivors
 from pytest_kiro.sandbox.script import program
@@ -73,12 +74,14 @@ def task_files(task: str, tasks: str) -> list[str]:
     return [f"{tasks}/{task}{end}" for end in ("", ".output", ".status", ".session")]
 
 
-def beforehand(tags: Sequence[str], tasks: str, paths: Sequence[str], word: str) -> str:
+def beforehand(tags: Sequence[str], tasks: str, paths: Sequence[str], word: str, alive: Collection[str]) -> str:
     """Return the text that tidies up before another: tasks by tag, files of ours.
 
-    What was left of the tags is told in front of a line of the `word`; `take_survivors` reads that.
+    What was left of the tags is told in front of a line of the `word`; `take_survivors` reads that. `alive` is as
+    `reap` has it.
     """
-    lines = [f"/bin/sh -c {shlex.quote(reap([tag], tasks, report=tag))} </dev/null 2>/dev/null\n" for tag in tags]
+    reaps = [reap([tag], tasks, report=tag, alive=alive) for tag in tags]
+    lines = [f"/bin/sh -c {shlex.quote(text)} </dev/null 2>/dev/null\n" for text in reaps]
     if paths:
         lines.append(f"rm -rf {shlex.join(paths)} </dev/null >/dev/null 2>&1\n")
     return "".join(lines) + (f"echo {word}\n" if tags else "")
@@ -133,40 +136,58 @@ def mark(tag: str) -> str:
 
 
 def marking(tag: str) -> str:
-    """Return the command that marks a shell; one word for bash and zsh, another for dash and busybox."""
-    return f"ulimit -x {mark(tag)} 2>/dev/null || ulimit -w {mark(tag)} 2>/dev/null"
+    """Return the command that marks a shell; one word for bash and zsh, another for dash and busybox.
+
+    By its own choice zsh sets the soft limit only, which could be raised again.
+    """
+    return f"ulimit -SH -x {mark(tag)} 2>/dev/null || ulimit -w {mark(tag)} 2>/dev/null"
 
 
-def reap(tags: Sequence[str], tasks: str, *, void: str = "", report: str = "", leader: str = "") -> str:
+def reap(
+    tags: Sequence[str],
+    tasks: str,
+    *,
+    void: str = "",
+    report: str = "",
+    leader: str = "",
+    alive: Collection[str] | None = None,
+    proc: str = "/proc",
+) -> str:
     """Return the command that kills all processes of tasks by tag beginnings; a `void` one shall not begin.
 
     Processes are told of in lines that begin with `report`, but for those in the session that the file `leader` names.
+    With `alive`, the beginnings of tags that go on, also those are killed that have lowered the limit that marks them:
+    below the mark of a terminal, whose number is higher than those of the terminals before it and lower than the
+    numbers of all that begins meanwhile; below all marks when it is none of a terminal.
     """
     words = {"killed": f"{report} killed ", "stuck": f"{report} stuck "}
-    return _reap(tags, tasks, void=void, report=bool(report), leader=leader, **words) if tags else ""
+    if not tags:
+        return ""
+    return _reap(tags, tasks, alive, void=void, report=bool(report), leader=leader, proc=proc, **words)
 
 
-def ending(tag: str, tasks: str) -> str:
+def ending(tag: str, tasks: str, alive: Collection[str]) -> str:
     """Return the command that kills a task's processes: "PID name" each."""
-    return _reap([tag], tasks, void="", report=True, leader="", killed="", stuck="")
+    return _reap([tag], tasks, alive, void="", report=True, leader="", proc="/proc", killed="", stuck="")
 
 
-def _reap(tags: Sequence[str], tasks: str, **values: str | bool) -> str:
-    patterns = [word for tag in tags for word in _patterns(tag)]
-    return _program("reap", tasks=tasks, patterns=shlex.join(patterns), **values)
+def _reap(tags: Sequence[str], tasks: str, alive: Collection[str] | None, **values: str | int) -> str:
+    marks = [mark(tag) for tag in tags]
+    return _program(
+        "reap",
+        tasks=tasks,
+        patterns=shlex.join([word for tag in tags for word in ("-e", f"{TAG}={re.escape(tag)}")]),
+        marks=shlex.join(marks),
+        top="" if alive is None else marks[0] if len(marks[0]) == sum(_DIGITS) else 10 ** (sum(_DIGITS) - 1),
+        alive=shlex.join(sorted(mark(tag) for tag in alive or () if tag not in tags)),
+        **values,
+    )
 
 
-def _patterns(tag: str) -> Iterator[str]:
-    digits = mark(tag)
-    rest = sum(_DIGITS) - len(digits)
-    yield from ("-e", f"{TAG}={re.escape(tag)}")
-    yield from ("-e", f"^Max file locks +{digits}{f'[0-9]{{{rest}}}' if rest else ''} ")
-
-
-def settle(tag: str, tasks: str) -> str:
+def settle(tag: str, tasks: str, alive: Collection[str]) -> str:
     """Return the command that says whether a terminal's program runs. If not, it ends what the program left."""
     settled = _program("settle", session_file=session_file(tag, tasks), mark=f"{TAG}={tag}")
-    return f"{settled}{reap([tag], tasks, report=SETTLED)}echo ended\n"
+    return f"{settled}{reap([tag], tasks, report=SETTLED, alive=alive)}echo ended\n"
 
 
 def session_file(tag: str, tasks: str) -> str:
@@ -195,12 +216,13 @@ def guarded(roots: Iterable[str]) -> str:
 def pack(paths: Sequence[str], file: str, *, inline: int) -> str:
     """Return the command that answers what each path is. It packs them if all are files.
 
-    Up to `inline` bytes come with the answer, as base64; for more the answer says `big`, and they are in `file`.
+    Up to `inline` bytes come with the answer, as base64; for more the answer says `big`, and they are in `file`, or
+    `large` when that is more than is read at all.
     """
     relative, inner = _words([path.lstrip("/") for path in paths], prefix="r")
     # GNU's tar makes a newline of \n in a name; others have no word against that, and no need of one.
     tar = "tar --no-unquote" if any("\\" in path for path in paths) else "tar"
-    return relative + on_files("pack", paths, inner=inner, tar=tar, pack=file, inline=inline)
+    return relative + on_files("pack", paths, inner=inner, tar=tar, pack=file, inline=inline, most=READ_AT_ONCE)
 
 
 def _words(paths: Iterable[str], prefix: str = "w") -> tuple[str, str]:

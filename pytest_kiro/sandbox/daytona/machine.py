@@ -35,6 +35,8 @@ class Machine:
         # Workers that share a sandbox must not take each other's tasks for their own.
         self.tag, self._numbers = guest.new_tag(), itertools.count(1)
         self.thrown_away: list[str] = []  # files of ours that are removed along with the next command
+        #: The beginnings of tags whose processes go on when those of others end.
+        self.alive = set[str]()
         #: Tags whose processes are killed along with it, and who is told what they were.
         self._doomed: dict[str, Callable[[Survivors], object]] = {}
         self._flushes = set[asyncio.Task[None]]()
@@ -100,7 +102,9 @@ class Machine:
 
     def new_place(self) -> str:
         """Return what the names of tasks begin with that are ended together."""
-        return f"{self.tag}{next(self._numbers)}."
+        place = f"{self.tag}{next(self._numbers)}."
+        self.alive.add(place)
+        return place
 
     async def execute(
         self, command: str, *, task: str, cwd: str, root: str, env: Mapping[str, str], limit: float
@@ -127,16 +131,19 @@ class Machine:
 
     async def errand(self, what: str, command: str) -> str:
         """Execute a short command that is safe to repeat; return its output."""
+        return (await self.repeatable(what, command, self.waits.request)).output
+
+    async def repeatable(self, what: str, command: str, limit: float) -> guest.CommandEnd:
+        """Execute a command that is safe to repeat; return how it ended."""
         task = self.task()
-        answer = await self._send(what, guest.errand(command, tasks=self.tasks, task=task), self.waits.request)
-        return guest.unwrap(answer, task).output
+        return guest.unwrap(await self._send(what, guest.errand(command, tasks=self.tasks, task=task), limit), task)
 
     async def _send(self, what: str, text: str, limit: float, envs: Mapping[str, str] | None = None) -> str:
         """Execute a text by the machine's shell; return its output. What is to be tidied up comes first."""
         paths, doomed, word = self.thrown_away[:_CLEARED_AT_ONCE], dict(self._doomed), token_hex(8)
         if what == "exec" and len(paths) < _MANY:
             paths = []
-        text = guest.beforehand([*doomed], self.tasks, paths, word) + text
+        text = guest.beforehand([*doomed], self.tasks, paths, word, self.alive) + text
         # The service's own limit is for the case that ours is not kept, because this process has died.
         timeout = limit + self.waits.answer
         # Of the shell that the service chooses no file is read that an agent may have written: zsh has ~/.zshenv.
@@ -159,7 +166,7 @@ class Machine:
     async def reap(self, tag: str, *, leader: str = "") -> Survivors:
         """Kill all processes whose tags begin with this; return them, but for those in the session of `leader`."""
         word = f"left-{token_hex(8)}"
-        command = guest.reap([tag], self.tasks, report=word, leader=leader)
+        command = guest.reap([tag], self.tasks, report=word, leader=leader, alive=self.alive)
         return guest.survivors(await self.errand("end processes", command), word)
 
     def doom(self, tag: str, tell: Callable[[Survivors], object]) -> None:

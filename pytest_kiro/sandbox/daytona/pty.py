@@ -33,6 +33,7 @@ class DaytonaPty:
     def __init__(self, machine: Machine) -> None:
         self._machine, self._client, self._waits = machine, machine.client, machine.waits
         self._tag = f"{machine.task()}."
+        machine.alive.add(self._tag)
         self._leader = guest.session_file(self._tag, machine.tasks)
         self._id = f"kiro-{uuid.uuid4().hex}"
         self._link: PtyLink | None = None
@@ -44,7 +45,7 @@ class DaytonaPty:
         self.survivors = Survivors()
         #: What the link says of the end, None when it was lost; 0 counts when it is proven.
         self._claimed: int | None = None
-        self._proven = False
+        self._proven = self._settled = False
         self._heard = 0.0
         self._watch: asyncio.Task[None] | None = None
 
@@ -133,7 +134,7 @@ class DaytonaPty:
 
     async def _has_ended(self) -> bool:
         """Ask whether the program has ended where it ran; if so, end what it left."""
-        command = guest.settle(self._tag, self._machine.tasks)
+        command = guest.settle(self._tag, self._machine.tasks, self._machine.alive)
         answer = await self._machine.errand("end of a terminal", command)
         self._note(guest.survivors(answer, guest.SETTLED))
         return answer.rstrip().rpartition("\n")[2] == "ended"
@@ -206,7 +207,11 @@ class DaytonaPty:
     @property
     def ending(self) -> str:
         """`sh` commands that end what the program left: "PID name" each."""
-        return guest.ending(self._tag, self._machine.tasks)
+        return guest.ending(self._tag, self._machine.tasks, self._machine.alive)
+
+    def ended(self) -> None:
+        """Note that these commands were executed."""
+        self._settled = True
 
     def close(self) -> None:
         if self._closed:
@@ -232,10 +237,11 @@ class DaytonaPty:
 
     async def _close(self, ended: bool) -> None:
         self._room.set()
+        self._machine.alive.discard(self._tag)
         try:
-            if ended:  # what it left goes along with the next request, and soon at the latest
+            if ended and not self._settled:  # what it left goes along with the next request, and soon at the latest
                 self._machine.doom(self._tag, self._note)
-            else:
+            elif not ended:
                 await self._kill()
         finally:
             self._machine.thrown_away.append(self._leader)

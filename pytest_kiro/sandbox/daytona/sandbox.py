@@ -87,6 +87,16 @@ class DaytonaSandbox(SandboxBase):
             raise SandboxTimeout(what, end.output, advice="give exec a longer timeout")
         return ExecResult(command, end.exit_code, end.output, duration)
 
+    def errand(self, command: str, *, timeout: float) -> ExecResult:
+        self._check()
+        started = time.monotonic()
+        work = self._machine.repeatable("look at a turn", command, timeout)
+        end = self._client.wait_for(work, timeout + self._waits.answer)
+        return ExecResult(command, end.exit_code, end.output, time.monotonic() - started)
+
+    def discard(self, path: str) -> None:
+        self._machine.thrown_away.append(self._resolve(path))
+
     def open_pty(
         self,
         *,
@@ -142,7 +152,9 @@ class DaytonaSandbox(SandboxBase):
         self._check()
         target = self._resolve(path)
         tags = [self._places.pop(place) for place in list(self._places) if place.is_relative_to(target)]
-        command = guest.reap(tags, self._machine.tasks) + guest.on_files("remove", [target])
+        self._machine.alive -= {*tags}
+        command = guest.reap(tags, self._machine.tasks, alive=self._machine.alive)
+        command += guest.on_files("remove", [target])
         answer = self._transfer(self._machine.errand(f"remove {path}", command))
         if answer.strip():
             advice = "look at who owns what in it, with sandbox.exec"

@@ -4,7 +4,8 @@
 # task_command  the command
 # task_name     this task's name
 #
-# It needs no file, so that a full disk can still be cleared.
+# It needs no file, so that a full disk can still be cleared, and no other process.
 : "${task_command?}" "${task_name?}"
-( eval "$task_command" ) </dev/null 2>&1
-printf '\n%s %s ended\n' "$task_name" "$?"
+exec </dev/null 2>&1
+trap 'printf "\n%s %s ended\n" "$task_name" "$?"' EXIT
+eval "$task_command"

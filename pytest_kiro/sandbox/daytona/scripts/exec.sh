@@ -55,11 +55,12 @@ elif [ -e "$task_files" ]; then
   if [ -n "$task_status" ] && [ -f "$task_files.output" ]; then exec 3<"$task_files.output"; fi
 else task_status='1 full'
 fi 2>/dev/null
-task_output=/proc/self/fd/3 task_rest=''
+task_output=/proc/self/fd/3
 if [ -s $task_output ]; then
   head -c $((task_cap / 2)) <&3
-  # It has read no further, so most often nothing is there for the shell to read.
-  if IFS= read -r task_rest <&3 || [ -n "$task_rest" ]; then
+  # Where it stopped says whether there may be more. A shell that read on would do so byte by byte to a line's end.
+  read -r _ task_size </proc/self/fdinfo/3
+  if [ "$task_size" -ge $((task_cap / 2)) ]; then
     task_size=$(($(wc -c <$task_output) - task_cap / 2))
     if [ "$task_size" -gt $((task_cap / 2)) ]; then
       printf '\n[... %d bytes in the middle were not kept ...]\n' $((task_size - task_cap / 2))

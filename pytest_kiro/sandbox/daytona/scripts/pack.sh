@@ -4,14 +4,19 @@
 # names   quoted words: the paths
 # inner   the same without their first slash
 # tar     the command that packs, with its option
+# most    bytes that may come at all
 # inline  bytes that come with the answer, as base64; for more the answer says `big`
 # pack    the file into which more is packed
-: "${names?}" "${inner?}" "${tar?}" "${inline?}" "${pack?}"
+: "${names?}" "${inner?}" "${tar?}" "${inline?}" "${pack?}" "${most?}"
 eval "set -- $names"
 kinds='' kind='' && for name do look "$name"; kinds=$kinds$kind; done
 echo "$kinds"
 case $kinds in *[!f]*) exit 0 ;; esac
-size=$(cat -- "$@" | wc -c)
+# A sparse file has a size that no disk has.
+large=$(find -L "$@" -prune -size "+${most}c")
+size=0
+[ -n "$large" ] || size=$(cat -- "$@" | wc -c)
+if [ -n "$large" ] || [ "$size" -gt "$most" ]; then echo large; exit; fi
 eval "set -- $inner"
 # 1 is "a file changed while it was read": an agent's server may be writing its log.
 # shellcheck disable=SC2086 # tar may have an option
