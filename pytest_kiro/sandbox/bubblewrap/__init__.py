@@ -1,0 +1,1 @@
+"""Sandboxes of bubblewrap: namespaces of their own on this machine (Linux)."""
