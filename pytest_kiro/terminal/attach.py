@@ -90,6 +90,9 @@ class _Linked(Protocol):
     def ending(self) -> str:
         """The commands that end what is left: "PID name" each."""
 
+    def ended(self) -> None:
+        """Note that these were executed."""
+
 
 class _LinkLost(Exception):
     """The terminal cannot be reached any more; its program may go on."""
@@ -110,7 +113,7 @@ class Attached:
         self._filter = Filter(launched.launch.marker)
         self._deadline = time.monotonic() + launched.waits.launch
         self._count = 0
-        self._reported = ""
+        self._reported, self._survivors = "", tuple[str, ...]()
         self._followed: Followed | None = None
 
     @property
@@ -164,20 +167,24 @@ class Attached:
     def collect(self) -> LaunchRecord | None:
         """Return what the program left, once it is closed; None when it never began. `ValueError` for what is none."""
         if self.launch_record is None and self.started:
-            _, self.launch_record = self._survey(None)
+            self.launch_record = self._survey(None)
         return self.launch_record
 
     @property
     def survivors(self) -> Survivors:
         """What the program had left, once that is collected."""
         told = self._pty.survivors if isinstance(self._pty, TellsSurvivors) else Survivors()
-        collected = self.launch_record.survivors if self.launch_record else ()
-        return Survivors((*collected, *told.killed), told.stuck)
+        return Survivors((*self._survivors, *told.killed), told.stuck)
 
-    def _survey(self, read: int | None) -> tuple[str, LaunchRecord | None]:
+    def _survey(self, read: int | None) -> LaunchRecord | None:
         digests = self._filter.digests if self._filter.opened or not self._followed else self._followed.digests
         end = self._pty.ending if isinstance(self._pty, _Linked) else ""
-        return self._launched.survey(digests, end, read)
+        self._reported, record = self._launched.survey(digests, end, read)
+        if record is not None:
+            self._survivors += record.survivors
+            if isinstance(self._pty, _Linked):
+                self._pty.ended()
+        return record if self._reported == "record" else None
 
     def close(self) -> None:
         """End the program: by its terminal, and, where a link may be lost, by the numbers of its processes first."""
@@ -269,7 +276,7 @@ class Attached:
         """Whether the sandbox reports the program's end and all output is here."""
         if self.launch_record is None and self.started:
             with suppress(SandboxError, ValueError):
-                self._reported, self.launch_record = self._survey(self._count)
+                self.launch_record = self._survey(self._count)
         return self.launch_record is not None
 
     def _is_lost(self, timeout: float) -> bool:

@@ -9,26 +9,37 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from secrets import token_hex
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from pytest_kiro.errors import PtyClosed, SandboxClosed, SandboxError, SandboxTimeout
-from pytest_kiro.sandbox.protocol import Sandbox
+from pytest_kiro.sandbox.protocol import ExecResult, Sandbox
 from pytest_kiro.sandbox.script import program
 from pytest_kiro.settings.waits import Waits
-from pytest_kiro.terminal.launch import Filter, Launch, never_began
+from pytest_kiro.terminal.launch import LAST_WORDS, Filter, Launch, never_began
 from pytest_kiro.terminal.record import LaunchRecord, is_brief, read_launch_record
 
 _FOLLOW, _SURVEY = (Path(__file__).with_name(name) for name in ("follow.sh", "survey.sh"))
 #: Bytes of the log that are asked for at once: as base64 well below what `exec` keeps.
 SLICE = 1024 * 1024
-#: Bytes of an archive that come back with an answer, as base64 below what `exec` keeps.
-_INLINE = 8 * 1024 * 1024
-#: What `script` writes when it ends, and how the start of that may look.
-_LAST_WORDS = re.compile(rb"\nScript done on [^\n]*\n\Z")
+#: Blocks of 512 bytes of an archive that come back with an answer: as base64 below what `exec` keeps.
+_INLINE = 8 * 1024 * 2
+#: How the start of what `script` writes when it ends may look.
 _PERHAPS_LAST_WORDS = re.compile(
     rb"\n(?:%s|Script done on [^\n]{0,200}\n?)?\Z"
     % b"|".join(re.escape(b"Script done on "[:length]) for length in range(1, 15))
 )
+
+
+@runtime_checkable
+class _RunsErrands(Protocol):
+    """A sandbox in which a command of ours costs less than `exec`."""
+
+    def errand(self, command: str, *, timeout: float) -> ExecResult:
+        """Execute a `sh` program that may be carried out twice; `timeout` in seconds."""
+
+    def discard(self, path: str) -> None:
+        """Remove a file or folder along with a later request."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +62,12 @@ class Launched:
         return self._exec(f"ask for the program: {given}", text, self.waits.answer)
 
     def _exec(self, what: str, text: str, limit: float) -> str:
+        sandbox = self.sandbox
         try:
-            answer = self.sandbox.exec(text, cwd="/", timeout=limit)
+            if isinstance(sandbox, _RunsErrands):
+                answer = sandbox.errand(text, timeout=limit)
+            else:
+                answer = sandbox.exec(text, cwd="/", timeout=limit)
         except SandboxTimeout as error:
             # it is the sandbox that does not answer, and no program
             problem = f"{what}: the sandbox did not answer within {limit:g} s"
@@ -66,39 +81,46 @@ class Launched:
         return answer.output
 
     def survey(self, digests: tuple[str, str], end: str, read: int | None) -> tuple[str, LaunchRecord | None]:
-        """End what the program left; return a word, with `record` all.
+        """End what the program left; return a word, and what is known of it.
 
-        Our files are removed then. `digests` are those of the marker's line, `end` are commands that end what is left.
-        With the number of bytes that were read the word may be `none`, the program has not ended, or `cut`, it had more
-        to say.
+        The word is `record` for all there is; our files are removed then. `digests` are those of the marker's line,
+        `end` are commands that end what is left. With the number of bytes that were read it may be `none`, the program
+        has not ended, or `cut`, it had more to say.
         """
         launch = self.launch
         text = launch.listing() + program(
             _SURVEY,
             survey_folder=launch.folder,
+            survey_token=token_hex(8),
             survey_stores=launch.store_words,
             survey_marker=launch.marker,
-            survey_read="" if read is None else str(read),
+            survey_ended=read is not None,
             survey_end=end,
             survey_before=digests[0],
-            survey_brief=is_brief(digests),
-            survey_most=_INLINE,
+            survey_brief=is_brief(digests) and not launch.lists_all,
+            survey_inline=_INLINE if self.sandbox.remote else "",
         )
         answer = self._exec("look at what the program left", text, self.waits.collect)
         first, _, rest = answer.partition("\n")
         word, _, made = first.strip().partition(" ")
-        if word in ("none", "cut"):
+        if word == "none":
             return word, None
         if word not in ("record", "large"):
             raise SandboxError(f"an answer that is not known: {first[:200]!r}", advice="look at the sandbox's shell")
-        if word == "record":
-            return "record", read_launch_record(base64.b64decode(rest), launch, made, digests)
-        try:
-            data = self.sandbox.read_file(f"{made}/answer")
-        finally:
-            self.sandbox.remove(made)
-            self.sandbox.remove(launch.folder)
-        return "record", read_launch_record(data, launch, made, digests)
+        data = base64.b64decode(rest) if word == "record" else self.sandbox.read_file(f"{made}-answer")
+        record = read_launch_record(data, launch, made, digests)
+        if read is not None and record.printed != read:
+            return "cut", record
+        for folder in dict.fromkeys((launch.folder, made.rpartition("/")[0])):
+            self._discard(folder)
+        return "record", record
+
+    def _discard(self, folder: str) -> None:
+        with suppress(SandboxError, OSError):  # an agent may stand in the way
+            if isinstance(self.sandbox, _RunsErrands):
+                self.sandbox.discard(folder)
+            else:
+                self.sandbox.remove(folder)
 
     def terminate(self) -> bool:
         """Ask the program by SIGTERM to end; return whether it could be asked."""
@@ -237,7 +259,7 @@ class Followed:
         if over:
             self.ended, self.status = True, answer.status
             self._incomplete |= self.started and not (self._filter.opened and self._offset == answer.size)
-            return _LAST_WORDS.sub(b"", self._held + data)
+            return LAST_WORDS.sub(b"", self._held + data)
         if not self.started and time.monotonic() > self._deadline:
             raise SandboxError(
                 "the link to the terminal was lost before the program began, and it never did begin",

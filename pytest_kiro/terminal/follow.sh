@@ -62,7 +62,8 @@ terminate)
 end)
   [ -n "$outer" ] || exit 0
   for _ in 1 2 3 4 5 6 7 8 9 10; do # while we look, one may start another
-    pids=$(cat /proc/[0-9]*/stat 2>/dev/null | awk -v roots="$outer $inner" '
+    # The launch script first: it would write down the end that its program has from us, as if that were its own.
+    pids=$(cat /proc/[0-9]*/stat 2>/dev/null | awk -v roots="$inner $outer" '
       BEGIN { count = split(roots, root); for (i = 1; i <= count; i++) ours[root[i]] = 1 }
       { pid = $1; sub(/.*\) /, ""); state[pid] = $1; parent[pid] = $2; session[pid] = $4 }
       END {
@@ -70,6 +71,7 @@ end)
           more = 0
           for (pid in parent) if (!(pid in ours) && (parent[pid] in ours || session[pid] in ours)) more = ours[pid] = 1
         } while (more)
+        for (i = 1; i <= count; i++) if (root[i] in ours && state[root[i]] !~ /[ZX]/) { print root[i]; delete ours[root[i]] }
         for (pid in parent) if (pid in ours && state[pid] !~ /[ZX]/) print pid
       }')
     [ -n "$pids" ] || break

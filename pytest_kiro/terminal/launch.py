@@ -29,9 +29,11 @@ class Launch:
 
     `folder` is never inside the workspace; relative ones begin in the sandbox's HOME. `home` is the program's own HOME,
     an absolute path, the sandbox's when empty, and `prepare` the commands that make it; `stores` and `left_out`, the
-    folders that are not listed, are relative to it; stores may be absolute. `stdin` is None for what is typed.
-    `since` is the time of the last list in seconds, as text. `hidden_env` is given to the terminal, so that it is on no
-    disk, as `env` is.
+    folders that are not listed, are relative to it, and so are `patterns`, of files that are brought back as well;
+    stores may be absolute. `stdin` is None for what is typed.
+    `since` is the time of the last list in seconds, as text; `logs` is whether the sandbox's `script` can keep a log,
+    None where that is to be tried; with `lists_all` an equal list comes back as well. `hidden_env` is given to the
+    terminal, so that it is on no disk, as `env` is.
     """
 
     argv: tuple[str, ...]
@@ -45,12 +47,15 @@ class Launch:
     hidden_env: Mapping[str, str] = field(default_factory=dict, repr=False)
     stores: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
+    patterns: tuple[str, ...] = ()
     files: Mapping[str, bytes] = field(default_factory=dict)
     since: str = ""
     make: bool = False
     durable: bool = False
+    logs: bool | None = None
     lingers: bool = False
     apart: bool = False
+    lists_all: bool = False
 
     def within(self, home: str) -> Launch:
         """Return it with absolute paths, in a sandbox with this HOME."""
@@ -97,6 +102,7 @@ class Launch:
             launch_make=self.make,
             launch_since=self.since,
             launch_durable=self.durable,
+            launch_logs="" if self.logs is None else int(self.logs),
             launch_lingers=self.lingers,
         )
 
@@ -107,8 +113,9 @@ class Launch:
 
     @property
     def store_words(self) -> str:
-        """The stores' absolute paths, quoted."""
-        return shlex.join(self.absolute(self.stores))
+        """The stores' absolute paths, quoted, and the patterns behind HOME's."""
+        home = shlex.quote(self.home)
+        return " ".join([shlex.join(self.absolute(self.stores)), *(f"{home}/{pattern}" for pattern in self.patterns)])
 
     def absolute(self, paths: Iterable[str]) -> tuple[str, ...]:
         """Return paths from the program's HOME as absolute ones."""
@@ -121,6 +128,15 @@ def _typed(path: str) -> str:
         return shlex.quote(path)
     octal = "".join(f"\\{byte:03o}" for byte in path.encode("utf-8", "surrogateescape"))
     return f"\"$(printf '{octal}')\""
+
+
+#: What `script` writes when it ends.
+LAST_WORDS = re.compile(rb"\nScript done on [^\n]*\n\Z")
+
+
+def printed_bytes(log: bytes, marker: str) -> int:
+    """Return how many bytes of a whole log are the program's."""
+    return len(LAST_WORDS.sub(b"", Filter(marker).past(log)))
 
 
 class Filter:

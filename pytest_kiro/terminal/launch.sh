@@ -4,7 +4,7 @@
 # launch_folder     where the files of this launch are; this program is `launch` in it
 # launch_workspace  the folder in which the program runs
 # launch_home       the program's HOME
-# launch_prepare    commands that make that HOME, before all else; a failure of theirs ends the launch
+# launch_prepare    commands that make that HOME, before all else; they end the launch when they fail
 # launch_marker     what is printed on a line of its own, with the digests of the list, just before the program begins
 # launch_program    the commands that become the program; what they export is for it alone
 # launch_stdin      whether the program reads the file `stdin`, and not what is typed
@@ -12,10 +12,10 @@
 # launch_make       whether the workspace is made first
 # launch_since      seconds since 1970: contents of what did not change since are known; empty when none are
 # launch_durable    whether the output is kept in the file `log` as well, for a link that may be lost
+# launch_logs       whether `script` can do that, 1 or 0; empty when that is still to be tried
 # launch_lingers    whether the terminal stays a moment, for a link that ends while its last output is under way
 # list_path         the machine's PATH, as list.sh found it
 # list_sum          what makes digests, as words
-# list_gnu          whether find is GNU's
 #
 # Without a word it starts it; `inside` starts it within `script`.
 #
@@ -26,7 +26,7 @@
 # the user exports is for the program alone, since a PATH or IFS of theirs must not change what is found here.
 : "${launch_folder?}" "${launch_workspace?}" "${launch_home?}" "${launch_prepare?}" "${launch_marker?}" "${launch_program?}"
 : "${launch_stdin?}" "${launch_apart?}" "${launch_make?}" "${launch_since?}" "${launch_durable?}" "${launch_lingers?}"
-: "${list_path?}" "${list_sum?}" "${list_gnu=}"
+: "${launch_logs?}" "${list_path?}" "${list_sum?}"
 trap 'exit 130' INT
 # `script` copies a terminal into a file and hands size, keys and status through (tried, on util-linux 2.38). It goes
 # around this whole program, so that in the inner terminal all is as it is without it: what a signal to this shell, a
@@ -40,7 +40,11 @@ if [ -n "$launch_durable" ]; then
     launch_outer=$list_path
     SHELL=/bin/sh LC_ALL=C
     export SHELL LC_ALL launch_again launch_shell launch_locale launch_outer
-    if script -qefc 'exit 3' /dev/null </dev/null >/dev/null 2>&1; [ $? -eq 3 ]; then
+    if [ -z "$launch_logs" ]; then
+      script -qefc 'exit 3' /dev/null </dev/null >/dev/null 2>&1
+      if [ $? -eq 3 ]; then launch_logs=1; fi
+    fi
+    if [ "$launch_logs" = 1 ]; then
       # shellcheck disable=SC2016 # the shell that script starts has it
       exec script -qefc 'exec /bin/sh "$launch_again" inside' "$launch_folder/log"
     fi
@@ -50,22 +54,15 @@ if [ -n "$launch_durable" ]; then
   list_path=$launch_outer
   unset launch_again launch_shell launch_locale launch_outer
 fi
-[ -z "$launch_prepare" ] || ( eval "$launch_prepare" ) || exit 126
-launch_empty=
-if [ -n "$launch_make" ] && [ ! -e "$launch_workspace" ]; then
-  mkdir -p -- "$launch_workspace" || exit 126
-  launch_empty=1
-fi
+eval "$launch_prepare"
+[ -z "$launch_make" ] || [ -d "$launch_workspace" ] || mkdir -p -- "$launch_workspace" || exit 126
 {
-  cd "$launch_home" && list_entries
+  cd "$launch_home" && list_entries "$launch_folder/fresh" ${launch_since:+-newerct "@$launch_since"}
 } >"$launch_folder/before" 2>/dev/null
-{
-  [ -n "$list_gnu" ] || launch_since=
-  [ -n "$launch_empty" ] || list_sums ${launch_since:+-newerct "@$launch_since"}
-} >"$launch_folder/sums" 2>/dev/null
+list_sums >"$launch_folder/sums" 2>/dev/null
 cd "$launch_workspace" || exit 126
-# shellcheck disable=SC2046,SC2086 # words
-set -- $($list_sum "$launch_folder/before" "$launch_folder/sums" 2>/dev/null)
+# shellcheck disable=SC2046,SC2086 # words; within the folder, whose name may have blanks
+set -- $(cd "$launch_folder" && $list_sum before sums 2>/dev/null)
 # Ctrl-C is for the program: without the trap this shell would die of it and no status would be written.
 # HUP and TERM end both, or a closed terminal would leave the program running.
 trap : INT

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pytest_kiro.terminal.launch import Launch
-from pytest_kiro.turn.listing import Listing, read_listing
+from pytest_kiro.terminal.launch import Launch, printed_bytes
+from pytest_kiro.turn.listing import Listing, read_listing, tells_seconds
 
+_OF_THE_LAUNCH = frozenset({"status", "before", "sums", "stderr", "log"})
+#: What the names in an archive begin with.
+_ROOT = re.compile(r"\A(?:\.?/)*")
 _NOTHING = hashlib.sha256().hexdigest()
 _ALTERED = "the list of files from before it began is not what it was: something in the sandbox has altered it"
+_NO_LAUNCH = "the files of its launch are not what they were: something in the sandbox has removed or altered them"
 _NO_HOME = "its HOME is gone: something in the sandbox has removed it"
 _NO_WORKSPACE = "its workspace is gone: something in the sandbox has removed it"
 
@@ -23,6 +28,7 @@ class LaunchRecord:
 
     `status` is what its launch script wrote down, None when it did not come to that. `before` and `after` are None
     when they are not known; `altered` says why the list from before is not believed, or what is gone that it ran in.
+    `printed` is how many bytes of its output a log has, None where there is no log or nobody asked.
     `stores` are contents by absolute path, `beyond` the paths of those that are too large, and `cut` is whether there
     were more of them than are read; `diagnostics` is the end of a stderr that was kept
     apart; `survivors` had to be ended, each "PID name".
@@ -37,6 +43,7 @@ class LaunchRecord:
     beyond: tuple[str, ...] = ()
     cut: bool = False
     altered: str = ""
+    printed: int | None = None
 
     @property
     def intact(self) -> bool:
@@ -50,17 +57,20 @@ def is_brief(digests: tuple[str, str]) -> bool:
 
 
 def read_launch_record(data: bytes, launch: Launch, made: str, digests: tuple[str, str]) -> LaunchRecord:
-    """Read the archive that a survey packed in the folder `made`; `ValueError` when it is none.
+    """Read the archive that a survey packed; `ValueError` when it is none.
 
-    `digests` are those that the marker's line told before the program began.
+    `made` is what the paths of the survey's own files begin with, and no other's; `digests` are those that the
+    marker's line told before the program began.
     """
     ours: dict[str, tuple[bytes, float]] = {}
     stores: dict[str, bytes] = {}
     members, cut = _members(data)
     for name, content, time in members:
         folder, _, last = name.rpartition("/")
-        if folder in (made, launch.folder) and last not in ours:
-            ours[last] = (content, time)
+        if name.startswith(f"{made}-"):
+            ours[name.removeprefix(f"{made}-")] = (content, time)
+        elif folder == launch.folder and last in _OF_THE_LAUNCH:
+            ours.setdefault(last, (content, time))
         else:
             stores[name] = content
     if "listed" not in ours:
@@ -77,29 +87,38 @@ def read_launch_record(data: bytes, launch: Launch, made: str, digests: tuple[st
         survivors=tuple(_lines(taken.get("survivors", b""))),
         beyond=tuple(_lines(taken.get("beyond", b""))),
         cut=cut,
-        altered=altered,
+        altered=altered or (_NO_LAUNCH if "strange" in taken else ""),
+        printed=_printed(taken, launch),
     )
+
+
+def _printed(taken: Mapping[str, bytes], launch: Launch) -> int | None:
+    if "log" in taken:
+        return printed_bytes(taken["log"], launch.marker)
+    size = taken.get("size", b"").strip()
+    return int(size) if size.isdigit() else None
 
 
 def _lists(
     taken: Mapping[str, bytes], time: float, launch: Launch, digests: tuple[str, str]
 ) -> tuple[Listing | None, Listing | None, str]:
-    contents = taken.get("sums", b"")
+    contents, later = taken.get("sums", b""), taken.get("after")
     if not digests[0] or not digests[1]:
         return None, None, ""
-    same = taken["listed"] == b"same\n"
-    entries = taken.get("after" if same else "before")
-    if same and entries is None:
+    # Of two that are equal and large only one comes back, or none.
+    earlier = later if "same" in taken else taken.get("before", b"")
+    if (earlier is not None and _digest(earlier) != digests[0]) or _digest(contents) != digests[1]:
+        return None, None, _ALTERED
+    same = earlier == later and not tells_seconds(later or b"")
+    if same and is_brief(digests) and not launch.lists_all:
         unchanged = Listing({}, time)
         return unchanged, unchanged, ""
-    if entries is None or _digest(entries) != digests[0] or _digest(contents) != digests[1]:
-        return None, None, _ALTERED
-    before = read_listing(entries, contents, time, launch.home, launch.workspace)
+    before = read_listing(earlier or b"", contents, time, launch.home, launch.workspace)
     if same:
         return before, before, ""
-    if "after" not in taken:
+    if later is None:
         return None, None, _NO_HOME
-    after = read_listing(taken["after"], taken.get("after-sums", b""), time, launch.home, launch.workspace)
+    after = read_listing(later, taken.get("after-sums", b""), time, launch.home, launch.workspace)
     return before, after, _NO_WORKSPACE if before.folder and not after.folder else ""
 
 
@@ -113,7 +132,7 @@ def _members(data: bytes) -> tuple[list[tuple[str, bytes, float]], bool]:
         with tarfile.open(fileobj=io.BytesIO(data), errors="surrogateescape") as archive:
             for member in archive:
                 if (member.isreg() or member.islnk()) and (file := archive.extractfile(member)) is not None:
-                    members.append((f"/{member.name.lstrip('/')}", file.read(), float(member.mtime)))
+                    members.append((_ROOT.sub("/", member.name), file.read(), float(member.mtime)))
     except tarfile.ReadError:
         return members, True
     return members, not data.endswith(bytes(2 * tarfile.BLOCKSIZE))  # with which an archive ends

@@ -424,6 +424,25 @@ def test_a_dead_process_that_nobody_has_reaped_is_over(tmp_path: Path) -> None:
         child.wait()
 
 
+def test_what_is_killed_cannot_write_its_end_down_first(tmp_path: Path) -> None:
+    """Else a turn that was ended because its link is lost would be one whose program has crashed."""
+    words = {"follow_folder": str(tmp_path), "follow_stores": "", "follow_words": "end"}
+    text = program(Path(follow.__file__).with_suffix(".sh"), **words)
+    many = "sleep 1000 & " * 20
+    launched = subprocess.Popen(["sh", "-c", f"{many}echo up; wait"], stdout=subprocess.PIPE, text=True)
+    assert launched.stdout
+    assert launched.stdout.readline() == "up\n"
+    for name in ("pid", "begun"):
+        (tmp_path / name).write_text(f"{launched.pid}\n")
+    noting = 'kill() { echo "$@" >>killed; command kill "$@"; }\n'
+    subprocess.run(["sh", "-c", noting + text], check=True, timeout=60)
+    launched.wait(60)
+    launched.stdout.close()
+    killed = (tmp_path / "killed").read_text().splitlines()[0].split()
+    assert killed[:3] == ["-s", "KILL", str(launched.pid)]
+    assert len(killed) == 2 + 21
+
+
 def test_a_killed_program_has_no_status_and_is_never_a_pass(place: Place) -> None:
     seen = "until [ -e seen ]; do sleep 0.02; done"  # what `script` has not handed on yet would die with it
     script = f'echo up; {seen}; kill -9 $(cat "$HOME"/.cache/*/pid) $PPID; exec sleep 1000'
