@@ -16,7 +16,7 @@ from pytest_kiro.login.device import LoginTerminal
 from pytest_kiro.login.peer import PeerLogin
 from pytest_kiro.login.saved import SavedLogin
 from pytest_kiro.login.store import LoginStore, Renewal
-from pytest_kiro.login.whoami import REMEDIES, KiroAccount, whoami
+from pytest_kiro.login.whoami import FROM_HERE, REMEDIES, KiroAccount, whoami
 from pytest_kiro.run.keeper import BUILT_IN
 from pytest_kiro.sandbox.protocol import Sandbox, SandboxSpec
 from pytest_kiro.secrecy.redaction import Secrets
@@ -34,9 +34,9 @@ _UNUSED = {True: "is the stand-in's", False: "is not used in CI unless asked for
 class Identity:
     """Who is logged in, and how.
 
-    `who` is what whoami says (an account type, an e-mail), None where it says nothing; `plan` is the account's, where
-    whoami knows it; `env` what Kiro's own process is given for it, which never shows in a repr; `renewal` keeps a login
-    in step that other sandboxes share.
+    `how` is the way; `who` is what whoami says (an account type, an e-mail), None where it says nothing; `plan` is the
+    account's, where whoami knows it; `env` what Kiro's own process is given for it, which never shows in a repr;
+    `renewal` keeps a login in step that other sandboxes share.
 
     >>> Identity("api key", "API key", env={"KIRO_API_KEY": "ksk_1"})
     Identity(how='api key', who='API key', plan=None)
@@ -135,7 +135,10 @@ def _choose(means: LoginMeans) -> str:
     saved = "no login is saved" if kept is None else f"the saved login {_UNUSED[kept.scripted]}"
     nobody = "nobody is asked in CI unless by --kiro-login=device" if ci else "there is no terminal to log in at"
     what = f"kiro-cli is not logged in, KIRO_API_KEY is not set, {saved}, and {nobody}"
-    raise LoginError(what, advice=REMEDIES)
+    if means.settings.sandbox not in ("local", "bubblewrap"):
+        raise LoginError(what, advice=REMEDIES)
+    what += "; a login of this machine's own kiro-cli is not seen in the sandbox, which has a HOME of its own"
+    raise LoginError(what, advice=f"{REMEDIES}; to take this machine's own login: {FROM_HERE}")
 
 
 # -- by key
@@ -167,7 +170,9 @@ def _by_key(sandbox: Sandbox, cli: Installation, means: LoginMeans) -> Identity:
 def _saved(means: LoginMeans) -> Credentials:
     kept = means.saved.newest()
     if kept is None:
-        advice = "save one with python -m pytest_kiro login, on a machine with a terminal"
+        advice = (
+            f"save one with python -m pytest_kiro login, on a machine with a terminal; or this machine's: {FROM_HERE}"
+        )
         raise LoginError(f"no login is saved ({means.saved.path} is not there)", advice=advice)
     return kept
 

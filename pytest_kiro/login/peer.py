@@ -23,6 +23,7 @@ from typing import Any
 from pytest_kiro.errors import HIDE_FRAMES, LoginError
 from pytest_kiro.login.credentials import Credentials
 from pytest_kiro.login.store import LoginStore
+from pytest_kiro.sandbox.locks import Taken, locked
 from pytest_kiro.sandbox.runs import transaction
 from pytest_kiro.settings.waits import Waits
 
@@ -51,13 +52,11 @@ class PeerLogin(LoginStore):
 
         While another one asks, `waiting` is called every minute. A failure is all processes', so nobody is asked twice.
         """
-        from filelock import FileLock, Timeout
-
         self._note()  # the folder is there from now on
-        end, asking = time.monotonic() + timeout, FileLock(self._folder / "login.asking")
+        end, asking = time.monotonic() + timeout, self._folder / "login.asking"
         while True:
             patience = max(0.0, min(self._waits.sign_of_life, end - time.monotonic()))
-            with suppress(Timeout), asking.acquire(timeout=patience):
+            with suppress(Taken), locked(asking, timeout=patience):
                 return self._ask_once(ask)
             if time.monotonic() >= end:
                 what = f"another worker has been asking for the login for more than {timeout:g} s"
@@ -91,7 +90,7 @@ class PeerLogin(LoginStore):
             self._folder.rmdir()
 
     def _ask_once(self, ask: Callable[[], Credentials]) -> Credentials:
-        state = json.loads(self._file.read_text())
+        state = json.loads(self._file.read_text(encoding="utf-8"))
         if state["failed"]:
             raise LoginError(state["failed"], advice=state["advice"])
         if served := self.newest():
@@ -117,7 +116,7 @@ class PeerLogin(LoginStore):
     def _socket(self) -> str:
         """The path of the socket, empty where none is known."""
         with suppress(OSError, ValueError, KeyError, TypeError):
-            return str(json.loads(self._file.read_text())["socket"])
+            return str(json.loads(self._file.read_text(encoding="utf-8"))["socket"])
         return ""
 
     def _call(self, offered: Credentials | None) -> Credentials | None:

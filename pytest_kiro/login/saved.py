@@ -6,22 +6,35 @@ import base64
 import json
 import os
 import stat
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-
-import platformdirs
 
 from pytest_kiro.errors import HIDE_FRAMES, LoginError
 from pytest_kiro.login import credentials
 from pytest_kiro.login.credentials import Credentials
 from pytest_kiro.login.store import LoginStore
+from pytest_kiro.sandbox.locks import Taken, locked
 from pytest_kiro.settings.waits import Waits
 
 __tracebackhide__ = HIDE_FRAMES
 
 _FORMAT = 1
+
+
+def data_folder(environ: Mapping[str, str], platform: str = sys.platform) -> Path:
+    """Return where programs keep their data for this user.
+
+    >>> str(data_folder({"XDG_DATA_HOME": "/data"}))
+    '/data'
+    """
+    named = environ.get("XDG_DATA_HOME", "").strip()
+    if Path(named).is_absolute():  # a relative one is to be ignored, says the specification of these variables
+        return Path(named)
+    home = Path(environ.get("HOME") or Path.home())
+    return home / "Library" / "Application Support" if platform == "darwin" else home / ".local" / "share"
 
 
 class SavedLogin(LoginStore):
@@ -32,7 +45,7 @@ class SavedLogin(LoginStore):
 
     def __init__(self, path: Path | None = None, waits: Waits | None = None) -> None:
         super().__init__()
-        self.path = path or platformdirs.user_data_path("pytest-kiro") / "login.json"
+        self.path = path or data_folder(os.environ) / "pytest-kiro" / "login.json"
         #: The file that is being written; a killed writer leaves it.
         self._part = self.path.with_suffix(".part")
         self._lock_timeout = (waits or Waits()).lock
@@ -87,13 +100,11 @@ class SavedLogin(LoginStore):
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        from filelock import FileLock, Timeout
-
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with FileLock(f"{self.path}.lock", timeout=self._lock_timeout, mode=0o600):
+            with locked(Path(f"{self.path}.lock"), timeout=self._lock_timeout, mode=0o600):
                 yield
-        except (OSError, Timeout) as error:
+        except (OSError, Taken) as error:
             what = f"the login cannot be saved as {self.path}: {error}"
             raise LoginError(what, advice="look at that folder, or set XDG_DATA_HOME to another") from None
 

@@ -29,6 +29,7 @@ _PROGRAM = Path(__file__).with_name("whoami.sh")
 _STORED = ("builderid", "iamidentitycenter", "social", "google", "github")
 #: Under which names an account's plan may stand; no source tells.
 _PLANS = ("plan", "planName", "subscriptionType")
+FROM_HERE = "python -m pytest_kiro login --from-this-machine"
 REMEDIES = (
     "remedies: set KIRO_API_KEY (plans Pro and above; --kiro-login=api-key); "
     "save a login with python -m pytest_kiro login, and use it with --kiro-login=saved; "

@@ -133,8 +133,10 @@ def test_auto_takes_the_key_when_the_cli_would_wait_for_a_human(sandbox: LocalSa
 def test_auto_without_a_key_names_the_remedies(sandbox: LocalSandbox) -> None:
     with pytest.raises(
         LoginError, match=f"is not logged in, KIRO_API_KEY is not set, no login is saved, and .*\n{REMEDIES}"
-    ):
+    ) as caught:
         enter(sandbox, OUT)
+    assert "a login of this machine's own kiro-cli is not seen in the sandbox" in str(caught.value)
+    assert str(caught.value).endswith("own login: python -m pytest_kiro login --from-this-machine")
 
 
 def test_api_key_does_not_ask_for_a_stored_login(sandbox: LocalSandbox) -> None:

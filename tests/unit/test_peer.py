@@ -18,7 +18,6 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 from helpers import wait_until
 from login_data import login
 
@@ -26,6 +25,7 @@ from pytest_kiro.errors import LoginError, SandboxError
 from pytest_kiro.login.credentials import Credentials
 from pytest_kiro.login.peer import PeerLogin
 from pytest_kiro.sandbox import runs
+from pytest_kiro.sandbox.locks import locked
 from pytest_kiro.settings.waits import Waits
 
 DEADLINE = 120.0
@@ -510,7 +510,7 @@ def test_an_older_one_replaces_no_newer(tmp_path: Path) -> None:
 def test_who_waits_can_keep_its_own_sandbox_meanwhile(tmp_path: Path) -> None:
     peer, kept = PeerLogin(tmp_path / "run", Waits(sign_of_life=0.02)), list[int]()
     (tmp_path / "run").mkdir(mode=0o700)
-    with FileLock(tmp_path / "run" / "login.asking"), pytest.raises(LoginError, match="has been asking"):
+    with locked(tmp_path / "run" / "login.asking", timeout=1), pytest.raises(LoginError, match="has been asking"):
         peer.obtain(lambda: login("one"), timeout=0.1, waiting=lambda: kept.append(1))
     assert kept
     peer.remove()

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from filelock import FileLock
 from helpers import run_python
 from login_data import TOKEN, database, login, tokens
 
 from pytest_kiro.errors import LoginError
 from pytest_kiro.login.credentials import Credentials
-from pytest_kiro.login.saved import SavedLogin
+from pytest_kiro.login.saved import SavedLogin, data_folder
+from pytest_kiro.sandbox.locks import locked
 from pytest_kiro.settings.waits import Waits
 
 SOON, LATER = "2030-01-01T00:00:00Z", "2030-01-01T01:00:00Z"
@@ -34,6 +34,21 @@ from pytest_kiro.login.saved import SavedLogin
 path = Path(sys.argv[1])
 saved = SavedLogin(path)
 """
+
+
+@pytest.mark.parametrize(
+    ("environ", "platform", "folder"),
+    [
+        ({"HOME": "/h"}, "linux", "/h/.local/share"),
+        ({"HOME": "/h", "XDG_DATA_HOME": "/data"}, "linux", "/data"),
+        ({"HOME": "/h", "XDG_DATA_HOME": "/data"}, "darwin", "/data"),
+        ({"HOME": "/h", "XDG_DATA_HOME": "data"}, "linux", "/h/.local/share"),
+        ({"HOME": "/h", "XDG_DATA_HOME": " "}, "darwin", "/h/Library/Application Support"),
+        ({}, "linux", f"{Path.home()}/.local/share"),
+    ],
+)
+def test_where_data_is_kept(environ: dict[str, str], platform: str, folder: str) -> None:
+    assert str(data_folder(environ, platform)) == folder
 
 
 @pytest.fixture
@@ -322,7 +337,7 @@ def test_what_somebody_asked_for_is_kept_whatever_was_there(tmp_path: Path) -> N
 def test_a_lock_that_another_process_keeps_has_a_deadline(saved: SavedLogin) -> None:
     saved.save(login("one"))
     impatient = SavedLogin(saved.path, Waits(lock=0.05))
-    with FileLock(f"{saved.path}.lock"):
+    with locked(Path(f"{saved.path}.lock"), timeout=1):
         for store in (impatient.offer, impatient.save):
             with pytest.raises(LoginError, match=r"the login cannot be saved as .*: .*lock"):
                 store(login("two"))
