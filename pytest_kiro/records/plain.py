@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
@@ -43,10 +43,25 @@ def cut_values(values: Mapping[str, Any], most: int) -> tuple[dict[str, Any], in
     return kept, total
 
 
-def clean(value: Any, depth: int = 0) -> Any:
+def clean_value(value: Any, hide: Callable[[str], str] = str) -> Any:
+    """Return what valid JSON can say of a value of any type.
+
+    >>> class Odd:
+    ...     def __repr__(self):
+    ...         raise OSError
+    >>> clean_value([Odd(), 1])
+    '<list, whose repr raises OSError>'
+    """
+    try:
+        return clean(value, hide=hide)
+    except Exception as error:
+        return f"<{type(value).__name__}, whose repr raises {type(error).__name__}>"
+
+
+def clean(value: Any, depth: int = 0, hide: Callable[[str], str] = str) -> Any:
     """Return what valid JSON can say of a value.
 
-    Bytes are read as UTF-8; what JSON has no word for becomes its repr.
+    Bytes are read as UTF-8; what JSON has no word for becomes its repr, of which `hide` takes secrets away.
 
     >>> clean({"a\\udc80": (b"\\xff", float("inf"), {1})})
     {'a�': ['�', 'inf', '{1}']}
@@ -60,10 +75,10 @@ def clean(value: Any, depth: int = 0) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
     if depth < _DEEPEST and isinstance(value, Mapping):
-        return {str(clean(str(key))): clean(inner, depth + 1) for key, inner in value.items()}
+        return {str(clean(str(key))): clean(inner, depth + 1, hide) for key, inner in value.items()}
     if depth < _DEEPEST and isinstance(value, list | tuple):
-        return [clean(inner, depth + 1) for inner in value]
+        return [clean(inner, depth + 1, hide) for inner in value]
     try:
-        return clean(repr(value)[:1000])
+        return clean(hide(repr(value))[:1000])
     except RecursionError:
         return f"<{type(value).__name__}, nested too deeply>"

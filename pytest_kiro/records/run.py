@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pytest_kiro.errors import SettingsError
 from pytest_kiro.records.codec import Count, Credits, FromOne, Keyword, Record, Seconds
+from pytest_kiro.records.groups import ComparisonRecord, GroupRecord
+from pytest_kiro.records.output import OutputFile
 from pytest_kiro.records.plain import clean
 from pytest_kiro.records.tests import CollectionError, FixtureRecord, Gathered, Outcome, TestRecord, fixtures_of
 from pytest_kiro.records.turns import TurnRecord, TurnStatus, credits_of
@@ -102,37 +104,53 @@ class Totals(Record):
     credits: Credits
     stopped_by_budget: Annotated[Count, "Tests in which a turn was refused, since the budget was used up."]
 
+    @classmethod
+    def of(cls, tests: Sequence[TestRecord], turns: Sequence[TurnRecord], stopped_by_budget: int) -> Totals:
+        """Count tests and turns."""
+        return cls(
+            tests=TestTotals(count=len(tests), by_outcome=dict(Counter(test.outcome for test in tests))),
+            turns=TurnTotals(
+                count=len(turns),
+                by_status=dict(Counter(turn.status for turn in turns)),
+                infrastructure=sum(turn.infrastructure for turn in turns),
+                retried=sum(turn.retried for turn in turns),
+            ),
+            credits=credits_of(turns),
+            stopped_by_budget=stopped_by_budget,
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecord(Record):
     """A run with all its tests, fixtures and turns."""
 
     format: Literal["pytest-kiro-results"] = "pytest-kiro-results"
-    version: Literal[1] = 1
+    version: Literal[2] = 2
     run: RunFacts
     totals: Totals
     tests: Annotated[tuple[TestRecord, ...], "Every test that was begun, in that order."]
     fixtures: Annotated[tuple[FixtureRecord, ...], "Fixtures of a wider scope that ran turns, once for each instance."]
+    groups: Annotated[tuple[GroupRecord, ...], "Of the tests that have trials."] = ()
+    comparisons: tuple[ComparisonRecord, ...] = ()
 
     @classmethod
-    def of(cls, settings: Settings, gathered: Gathered, end: RunEnd) -> RunRecord:
+    def of(
+        cls,
+        settings: Settings,
+        gathered: Gathered,
+        end: RunEnd,
+        groups: Sequence[GroupRecord] = (),
+        comparisons: Sequence[ComparisonRecord] = (),
+    ) -> RunRecord:
         """Return the record of a run that is over."""
         tests, turns = gathered.tests, gathered.turns
         return cls(
             run=_facts(settings, gathered, end, tests),
-            totals=Totals(
-                tests=TestTotals(count=len(tests), by_outcome=dict(Counter(test.outcome for test in tests))),
-                turns=TurnTotals(
-                    count=len(turns),
-                    by_status=dict(Counter(turn.status for turn in turns)),
-                    infrastructure=sum(turn.infrastructure for turn in turns),
-                    retried=sum(turn.retried for turn in turns),
-                ),
-                credits=credits_of(turns),
-                stopped_by_budget=gathered.refused,
-            ),
+            totals=Totals.of(tests, turns, gathered.refused),
             tests=tests,
             fixtures=fixtures_of(turns),
+            groups=tuple(groups),
+            comparisons=tuple(comparisons),
         )
 
 
@@ -140,7 +158,7 @@ def _facts(settings: Settings, gathered: Gathered, end: RunEnd, tests: Sequence[
     ended, turns = datetime.now(UTC), gathered.turns
     done = sum(test.outcome != "unfinished" for test in tests)
     whole = end.exit_status in (0, 1, 5) and not gathered.collection_errors and done >= end.collected
-    scripted, note = _scripted(turns)
+    scripted, note = scripted_of(turns)
     return RunFacts(
         id=settings.run_id,
         started=gathered.began.isoformat(timespec="milliseconds"),
@@ -150,7 +168,7 @@ def _facts(settings: Settings, gathered: Gathered, end: RunEnd, tests: Sequence[
         collection_errors=tuple(gathered.collection_errors),
         python=".".join(map(str, sys.version_info[:3])),
         platform=sys.platform,
-        kiro_cli=tuple(sorted({turn.version for turn in turns})),
+        kiro_cli=tuple(sorted({turn.provenance.cli_version for turn in turns})),
         sandbox=settings.sandbox,
         settings={
             name: SettingRecord(value=clean(shown(settings, name)), origin=origin)
@@ -163,51 +181,34 @@ def _facts(settings: Settings, gathered: Gathered, end: RunEnd, tests: Sequence[
     )
 
 
-def _scripted(turns: Sequence[TurnRecord]) -> tuple[Scripted, str]:
+def scripted_of(turns: Sequence[TurnRecord]) -> tuple[Scripted, str]:
     """Say whether scripts answered, and say it in a sentence."""
     scripted = sum(turn.scripted for turn in turns)
     if not turns:
         return None, "No turn was run, so nobody answered."
+    replayed = sum(turn.recording == "replayed" for turn in turns)
+    again = f" Of recordings {replayed} of them were replayed." if replayed else ""
     if scripted == len(turns):
-        return True, "Every turn was answered by a script; nothing here was said by a model."
+        return True, f"Every turn was answered by a script; nothing here was said by a model.{again}"
     if scripted:
-        return "partly", f"{scripted} of {len(turns)} turns were answered by a script, the others by Kiro."
-    return False, "Every turn was answered by Kiro."
+        return "partly", f"{scripted} of {len(turns)} turns were answered by a script, the others by Kiro.{again}"
+    return False, f"Every turn was answered by Kiro.{again}"
 
 
-class ResultsFile:
-    """The file that `--kiro-results` names."""
+def installed_version() -> str:
+    """Return the version of pytest-kiro; unknown when it runs from its sources."""
+    with suppress(metadata.PackageNotFoundError):
+        return metadata.version("pytest-kiro")
+    return "unknown"
 
-    def __init__(self, file: Path) -> None:
-        self._file = Path(os.path.realpath(file))  # a link stays one
-        self._part = self._file.with_name(f".{self._file.name}.{os.getpid()}.part")
 
-    def check(self) -> None:
-        """Make the folders above the file; `SettingsError` when the file cannot be written, before anything is run."""
-        file, option = self._file, f"--kiro-results={self._file}"
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            if file.exists() and not file.is_file():
-                raise SettingsError(f"{option} is no regular file", advice="name a file that can be replaced")
-            beginning = file.read_bytes()[:1000].strip() if file.exists() else b""
-            if beginning and RunRecord.format.encode() not in beginning:
-                raise SettingsError(
-                    f"{option} is there already, and is no results file: it would be lost",
-                    advice="remove it, or name another file",
-                )
-            self._part.touch()
-            self._part.unlink()
-        except OSError as error:
-            raise SettingsError(
-                f"{option} cannot be written: {error.strerror}: {error.filename}", advice="name another file"
-            ) from error
+class ResultsFile(OutputFile):
+    """The file that `--kiro-results` names, or another `option`."""
+
+    def __init__(self, file: Path, option: str = "--kiro-results") -> None:
+        super().__init__(file, option, mark=RunRecord.format, kind="results file")
 
     def write(self, run: RunRecord, secrets: Secrets) -> None:
         """Write the file without secrets; readers see the old one or the new one. Raises `OSError`."""
         document = clean(secrets.within(run.to_json(file=True)))
-        text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
-        try:
-            self._part.write_text(text + "\n", encoding="utf-8")
-            self._part.replace(self._file)
-        finally:
-            self._part.unlink(missing_ok=True)
+        self.write_text(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n")

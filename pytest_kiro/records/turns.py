@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pytest_kiro.records.codec import UNWRITTEN, Count, Credits, FromOne, LeftOut, Record, Seconds
 from pytest_kiro.records.plain import clean, cut, cut_field, cut_values
+from pytest_kiro.turn.amounts import added_up
 from pytest_kiro.turn.causes import Status
+from pytest_kiro.turn.provenance import Provenance
 from pytest_kiro.turn.transcript import ToolStatus
 
 if TYPE_CHECKING:
@@ -16,13 +18,23 @@ if TYPE_CHECKING:
     from pytest_kiro.turn.transcript import ToolCall
     from pytest_kiro.turn.turn import Turn
 
-#: Characters that are kept: of a prompt, an answer and an output; of a tool call's input and output; of a sentence.
-TEXT, _TOOL, _SENTENCE = 65_536, 8_192, 4_096
-#: How many tool calls, changed paths and warnings are kept of a turn, and how deep sub-agents may be nested.
-_CALLS, _PATHS, _WARNINGS, _DEEP = 1_000, 1_000, 100, 10
+#: Characters that are kept: of a prompt, an answer and an output; of a call's input and output; of a sentence; a name.
+TEXT, _TOOL, _SENTENCE, _NAME = 65_536, 8_192, 4_096, 200
+#: How many tool calls, changed paths, warnings, features and agents are kept of a turn, and how deep agents are nested.
+_CALLS, _PATHS, _WARNINGS, _FEATURES, _AGENTS, _DEEP = 1_000, 1_000, 100, 100, 100, 10
 _MORE = "How many more there were."
 TurnStatus = Status | Literal["broken off"]
+RecordingKind = Literal["none", "recorded", "replayed"]
 AtFault = Annotated[bool, "Whether the world was at fault, so that nothing was learnt about the agent."]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FixtureReference(Record):
+    """An instance of a wide fixture, among all of a run."""
+
+    name: str
+    worker: str
+    number: FromOne
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +45,13 @@ class OwnerRecord(Record):
     worker: str = "main"
     number: int = 0
     wide: bool = False
+    trial: int = 1
     file: str = ""
+
+    @property
+    def reference(self) -> FixtureReference:
+        """What tests refer to it by, where it is a wide fixture."""
+        return FixtureReference(name=self.name, worker=self.worker, number=self.number)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +91,7 @@ class ToolCallRecord(Record):
     output_left_out: LeftOut = 0
     calls: Annotated[tuple[ToolCallRecord, ...], "Those of the sub-agents that it started."] = ()
     calls_left_out: Annotated[Count, _MORE] = 0
+    agent: Annotated[str, "The sub-agent or workflow node that made it; empty for the conversation's own."] = ""
 
     @classmethod
     def of(cls, call: ToolCall, depth: int = 0) -> ToolCallRecord:
@@ -81,6 +100,18 @@ class ToolCallRecord(Record):
         calls, calls_left_out = _calls(call.calls, depth + 1)
         kept = {"input": arguments, "input_left_out": input_left_out, "calls": calls, "calls_left_out": calls_left_out}
         return cls(**{**vars(call), **kept, **cut_field("output", call.output, _TOOL)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProvenanceRecord(Record, Provenance):
+    """What answered a turn, cut."""
+
+    @classmethod
+    def of(cls, provenance: Provenance) -> ProvenanceRecord:
+        """Return it with short names: an agent can write what a session store says."""
+        names = {name: _name(value) for name, value in vars(provenance).items() if isinstance(value, str)}
+        features = tuple(map(_name, provenance.features[:_FEATURES]))
+        return cls(**{**vars(provenance), **names, "features": features})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +128,9 @@ class TurnRecord(Record):
     )
     prompt: Annotated[str, "What was asked."] = ""
     prompt_left_out: LeftOut = 0
+    prompt_hash: Annotated[str, "A digest of the whole prompt, without secrets."] = ""
+    seed_hash: Annotated[str, "A digest of the files that were put into its workspace; empty where none were."] = ""
+    sandbox: Annotated[str, "What it ran in: the provider, and the image or snapshot; empty where a fixture's."] = ""
     status: Annotated[TurnStatus, "How it ended; broken off when nobody waited for its end."] = "broken off"
     cause: Annotated[str | None, "Why it did not complete, such as throttled."] = None
     infrastructure: AtFault = False
@@ -106,12 +140,17 @@ class TurnRecord(Record):
     duration: Seconds | None = None
     first_output_after: Annotated[Seconds | None, "Seconds; null when nothing was printed."] = None
     credits: Credits = None
-    model: Annotated[str | None, "Who answered, null where nothing says it."] = None
-    engine: Annotated[str, "v1, v2 or v3."] = ""
-    version: Annotated[str, "Of kiro-cli."] = ""
+    credits_source: Annotated[
+        str,
+        "Where they stand: session, summaries, sidecar, conversation, trailer, stream; empty where they are null.",
+    ] = ""
+    provenance: Annotated[ProvenanceRecord, "What answered."] = ProvenanceRecord()
     session_id: Annotated[str | None, "kiro-cli's own name of the conversation."] = None
     scripted: Annotated[bool, "Whether a script answered, and no model."] = False
     retried: Annotated[bool, "Whether it was run again, as the next turn of its conversation."] = False
+    recording: Annotated[
+        RecordingKind, "Whether it was recorded, or a recording was replayed in its place, which costs nothing."
+    ] = "none"
     changes: Annotated[
         ChangesRecord | None, "What it changed in its workspace, by content; null where nobody could tell."
     ] = None
@@ -132,6 +171,10 @@ class TurnRecord(Record):
     truncated: Annotated[bool, "Whether the middle of the output was lost before it could be kept."] = False
     tool_calls: tuple[ToolCallRecord, ...] = ()
     tool_calls_left_out: Annotated[Count, _MORE] = 0
+    agents: Annotated[dict[str, str], "The last message of each sub-agent, workflow node or other agent, cut."] = field(
+        default_factory=dict
+    )
+    agents_left_out: Annotated[Count, _MORE] = 0
     owner: OwnerRecord = field(default=OwnerRecord(), metadata=UNWRITTEN)
     serial: int = field(default=0, metadata=UNWRITTEN)
     stand_in: bool = field(default=False, metadata=UNWRITTEN)
@@ -152,7 +195,8 @@ class TurnRecord(Record):
             duration=turn.duration,
             first_output_after=turn.first_output_after,
             credits=turn.credits,
-            model=turn.model,
+            credits_source=turn.credits_source,
+            provenance=ProvenanceRecord.of(turn.provenance),
             session_id=turn.session_id,
             changes=None if turn.known_changes is None else ChangesRecord.of(turn.known_changes),
             outside=None if turn.known_outside is None else ChangesRecord.of(turn.known_outside),
@@ -161,6 +205,8 @@ class TurnRecord(Record):
             truncated=turn.truncated,
             tool_calls=calls,
             tool_calls_left_out=calls_left_out,
+            agents=clean({name: cut(said[-1], _TOOL)[0] for name, said in list(turn.agents.items())[:_AGENTS]}),
+            agents_left_out=max(0, len(turn.agents) - _AGENTS),
             **cut_field("text", turn.text, TEXT),
             **cut_field("output", turn.output, TEXT),
             **cut_field("diagnostics", turn.diagnostics, TEXT),
@@ -178,13 +224,17 @@ class TurnRecord(Record):
 
 
 def credits_of(turns: Sequence[TurnRecord]) -> float | None:
-    """Add up what turns cost; None where nothing was metered.
+    """Add up what turns cost; None where nothing was metered. A replay costs nothing.
 
     >>> credits_of([TurnRecord(credits=0.1), TurnRecord(credits=0.2), TurnRecord()])
     0.3
     """
-    metered = [turn.credits for turn in turns if turn.credits is not None]
-    return round(sum(metered), 6) if metered else None
+    metered = [turn.credits for turn in turns if turn.credits is not None and turn.recording != "replayed"]
+    return added_up(metered) if metered else None
+
+
+def _name(text: str) -> str:
+    return str(clean(cut(text, _NAME)[0]))
 
 
 def _calls(calls: Sequence[ToolCall], depth: int = 0) -> tuple[tuple[ToolCallRecord, ...], int]:
