@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_kiro.errors import HIDE_FRAMES, BudgetExceeded
 from pytest_kiro.sandbox.runs import Life, folder_of, is_alive, transaction
+from pytest_kiro.turn.amounts import added_up
 
 if TYPE_CHECKING:
     from pytest_kiro.settings.table import Settings
@@ -49,8 +50,7 @@ class Budget:
             # The turns of dead workers are not settled any more.
             flying = {key: worker for key, worker in state["flying"].items() if is_alive(self._life_of(worker))}
             state["flying"], spent = flying, state["spent"]
-            # Rounded, since ten times 0.1 is less than 1 where numbers are binary.
-            if round(spent + _guess(state) * len(flying), 6) >= self.cap:
+            if added_up([spent, *[_guess(state)] * len(flying)]) >= self.cap:
                 advice = "raise --kiro-budget, or run fewer turns"
                 raise BudgetExceeded(_refusal(name, state, self.cap), spent=spent, cap=self.cap, advice=advice)
             flying[key] = self._worker
@@ -62,16 +62,19 @@ class Budget:
             return
         with transaction(self._file, _EMPTY) as state:
             if state["flying"].pop(key, None) and credits is not None and 0 <= credits < math.inf:
-                state["spent"] += credits
+                state["spent"] = added_up((state["spent"], credits))
                 state["dearest"] = max(credits, state["dearest"] or 0.0)
 
-    def forfeit(self, key: str) -> None:
-        """Enter a turn that ended before its cost was written; idempotent."""
+    def forfeit(self, key: str, credits: float | None = None) -> None:
+        """Enter a turn that ended before its whole cost was written.
+
+        `credits` is what was; idempotent.
+        """
         if self.cap is None:
             return
         with transaction(self._file, _EMPTY) as state:
             if state["flying"].pop(key, None):
-                state["spent"] += _guess(state)
+                state["spent"] = added_up((state["spent"], max(_guess(state), credits or 0.0)))
                 state["guessed"] += 1
 
     @property

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __tracebackhide__ = HIDE_FRAMES
 #: Our own, by the names that --kiro-sandbox has for them.
-BUILT_IN = ("local", "daytona")
+BUILT_IN = ("local", "bubblewrap", "daytona")
 
 
 class Registered(NamedTuple):
@@ -27,20 +27,33 @@ class Registered(NamedTuple):
     isolated: bool
 
 
-def built_in(snapshot_lines: Callable[[Settings], Sequence[str]]) -> dict[str, Registered]:
-    """Return our own providers, by name; `snapshot_lines` says what a snapshot is built with."""
+def built_in(
+    snapshot_lines: Callable[[Settings], Sequence[str]], hosts: Callable[[], Sequence[str]]
+) -> dict[str, Registered]:
+    """Return our own providers, by name.
+
+    `snapshot_lines` says what a snapshot is built with, `hosts` what Kiro's service is reached by.
+    """
 
     def local(settings: Settings) -> Provider:
         from pytest_kiro.sandbox.local import LocalProvider
 
         return LocalProvider(settings)
 
+    def bubblewrap(settings: Settings) -> Provider:
+        from pytest_kiro.sandbox.bubblewrap.provider import BubblewrapProvider
+
+        return BubblewrapProvider(settings, hosts())
+
     def daytona(settings: Settings) -> Provider:
         from pytest_kiro.sandbox.daytona.provider import DaytonaProvider
 
         return DaytonaProvider(settings, recipe=snapshot_lines(settings))
 
-    return {"local": Registered(local, isolated=False), "daytona": Registered(daytona, isolated=True)}
+    isolated = {"bubblewrap": bubblewrap, "daytona": daytona}
+    return {"local": Registered(local, isolated=False)} | {
+        name: Registered(make, isolated=True) for name, make in isolated.items()
+    }
 
 
 @dataclass
@@ -66,8 +79,12 @@ class Keeper:
         self._settings, self.provider, self._stops = settings, provider, stops
         #: Of this process; a sandbox that another worker made is counted there.
         self.tally = Tally()
+        #: What the latest sandbox was made from: the provider's name, and its image or snapshot.
+        self.made_from = ""
         #: Whether a sandbox was made in this process, or may have been in one of its xdist workers.
         self.used = False
+        #: Whether a trial has failed, or was lost, that pytest does not count as a failure.
+        self.trial_failed = False
         #: Whether the provider has said of which sandboxes something is left, after all were closed.
         self.certain = False
         #: Why it has not, if it was to.
@@ -88,6 +105,7 @@ class Keeper:
         self.used, broken = True, False
         sandbox = self._open.create(spec)
         own = not sandbox.joined
+        self.made_from = self._source(spec)
         self.tally.created += own
         try:
             yield sandbox
@@ -97,8 +115,14 @@ class Keeper:
         finally:
             if not self._stops.leaving:
                 when = self._settings.keep_sandbox
-                self._end(sandbox, keep=when == "always" or (when == "on-failure" and (broken or failed())))
+                wrong = broken or self.trial_failed or failed()
+                self._end(sandbox, keep=when == "always" or (when == "on-failure" and wrong))
                 self.tally.closed += own
+
+    def _source(self, spec: SandboxSpec) -> str:
+        snapshot = spec.snapshot or (self._settings.snapshot if self._settings.snapshot != "none" else None)
+        what = f" image {spec.image}" if spec.image else f" snapshot {snapshot}" if snapshot else ""
+        return f"{self._settings.sandbox}{what}"
 
     def _end(self, sandbox: Sandbox, *, keep: bool) -> None:
         if keep:

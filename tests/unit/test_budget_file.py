@@ -112,6 +112,21 @@ def test_one_that_does_not_tell_its_cost_is_guessed(make: Make) -> None:
     assert "5.00 credits spent (2 turns ended without telling the cost, which is guessed), --kiro" in refused(budget)
 
 
+def test_one_that_tells_a_part_of_its_cost_is_guessed_unless_that_is_more(make: Make) -> None:
+    budget = make(5)
+    spend(budget, 2.0)
+    budget.forfeit(budget.admit("a"), 0.5)
+    budget.forfeit(budget.admit("b"), 2.5)
+    assert "6.50 credits spent (2 turns ended without telling the cost, which is guessed), --kiro" in refused(budget)
+
+
+def test_tenths_add_up(make: Make) -> None:
+    budget = make(1)
+    spend(budget, *[0.1] * 10)
+    assert budget.spent == 1.0
+    assert "1.00 credits spent, --kiro-budget=1;" in refused(budget)
+
+
 def test_settling_twice_counts_once(make: Make) -> None:
     budget = make(1)
     reservation = budget.admit("a")
