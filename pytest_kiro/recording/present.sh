@@ -1,0 +1,36 @@
+# shellcheck shell=sh
+# Lists a workspace: "KIND WORD PATH" with tabs between. A file's word is its SHA-256, or ~SIZE of one above 8 MiB; a
+# link's is where it leads.
+#
+# present_folder  the workspace
+: "${present_folder?}"
+unset IFS
+PATH=/usr/bin:/bin:/usr/sbin:/sbin:/run/current-system/sw/bin
+cd -- "$present_folder" || exit 1
+if command -v sha256sum >/dev/null; then present_sum=sha256sum; else present_sum='shasum -a 256'; fi
+export present_sum
+# shellcheck disable=SC2016 # it is for the inner shell
+find . -type f -size -16385 -exec sh -c '
+  for path do
+    if [ -x "$path" ]; then kind=exec; else kind=file; fi
+    sum=$($present_sum <"$path") && printf "%s\t%s\t%s\n" "$kind" "${sum%% *}" "${path#./}"
+  done' sh {} +
+# shellcheck disable=SC2016
+find . -type f ! -size -16385 -exec sh -c '
+  for path do
+    if [ -x "$path" ]; then kind=exec; else kind=file; fi
+    printf "%s\t~%s\t%s\n" "$kind" "$(wc -c <"$path" | tr -d " ")" "${path#./}"
+  done' sh {} +
+# shellcheck disable=SC2016
+find . -type l -exec sh -c '
+  for path do printf "link\t%s\t%s\n" "$(readlink -- "$path")" "${path#./}"; done' sh {} +
+# shellcheck disable=SC2016
+find . -mindepth 1 -type d -exec sh -c '
+  for path do
+    set -- "$path"/* "$path"/.[!.]* "$path"/..?*
+    for inner do { [ -e "$inner" ] || [ -L "$inner" ]; } && continue 2; done
+    printf "folder\t\t%s\n" "${path#./}"
+  done' sh {} +
+# shellcheck disable=SC2016
+find . ! -type f ! -type d ! -type l -exec sh -c '
+  for path do printf "other\t\t%s\n" "${path#./}"; done' sh {} +
