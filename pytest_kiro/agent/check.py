@@ -18,6 +18,11 @@ __tracebackhide__ = HIDE_FRAMES
 _STOPS = {"pytest.ini": (b"", 0o644), "package.json": (b"{}\n", 0o644)}
 
 
+def parent(sandbox: Sandbox) -> PurePosixPath:
+    """Return the folder in which checks have their own."""
+    return PurePosixPath(sandbox.home, ".local/state")  # as launches have, so that its name tells nothing
+
+
 def execute(
     sandbox: Sandbox,
     files: Mapping[str, tuple[bytes, int]],
@@ -30,7 +35,7 @@ def execute(
 
     Its HOME is empty. Raises `SandboxError` when the files are others before it begins, or after it has ended.
     """
-    base = f"{sandbox.home}/.local/state/{token_hex(8)}"  # a name that tells nothing, as those of launches
+    base = f"{parent(sandbox)}/{token_hex(8)}"
     folder, home = f"{base}/check", f"{base}/home"
     written = {f"check/{path}": entry for path, entry in files.items()} | _STOPS
     written |= {"check": (b"", stat.S_IFDIR | 0o755), "home": (b"", stat.S_IFDIR | 0o700)}

@@ -8,9 +8,10 @@ from contextlib import ExitStack, suppress
 from functools import partial
 from typing import Any, Unpack
 
-from pytest_kiro.agent import stop
+from pytest_kiro.agent import limits, stop
 from pytest_kiro.agent.bench import Bench, Owner
-from pytest_kiro.agent.flight import Flight, Landed
+from pytest_kiro.agent.flight import Flight
+from pytest_kiro.agent.flying import Landed
 from pytest_kiro.agent.live import LiveTurn
 from pytest_kiro.agent.request import Request, Resume, RunArguments, RunOptions
 from pytest_kiro.agent.stop import StopWhen
@@ -18,11 +19,12 @@ from pytest_kiro.agent.workspace import Workspace
 from pytest_kiro.errors import HIDE_FRAMES, ConversationError, SettingsError
 from pytest_kiro.kirocli import commands
 from pytest_kiro.standin import scenario
+from pytest_kiro.turn.causes import Cause
 from pytest_kiro.turn.turn import Turn
 
 __tracebackhide__ = HIDE_FRAMES
 #: The marker's words that are not of a turn.
-_OF_THE_WORKSPACE = ("workspace", "ignore")
+_OF_NO_TURN = ("workspace", "ignore", "budget", "max_turns", "max_calls", "version", "kiro_id")
 
 
 class Conversation:
@@ -90,11 +92,17 @@ class Conversation:
             return self._workspace
 
     def run(
-        self, prompt: str, *, check: bool = True, stop_when: StopWhen = None, **options: Unpack[RunArguments]
+        self,
+        prompt: str,
+        *,
+        check: bool = True,
+        stop_when: StopWhen = None,
+        recorded_as: str | None = None,
+        **options: Unpack[RunArguments],
     ) -> Turn:
         """Run one prompt in this conversation; see `Kiro.run`."""
         while True:
-            live = self._fly(prompt, check=check, stop_when=stop_when, options=options, retries=True)
+            live = self._fly(prompt, check, stop_when, recorded_as, options, retries=True)
             try:
                 live.conclude()
             except BaseException:
@@ -104,17 +112,23 @@ class Conversation:
                 return live.finish()
 
     def stream(
-        self, prompt: str, *, check: bool = True, stop_when: StopWhen = None, **options: Unpack[RunArguments]
+        self,
+        prompt: str,
+        *,
+        check: bool = True,
+        stop_when: StopWhen = None,
+        recorded_as: str | None = None,
+        **options: Unpack[RunArguments],
     ) -> LiveTurn:
         """Run one prompt in this conversation and watch it; see `Kiro.stream`."""
-        return self._fly(prompt, check=check, stop_when=stop_when, options=options, retries=False)
+        return self._fly(prompt, check, stop_when, recorded_as, options, retries=False)
 
     def end(self) -> None:
         """End a turn in flight, and its workspace; idempotent."""
         with self.terminals:
             self._break_off()
         if self._workspace is not None:
-            self._workspace.end()
+            self._workspace.end(stays=self._owner.stays)
 
     def _ignored(self) -> Sequence[str] | None:
         """Return the patterns that `ignore` says, None for the usual."""
@@ -131,7 +145,7 @@ class Conversation:
     def options(self) -> RunOptions:
         """Return how its turns are run, where they say nothing else."""
         if self._defaults is None:
-            marker = {name: value for name, value in self._owner.marker().items() if name not in _OF_THE_WORKSPACE}
+            marker = {name: value for name, value in self._owner.marker().items() if name not in _OF_NO_TURN}
             self._defaults = (
                 RunOptions.of(self._bench.settings)
                 .merged(self._owner.run_args(), "kiro_run_args")
@@ -149,9 +163,19 @@ class Conversation:
                 advice="a fixture of a wider scope keeps one longer",
             )
 
-    def _fly(self, prompt: str, *, check: bool, stop_when: StopWhen, options: RunArguments, retries: bool) -> LiveTurn:
+    def _fly(
+        self,
+        prompt: str,
+        check: bool,
+        stop_when: StopWhen,
+        recorded_as: str | None,
+        options: RunArguments,
+        *,
+        retries: bool,
+    ) -> LiveTurn:
         commands.check_prompt(prompt)
-        stops = stop.conditions(stop_when)
+        owner, settings = self._owner, self._bench.settings
+        stops = (*stop.conditions(stop_when), *limits.limit_of_calls(owner, settings))
         merged = self.options().merged(options, "kiro.run")
         if not self._in_flight.acquire(blocking=False):
             raise ConversationError(
@@ -160,16 +184,18 @@ class Conversation:
         try:
             self._check_usable()
             self._bench.admission.check()
+            limits.check_turns(owner, settings)
             request = Request(
                 prompt=prompt,
                 options=merged,
                 resume=self._resume,
                 history=self._history(),
-                reply=self._reply() if self._bench.scripted else None,
+                answer=self._reply if self._bench.scripted and not self._bench.replays else None,
+                recorded_as=recorded_as,
             )
-            flight = Flight(self._bench, self, request)
+            flight = (self._bench.fly or Flight)(self._bench, self, request)
             landed = partial(self._landed, retries=retries)
-            self._live = LiveTurn(flight, stops=stops, check=check, landed=landed, over=self._over)
+            self._live = LiveTurn(flight, self, stops=stops, check=check, landed=landed, over=self._over)
             return self._live
         except BaseException:
             self._break_off()
@@ -185,14 +211,18 @@ class Conversation:
             owner.tables,
             conversation=owner.numbers.of_turn(self),
             turn=len(self.turns) + 1,
-            trial=1,  # a test without trials is its own first one
+            trial=owner.trial,
             retry=len(self.retried),
+            seed=self._bench.settings.scenario_seed,
         )
 
     def _history(self) -> tuple[str, ...]:
         """Return the warnings that the next turn begins with."""
         if self.retried and not self.turns:
-            return tuple(f"run again, because {turn.summary}: {turn.detail}" for turn in self.retried)
+            return tuple(
+                f"attempt {number} was run again: {turn.summary}: {turn.detail}"
+                for number, turn in enumerate(self.retried, 1)
+            )
         if self.turns and not self._resume.session_id:
             return ("this turn began the conversation anew: none before it completed, so there was nothing to resume",)
         return ()
@@ -206,7 +236,7 @@ class Conversation:
         else:
             self.turns.append(turn)
             self._resume = landed.resume
-            if turn.status in ("timed_out", "lost"):
+            if turn.status in ("timed_out", "lost") or turn.cause is Cause.HISTORY:
                 self._broken = f"{turn.summary}: {turn.detail}"
         for observer in self._bench.observers:
             observer.finished(self, turn)

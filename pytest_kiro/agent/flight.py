@@ -5,22 +5,28 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
+from pathlib import PurePosixPath
 
+from pytest_kiro.agent.answered import answered
 from pytest_kiro.agent.bench import Bench, Conversing
+from pytest_kiro.agent.flying import Landed
+from pytest_kiro.agent.launching import clear, launch_for
 from pytest_kiro.agent.printed import Printed
-from pytest_kiro.agent.request import Request, Resume, clear
+from pytest_kiro.agent.request import Request, Resume
 from pytest_kiro.agent.running import Running
+from pytest_kiro.agent.spending import check_spent
 from pytest_kiro.errors import HIDE_FRAMES, SandboxError
 from pytest_kiro.kirocli import layout, sessions
-from pytest_kiro.kirocli.evidence import StoreSearch, combine, contradict, judge
+from pytest_kiro.kirocli.evidence import StoreSearch, beginning, combine, contradict, judge
 from pytest_kiro.terminal.attach import attach
 from pytest_kiro.terminal.record import LaunchRecord
 from pytest_kiro.terminal.text import plain_text
 from pytest_kiro.turn.calls import ToolCalls
 from pytest_kiro.turn.causes import Cause, Ending
 from pytest_kiro.turn.changes import Changes, outside
+from pytest_kiro.turn.loaded import Given
 from pytest_kiro.turn.transcript import ToolCall, Transcript
 from pytest_kiro.turn.turn import Turn
 from pytest_kiro.turn.warnings import Warnings, some
@@ -28,31 +34,23 @@ from pytest_kiro.turn.warnings import Warnings, some
 __tracebackhide__ = HIDE_FRAMES
 
 
-@dataclass(frozen=True)
-class Landed:
-    """What came of a flight: the turn, where the next one goes on.
-
-    `may_fly_again` is whether the same prompt may well complete in a fresh session: Kiro did nothing, as far as
-    anything tells, and the cause passes, or a newer login has come since.
-    """
-
-    turn: Turn
-    resume: Resume
-    may_fly_again: bool
-
-
 class Flight:
     """One turn from its start to its landing; whatever happens, what was opened for it is closed."""
+
+    #: Whether the lists of files are wanted with all digests, also where nothing changed.
+    lists_all = False
 
     def __init__(self, bench: Bench, conversation: Conversing, request: Request) -> None:
         self.bench, self.conversation, self.request = bench, conversation, request
         settings, timeout = bench.settings, request.options.timeout
         self._home = conversation.owner.home(bench.homes)
-        self._launch = request.launch(bench, conversation.workspace)
+        self._launch = launch_for(request, bench, conversation.workspace, lists_all=self.lists_all)
         self.printed = Printed(bench.engine.name, bench.secrets, stream=bench.streams)
+        check_spent(conversation.owner, scripted=bench.scripted)
         self._spending = bench.budget.admit(conversation.owner.name)
         self._began = False
         self._turn: Turn | None = None
+        self._told = False
         with ExitStack() as undo:
             undo.callback(self._spend)
             undo.callback(self._clear)
@@ -69,10 +67,10 @@ class Flight:
         stall = math.inf if settings.stall_timeout is None else settings.stall_timeout
         self.running = Running(self._pty, timeout=timeout, stall=stall, waits=settings.waits)
 
-    def land(self, late: Callable[[Iterable[ToolCall]], str]) -> Landed:
+    def land(self, late: Callable[[Sequence[ToolCall]], Ending | None]) -> Landed:
         """Collect what the ended turn left, and make it a value.
 
-        `late` names what was to stop it for these calls: its record may tell more of them than were announced.
+        `late` says what was to stop it for these calls: its record may tell more of them than were announced.
         """
         before, admission = self.request.resume, self.bench.admission
         self.conversation.workspace.made |= self._pty.started
@@ -80,21 +78,26 @@ class Flight:
         with self._undo:
             record, trouble = self._collect()
             self._home.hand_on(record.stores if record else {})
+            self.collected(record)
             turn, transcript = self._judged(record, trouble, late)
-            self._turn = turn
+            # The record of one that was ended may have no more than what its session cost to begin.
+            self._turn, self._told = turn, turn.ok or transcript.end_reason is not None
         renewed = admission.heard(turn, self._home.copy_in)
         untouched = _is_intact(record, turn) and not turn.tool_calls and not self.printed.announced
         passing = renewed or (turn.cause is not None and turn.cause.passing)
         resume = before
         # Only what completed with proof can be resumed (contract C2).
         if transcript.session_id and (turn.ok or transcript.session_id == before.session_id):
-            resume = Resume(transcript.session_id, transcript.prompts, transcript.turns)
+            resume = Resume(transcript.session_id, transcript.prompts, transcript.turns, before.charged(transcript))
         return Landed(turn, resume, may_fly_again=not turn.ok and untouched and passing)
 
     def abandon(self) -> None:
         """End the program without asking what it left."""
         with self._undo:
             self.running.kill()
+
+    def collected(self, record: LaunchRecord | None) -> None:
+        """Take note of what the sandbox kept; for those who keep more of a turn."""
 
     def _collect(self) -> tuple[LaunchRecord | None, str]:
         """Return what the program left, or why that is not known."""
@@ -106,7 +109,7 @@ class Flight:
             return None, f"what it left could not be read: {error}"
 
     def _judged(
-        self, record: LaunchRecord | None, trouble: str, late: Callable[[Iterable[ToolCall]], str]
+        self, record: LaunchRecord | None, trouble: str, late: Callable[[Sequence[ToolCall]], Ending | None]
     ) -> tuple[Turn, Transcript]:
         """Put together what the sandbox kept and what was seen."""
         request, secrets, status = self.request, self.bench.secrets, record.status if record else None
@@ -119,16 +122,18 @@ class Flight:
         ending = self.running.ending or by_itself
         if ending.status == "lost" and status is not None:
             ending = by_itself  # the sandbox tells
+        elif by_itself.cause is Cause.UNANSWERED and ending.cause in (Cause.OUT_OF_TIME, Cause.STALLED):
+            ending = replace(ending, cause=by_itself.cause, detail=f"{ending.detail}; {by_itself.detail}")
         elif record is None and ending.status != "lost" and (self._pty.warnings or ending.cause is Cause.CRASH):
             detail = f"{trouble}; before that: {ending.detail}" if ending.detail else trouble
             ending = Ending("lost", Cause.CONNECTION, detail=detail)
         ending = self._verified(ending, record)
         resumed = request.resume.session_id if strayed else None
-        ending = contradict(ending, transcript, agent=request.options.agent, resumed=resumed, output=said)
+        begun, options = beginning(self.printed.text, diagnostics), request.options
+        ending = contradict(ending, transcript, agent=options.agent, model=options.model, resumed=resumed, output=begun)
         transcript, ending = secrets.within((transcript or Transcript(""), ending))
-        if ending.status == "completed" and (name := late(transcript.tool_calls)):
-            detail = f"{name} holds for what its record tells; it was not announced in time to stop it"
-            ending = Ending("stopped", Cause.STOPPED, detail=detail)
+        if ending.status == "completed":
+            ending = late(transcript.tool_calls) or ending
         return self._made(record, transcript, ending, exit_code, diagnostics), transcript
 
     def _search(self, record: LaunchRecord | None) -> StoreSearch:
@@ -147,7 +152,7 @@ class Flight:
             return ending
         own, written, detail = self.running.exit_code, record.status, record.altered
         if not detail and ending.cause is Cause.UNKNOWN_CLI and (gone := _gone(record, self.bench.engine.stores)):
-            detail = f"of its HOME, {some(gone)} is gone: something in the sandbox has removed it"
+            detail = f"of its HOME, {some(gone)} is gone: something in the sandbox has removed or replaced it"
         if not detail and ending.status == "completed":
             if written is None:
                 detail = "its launch script has left no exit status: something in the sandbox has removed it"
@@ -159,7 +164,7 @@ class Flight:
         """Return Kiro's own records; and whether another session answered than was to go on."""
         engine, prompt, resume = self.bench.engine.name, self.request.prompt, self.request.resume
         read = partial(sessions.read, stores, engine=engine, cwd=self._launch.workspace, prompt=prompt)
-        store = read(session_id=resume.session_id, prompts=resume.prompts, turns=resume.turns)
+        store = read(session_id=resume.session_id, prompts=resume.prompts, turns=resume.turns, counted=resume.counted)
         stream, strayed = self.printed.transcript(), False
         if resume.session_id and (store is None or store.end_reason is None):
             other = read()
@@ -191,6 +196,8 @@ class Flight:
             noted.append("the session stores have more than 256 MiB; what is beyond that was not read")
         if record is not None and not record.intact and not record.altered:
             noted.append("its workspace is another folder than before, or none: something has replaced it")
+        provenance, others = answered(bench, self._launch, request, record, transcript)
+        noted += others
         turn = Turn(
             prompt=bench.secrets(request.prompt),
             number=len(self.conversation.turns) + 1,
@@ -208,14 +215,15 @@ class Flight:
             messages=transcript.messages,
             tool_calls=ToolCalls(transcript.tool_calls, folder=self._launch.workspace),
             credits=transcript.credits,
-            model=transcript.model,
-            engine=bench.engine.name,
-            version=bench.installation.version,
+            credits_source=transcript.credits_source,
+            provenance=provenance,
             session_id=transcript.session_id or None,
             known_changes=changes,
             known_outside=around,
             survivors=tuple(map(secrets, (*left.killed, *left.stuck))),
             warnings=tuple(Warnings([*request.history, *map(secrets, (*pty.warnings, *noted, *transcript.warnings))])),
+            agents=transcript.agents,
+            given=Given.of(transcript, whole=not (record and (record.beyond or record.cut))),
             home=self.conversation,
         )
         if changes is None:
@@ -241,10 +249,12 @@ class Flight:
     def _spend(self) -> None:
         """Enter into the budget what the turn cost; the records of one that was ended may not say."""
         turn, budget = self._turn, self.bench.budget
-        if not self._began or self.bench.scripted or (turn is not None and (turn.ok or turn.credits is not None)):
-            budget.settle(self._spending, turn.credits if turn else None)
+        credits = turn.credits if turn else None
+        unmetered = not self._began or self.bench.scripted or (turn is not None and turn.ok)
+        if unmetered or (self._told and credits is not None):
+            budget.settle(self._spending, credits)
         else:
-            budget.forfeit(self._spending)
+            budget.forfeit(self._spending, credits)
 
     def _clear(self) -> None:
         if not self._began or self._pty.launch_record is None:  # else our files are gone already
@@ -263,9 +273,19 @@ def _is_intact(record: LaunchRecord | None, turn: Turn) -> bool:
 
 
 def _gone(record: LaunchRecord, stores: Iterable[str]) -> list[str]:
-    """Return the stores' folders in HOME that were there and are not."""
+    """Return the stores' folders in HOME that are no folders any more."""
     if record.before is None or record.after is None:
         return []
-    tops = dict.fromkeys(store.partition("/")[0] for store in stores)
-    before, after = record.before.entries, record.after.entries
-    return [top for top in tops if f"./{top}".encode() in before and f"./{top}".encode() not in after]
+    gone = dict[str, None]()
+    for store in stores:
+        top = store.partition("/")[0]
+        for folder in (*reversed(PurePosixPath(store).parents[:-1]), PurePosixPath(store)):
+            # What stands in the first is not listed, unless it is no folder.
+            usual = b"" if str(folder) == top else b"d"
+            was, now = (
+                lst.entries.get(f"./{folder}".encode(), (usual, b""))[0][:1] for lst in (record.before, record.after)
+            )
+            if now not in (b"d", was):
+                gone[str(folder)] = None
+                break
+    return list(gone)

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from secrets import token_hex
+from typing import NamedTuple
 
 from pytest_kiro.errors import HIDE_FRAMES, LaunchError, SandboxError, SandboxTimeout
 from pytest_kiro.kirocli import commands
@@ -23,11 +24,22 @@ from pytest_kiro.sandbox.protocol import ExecResult, Sandbox
 from pytest_kiro.sandbox.script import program
 
 __tracebackhide__ = HIDE_FRAMES
-_TEMPLATE, _MAKE = (Path(__file__).with_name(name) for name in ("template.sh", "home.sh"))
+_TEMPLATE, _MAKE, _ABOVE = (Path(__file__).with_name(name) for name in ("template.sh", "home.sh", "above.sh"))
 #: KiB that are copied into each HOME.
 _MOST = 8 * 1024
+_NOTHING = hashlib.sha256().hexdigest()
 #: What home.sh says, and how it ends, when it could not make one.
 _REFUSED, _REFUSAL = "pytest-kiro: ", 126
+
+
+class _Answers(NamedTuple):
+    """What template.sh says of the machine."""
+
+    path: str
+    folder: str
+    logs: bool
+    features: str
+    above: str = ""
 
 
 @dataclass(frozen=True)
@@ -41,14 +53,17 @@ class _File:
 class Homes:
     """Makes the HOMEs of one sandbox's owners, or lends them its own.
 
-    `folder` has them in it, without links in its path; `path` is the machine's PATH. `renewal` is of the login that
-    they have copies of.
+    `folder` has them in it, without links in its path; `path` is the machine's PATH, `logs` whether its `script` can
+    keep a terminal's log, `features` what its environment switches on of kiro-cli's, and `above` the names of what
+    above.sh looks for. `template` is what is unpacked into each, None where there is only one. `renewal` is of the
+    login that they have copies of.
     """
 
     def __init__(
-        self, sandbox: Sandbox, folder: str, path: str, template: _File | None = None, renewal: Renewal | None = None
+        self, sandbox: Sandbox, answers: _Answers, template: _File | None = None, renewal: Renewal | None = None
     ) -> None:
-        self.sandbox, self.folder, self.path = sandbox, folder, path
+        self.sandbox = sandbox
+        self.path, self.folder, self.logs, self.features, self.above = answers
         self.template, self.renewal = template, renewal
         self._held = renewal.held if renewal else None  # which the template has in it
         self._login: tuple[Credentials, _File] | None = None
@@ -58,21 +73,25 @@ class Homes:
         """Keep how HOME is, unless it is shared, in one request."""
         shared, base = which == "shared", sandbox.home
         archive = "" if shared else f"{base}/users/{token_hex(8)}.tar"
-        command = program(
+        command = program(_ABOVE) + program(
             _TEMPLATE,
             template_homes=f"{base}/{'work' if shared else 'users'}",
             template_base=base,
             template_archive=archive,
             template_most=_MOST,
+            template_remote=sandbox.remote,
         )
-        path, folder, *rest = sandbox.exec(command).check().output.splitlines()
+        path, folder, logs, features, *rest = sandbox.exec(command).check().output.splitlines()
         if shared:
-            return cls(sandbox, folder.removesuffix("/work"), path, renewal=renewal)
-        if missing := rest[1:]:
+            return cls(sandbox, _Answers(path, folder.removesuffix("/work"), logs == "logs", features), renewal=renewal)
+        digest, above, *missing = rest
+        if missing:
             logging.getLogger(__name__).warning(
                 "tests do not find in their HOME what is reached by its path, and is not copied: %s", ", ".join(missing)
             )
-        return cls(sandbox, folder, path, _File(archive, rest[0].split()[0]), renewal)
+        digest = digest.split()[0]
+        template = _File("" if digest == _NOTHING else archive, digest)
+        return cls(sandbox, _Answers(path, folder, logs == "logs", features, above), template, renewal)
 
     def begin(self) -> OwnerHome:
         """Return the HOME of one more owner, which is not made yet."""
@@ -83,19 +102,24 @@ class Homes:
         if self.renewal and not self.template:
             self.renewal.hand_on(self.folder)
 
-    def making(self, home: str) -> str:
-        """Return the program that makes a HOME, with the newest login."""
+    def making(self, home: str, folder: str) -> str:
+        """Return the program that makes a HOME and `folder`.
+
+        The newest login is in it.
+        """
         assert self.template is not None
         login = self._newer_login()
-        return program(
+        return program(_ABOVE) + program(
             _MAKE,
             home_path=home,
+            home_folder=folder,
             home_base=self.sandbox.home,
             home_archive=self.template.path,
             home_sum=self.template.digest,
             home_login=login.path if login else "",
             home_login_sum=login.digest if login else "",
             home_data=commands.DATABASE,
+            home_above=self.above,
         )
 
     def _newer_login(self) -> _File | None:
@@ -131,15 +155,22 @@ class OwnerHome:
         """The folder of its workspaces."""
         return f"{self.path}/work"
 
-    def making(self) -> str:
-        """Return the commands that make it, none when it is made.
+    def making(self, folder: str) -> str:
+        """Return the commands that make it, with a folder, unless made.
 
         Several may run at once: one of them makes it. `made` is to be set when they have run.
         """
         if self.made:
             return ""
         self._login = self._homes.renewal.held if self._homes.renewal else None
-        return self._homes.making(self.own)
+        return self._homes.making(self.own, folder)
+
+    def look_above(self, *folders: str) -> str:
+        """Return commands that fail when something was put above these folders."""
+        if self._homes.template is None:
+            return "true"
+        own = _same(self._homes.sandbox.home, self._homes.above)
+        return "\n".join([program(_ABOVE), *(_same(folder, "") for folder in folders), own])
 
     def make(self, folder: str) -> None:
         """Make it, and a folder in it, in one request."""
@@ -158,7 +189,7 @@ class OwnerHome:
         env = {**self.env(path), **(env or {})}
         if self.made:
             return self._homes.sandbox.exec(command, cwd=cwd, env=env, timeout=timeout)
-        both = f"(\n{self.making()}) || exit {_REFUSAL}\nexec /bin/sh -c {shlex.quote(command)}"
+        both = f"(\n{self.making('')}) || exit {_REFUSAL}\nexec /bin/sh -c {shlex.quote(command)}"
         try:
             result = self._homes.sandbox.exec(both, cwd=cwd, env=env, timeout=timeout)
         except SandboxTimeout as error:
@@ -230,6 +261,31 @@ class OwnerHome:
         if self.own:
             with suppress(SandboxError):
                 self._homes.sandbox.remove(self.own)
+
+    def leave(self) -> None:
+        """Let it be, but end what was executed in it."""
+        if self.own:
+            leave(self._homes.sandbox, self.own)
+
+
+def leave(sandbox: Sandbox, folder: str) -> None:
+    """End what was executed in a folder, which stays.
+
+    What ends programs is that their folder is removed: so it is put aside meanwhile.
+    """
+    there, aside = shlex.quote(folder), shlex.quote(f"{folder}.kept")
+    with suppress(SandboxError):
+        sandbox.exec(f"[ ! -d {there} ] || mv -- {there} {aside}", cwd="/")
+        try:
+            sandbox.remove(folder)
+        finally:
+            sandbox.exec(f"[ ! -d {aside} ] || mv -- {aside} {there}", cwd="/")
+
+
+def _same(folder: str, above: str) -> str:
+    """Return the command that fails for other names than these."""
+    words = shlex.join([folder, above])
+    return f'set -- {words}; above "$1"; [ "$above" = "$2" ] || {{ echo "$1 has $above"; exit {_REFUSAL}; }}'
 
 
 def _ending(stores: Mapping[str, bytes], name: str) -> bytes:

@@ -11,12 +11,14 @@ from pytest_kiro.agent.bench import Bench, Owner
 from pytest_kiro.agent.conversation import Conversation
 from pytest_kiro.agent.live import LiveTurn
 from pytest_kiro.agent.request import RunArguments
+from pytest_kiro.agent.scores import score
 from pytest_kiro.agent.stop import StopWhen
 from pytest_kiro.agent.workspace import Workspace
 from pytest_kiro.errors import HIDE_FRAMES
 from pytest_kiro.kirocli.install import Installation
 from pytest_kiro.login.admission import Admission
 from pytest_kiro.login.login import Identity
+from pytest_kiro.records.tests import Better
 from pytest_kiro.sandbox.protocol import Sandbox
 from pytest_kiro.secrecy.redaction import Secrets
 from pytest_kiro.settings.table import Settings
@@ -97,6 +99,11 @@ class Kiro:
         return self.installation.version
 
     @property
+    def engine(self) -> str:
+        """The engine that answers: v1, v2 or v3, also where `--kiro-engine=auto` has chosen it."""
+        return self.bench.engine.name
+
+    @property
     def scripted(self) -> bool:
         """Whether scenarios answer, and no model does; the real kiro-cli may speak them."""
         return self.bench.scripted
@@ -112,26 +119,42 @@ class Kiro:
         return self._main().workspace
 
     def run(
-        self, prompt: str, *, check: bool = True, stop_when: StopWhen = None, **options: Unpack[RunArguments]
+        self,
+        prompt: str,
+        *,
+        check: bool = True,
+        stop_when: StopWhen = None,
+        recorded_as: str | None = None,
+        **options: Unpack[RunArguments],
     ) -> Turn:
         """Run one prompt and wait for its end.
 
         `prompt` is given byte for byte. `check` (default True): raise `TurnFailed` or `TurnTimeout`, with the
         turn attached, instead of returning a turn that did not complete. `stop_when`: a condition that ends the turn
         as `stopped`: `on_command`, `on_text`, `on_silence`, `on_calls`, a function of the `LiveTurn`, or a list of
-        these. `timeout` is in seconds (default: what marker, fixture or option say, else 600); `agent`, `model`,
-        `effort` are Kiro's own; `trust` is `all` (default), `none` or tool names; `env` a dict for Kiro's process.
+        these. `recorded_as` (default: the prompt) is what a recording of this turn is looked up by, for a prompt in
+        which something varies, such as today's date. `timeout` is in seconds, or a text such as `90s` or `2m` (default:
+        what marker, fixture or option say, else 600); `agent`, `model`, `effort` are Kiro's own; `trust` is `all`
+        (default), `none` or tool names; `env` a dict for Kiro's process; `memory` (default False) lets kiro-cli keep
+        memories from one session to the next, within this test's HOME.
         The first turn of a conversation is run again when the world failed it before it did anything
-        (`--kiro-retries`). Raises `ConversationError`, `LaunchError`, `SandboxError`, `SettingsError` too, and
+        (`--kiro-retries`). Raises `ConversationError`, `LaunchError`, `RecordingMiss` (of a replay), `SandboxError`,
+        `SettingsError` too, and
         `ValueError` for a prompt that is blank or has NUL or lone surrogates.
 
         >>> def test_hello(kiro):
         ...     assert "hello" in kiro.run("Say hello.").text.lower()
         """
-        return self._main().run(prompt, check=check, stop_when=stop_when, **options)
+        return self._main().run(prompt, check=check, stop_when=stop_when, recorded_as=recorded_as, **options)
 
     def stream(
-        self, prompt: str, *, check: bool = True, stop_when: StopWhen = None, **options: Unpack[RunArguments]
+        self,
+        prompt: str,
+        *,
+        check: bool = True,
+        stop_when: StopWhen = None,
+        recorded_as: str | None = None,
+        **options: Unpack[RunArguments],
     ) -> LiveTurn:
         """Run one prompt and watch it: the same arguments as `run`, to be used in a `with` statement.
 
@@ -140,7 +163,7 @@ class Kiro:
         ...         for chunk in live:
         ...             print(chunk, end="")
         """
-        return self._main().stream(prompt, check=check, stop_when=stop_when, **options)
+        return self._main().stream(prompt, check=check, stop_when=stop_when, recorded_as=recorded_as, **options)
 
     def conversation(self, *, workspace: str | None = None, **options: Unpack[RunArguments]) -> Conversation:
         """Begin one more conversation, with a workspace of its own.
@@ -172,7 +195,8 @@ class Kiro:
         (columns, rows), by default `--kiro-terminal`; `env` adds to Kiro's environment. Returns a `Terminal` with
         pexpect's words, to be used in a `with` statement; what is still open is closed with its owner. It makes no
         `Turn`, and what Kiro changes through it is not in `workspace.changes()`; look with `workspace.exec` or
-        `workspace.contents()`. In a scenario a chat is one more conversation, its turns in order. Raises
+        `workspace.contents()`. What kiro-cli asks at a first start is answered in its settings (docs/engines.md). In a
+        scenario a chat is one more conversation, its turns in order. Raises
         `ConversationError` outside of tests and fixtures, `LaunchError`, `SandboxError`, `SettingsError`, and
         `TypeError` or `ValueError` for what cannot be typed.
 
@@ -187,6 +211,21 @@ class Kiro:
         from pytest_kiro.agent.terminal import open_terminal
 
         return open_terminal(self._main(), argv, timeout=timeout, size=size, env=env)
+
+    def score(self, name: str, value: float, *, better: Better) -> None:
+        """Keep a number of the running test, or of its trial: lines of code, milliseconds, points of a rubric.
+
+        `better` is `lower` or `higher`. Of variants that are compared, and of runs, the medians are compared as well
+        (docs/trials.md); it decides nothing. Results files and JUnit files have it, the last one of a name. Raises
+        `ConversationError` outside of tests and in a fixture of a wider scope; `SettingsError` for what is no finite
+        number, for a name that is blank, longer than 100 characters or of several lines, and for one that had another
+        `better`.
+
+        >>> def test_short(kiro):
+        ...     kiro.run("Write slugify(text) in slugify.py.")
+        ...     kiro.score("lines", len((kiro.workspace / "slugify.py").read_text().splitlines()), better="lower")
+        """
+        score(self._current_owner(), self.secrets(name), value, better)
 
     def close(self) -> None:
         """End every conversation and hand on a renewed login; idempotent."""

@@ -9,8 +9,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
+from typing import ClassVar
 
-from pytest_kiro.agent.flight import Flight, Landed
+from pytest_kiro.agent.bench import Conversing
+from pytest_kiro.agent.flying import Flying, Landed
 from pytest_kiro.agent.request import is_number
 from pytest_kiro.errors import HIDE_FRAMES, ConversationError, NotPrinted
 from pytest_kiro.kirocli.events import Event
@@ -33,7 +35,7 @@ class Condition:
 
     `holds` is asked after each chunk; with `silence`, in seconds, it is asked as well when nothing was printed for so
     long. `recorded` is asked of the calls that a completed turn's record tells, since what Kiro announces may be cut:
-    when it holds, the turn counts as stopped, if too late.
+    when it holds, the turn counts as stopped, if too late. `cause` is what the stopped turn has as its own.
 
     >>> Condition("never", lambda live: False).name
     'never'
@@ -43,6 +45,7 @@ class Condition:
     holds: Callable[[LiveTurn], object]
     silence: float | None = None
     recorded: Callable[[Iterable[ToolCall]], bool] | None = None
+    cause: ClassVar[Cause] = Cause.STOPPED
 
     def __post_init__(self) -> None:
         if self.silence is not None and not (is_number(self.silence) and 0.01 <= self.silence < math.inf):
@@ -66,7 +69,8 @@ class LiveTurn:
 
     def __init__(
         self,
-        flight: Flight,
+        flight: Flying,
+        conversation: Conversing,
         *,
         stops: Sequence[Condition],
         check: bool,
@@ -74,11 +78,16 @@ class LiveTurn:
         over: Callable[[str], None],
     ) -> None:
         # `landed` is told what came of the turn, `over` that the next one may begin, or why none can.
-        self.prompt, self.name = flight.request.prompt, flight.conversation.owner.name
+        owner = conversation.owner
+        self.prompt, self.name = flight.request.prompt, owner.name
+        #: What errors begin with: a test is named by its own failure, a wide fixture by nothing else.
+        self._whose = f"{owner.name}: " if owner.wide else ""
         #: The end of what was printed: the latest chunk, and some of what came before it.
         self.recent = ""
-        self._flight, self._stops, self._check, self._landed, self._over = flight, stops, check, landed, over
+        self._flight, self._conversation, self._bench = flight, conversation, conversation.bench
+        self._stops, self._check, self._landed, self._over = stops, check, landed, over
         self._printed, self._running = flight.printed, flight.running
+        self._printed.taps.append(self._received)
         silences = [stop.silence for stop in stops if stop.silence is not None]
         self._running.look_after(min(silences, default=math.inf), self._look)
         self._drained = self._aborted = False
@@ -186,7 +195,7 @@ class LiveTurn:
             news = self._pump(until)
             if news is None or (not news and time.monotonic() >= until):
                 when = "before its turn ended" if news is None else f"within {timeout:g} s"
-                what = f"{self.name}: Kiro did not print {wanted.pattern!r} {when}"
+                what = f"{self._whose}Kiro did not print {wanted.pattern!r} {when}"
                 raise NotPrinted(what, output=self.output, advice="look at what it printed instead")
         self._unexpected = deque([text[match.end() :]])
         self._size = len(self._unexpected[0])
@@ -208,6 +217,7 @@ class LiveTurn:
                 self._flight.abandon()
             finally:
                 self._over("a turn of it was broken off")
+                self._broken_off()
 
     def conclude(self) -> None:
         """Wait for the end and make the turn a value; idempotent."""
@@ -221,22 +231,29 @@ class LiveTurn:
             landed = self._flight.land(self._recorded)
             self._turn = landed.turn
             self._landed(landed)
+        except BaseException:
+            if self._turn is None:
+                self._broken_off()
+            raise
         finally:
             self._over("")  # only now: an observer that ran another turn would be told of that one, for ever
 
     def check(self) -> None:
         """Raise when the turn failed and is to be checked."""
         turn = self.turn
-        if not self._check or turn.status in ("completed", "stopped"):
+        as_asked = turn.status == "stopped" and turn.cause is not Cause.LIMIT  # of which the test knows nothing
+        if not self._check or turn.ok or as_asked:
             return
-        if refusal := self._flight.bench.admission.refusal(turn):
+        if refusal := self._bench.admission.refusal(turn):
             raise refusal
         advice = "kiro.run(..., check=False) returns such a turn instead of raising"
         if turn.cause and turn.cause.advice:
             advice = f"{turn.cause.advice}; {advice}"
+        if turn.status == "timed_out" and turn.engine == "v3" and not (turn.messages or turn.tool_calls):
+            advice = f"engine V3 was reported to hang where it has no terminal, so try --kiro-engine=v2; {advice}"
         printed = turn.output if not turn.diagnostics else f"{turn.output.rstrip()}\n{turn.diagnostics}"
         error = TurnTimeout if turn.status == "timed_out" else TurnFailed
-        raise error(f"{self.name}: {turn.summary}: {turn.detail}", turn, output=printed, advice=advice)
+        raise error(f"{self._whose}{turn.summary}: {turn.detail}", turn, output=printed, advice=advice)
 
     def _pump(self, until: float = math.inf) -> str | None:
         """Return the next text; "" for none until then, None at the end."""
@@ -247,7 +264,7 @@ class LiveTurn:
                 self._running.end()
                 return None
             if waits := self._printed.waits:
-                until = min(until, time.monotonic() + self._flight.bench.settings.waits.held_for)
+                until = min(until, time.monotonic() + self._bench.settings.waits.held_for)
             data = self._running.read(until)
             self._drained = data == b""
             if data is not None:
@@ -257,6 +274,14 @@ class LiveTurn:
             self.abort()
             raise
 
+    def _broken_off(self) -> None:
+        for observer in self._bench.observers:
+            observer.broken_off(self._conversation)
+
+    def _received(self, data: bytes) -> None:
+        for observer in self._bench.observers if data else ():
+            observer.received(self._conversation, data, self.duration)
+
     def _take(self, text: str) -> str:
         if text:
             self._look_for_login(text)
@@ -265,8 +290,8 @@ class LiveTurn:
             self._size += len(text)
             while self._size > _SEARCHED and len(self._unexpected) > 1:
                 self._size -= len(self._unexpected.popleft())
-            for observer in self._flight.bench.observers:
-                observer.printed(self._flight.conversation, text)
+            for observer in self._bench.observers:
+                observer.printed(self._conversation, text)
         self._look()
         return text
 
@@ -275,16 +300,20 @@ class LiveTurn:
         for stop in self._stops if self._running.ending is None else ():
             if stop.holds(self):
                 where = f"at byte {self._printed.raw.size} of its output, after {self.duration:.1f} s"
-                self._running.stop(Ending("stopped", Cause.STOPPED, detail=f"{stop.name} stopped it {where}"))
+                self._running.stop(Ending("stopped", stop.cause, detail=f"{stop.name} stopped it {where}"))
                 return
 
-    def _recorded(self, calls: Iterable[ToolCall]) -> str:
-        """Return which condition holds for recorded calls, "" for none."""
-        return next((stop.name for stop in self._stops if stop.recorded is not None and stop.recorded(calls)), "")
+    def _recorded(self, calls: Sequence[ToolCall]) -> Ending | None:
+        """Return how a turn ended whose record tells that a condition held."""
+        stop = next((one for one in self._stops if one.recorded is not None and one.recorded(calls)), None)
+        if stop is None:
+            return None
+        detail = f"{stop.name} holds for what its record tells; it was not announced in time to stop it"
+        return Ending("stopped", stop.cause, detail=f"{detail}{self._bench.unannounced}")
 
     def _look_for_login(self, text: str) -> None:
-        """End a CLI that waits for the approval of a device code."""
-        if len(self._beginning) < LOGIN_WITHIN:
+        """End a CLI that waits for the approval of a device code; after a call it is one that an agent shows."""
+        if len(self._beginning) < LOGIN_WITHIN and not self._printed.announced:
             self._beginning += text
             if waits_for_login(self._beginning):
                 detail = "kiro-cli is not logged in and waited for a device login"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from pytest_kiro.kirocli.events import Event, EventReader, Kind, shown
@@ -39,11 +39,13 @@ class Printed:
         self._reader = EventReader() if stream else None
         self._kind: Kind | None = None
         self._uncontrolled = Uncontrolled()
+        #: Told of the bytes, without secrets.
+        self.taps: list[Callable[[bytes], object]] = []
 
     def feed(self, data: bytes, *, final: bool = False) -> str:
         """Take bytes as they come; return the text that is new by them."""
         hidden = self._bytes.feed(data, final=final)
-        self.raw.add(hidden)
+        self._keep(hidden)
         if self._reader is None:
             text = self._words.text(self._plain.text(hidden, final=final), final=final)
             return self._told(text, self._layout.events(text, final=final))
@@ -60,7 +62,7 @@ class Printed:
     def release(self) -> str:
         """Let go of what is held back, after a silence; return the new text."""
         hidden = self._bytes.release()
-        self.raw.add(hidden)
+        self._keep(hidden)
         if self._reader is None:
             text = self._words.text(self._plain.text(hidden)) + as_text(self._words.release())
             return self._told(text, self._layout.events(text))
@@ -68,6 +70,11 @@ class Printed:
             return ""
         event = Event(self._kind, rest)
         return self._told(self._plain.text(shown(event).encode("utf-8", "replace")), [event])
+
+    def _keep(self, hidden: bytes) -> None:
+        self.raw.add(hidden)
+        for tap in self.taps:
+            tap(hidden)
 
     def _hidden(self, events: Iterable[Event], *, final: bool) -> Iterator[Event]:
         """Take the secrets out of events, and of texts in a row."""

@@ -1,43 +1,44 @@
-"""What one turn is asked and how it is run; how kiro-cli is launched for it.
+"""What one turn is asked, and how it is run.
 
 Arguments, markers and the `kiro_run_args` fixture say it in one set of words.
 """
 
 from __future__ import annotations
 
-import json
 import math
-import shlex
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from secrets import token_hex
+from decimal import Decimal
+from functools import cached_property
 from typing import Any, TypedDict
 
-from pytest_kiro.agent.bench import Bench
-from pytest_kiro.agent.homes import OwnerHome
-from pytest_kiro.agent.workspace import VARIABLES, Workspace
-from pytest_kiro.errors import HIDE_FRAMES, SandboxError, SettingsError
-from pytest_kiro.kirocli import commands
-from pytest_kiro.sandbox.protocol import Sandbox, check_env
+from pytest_kiro.errors import HIDE_FRAMES, SettingsError
+from pytest_kiro.sandbox.protocol import check_env
 from pytest_kiro.settings import parsing
 from pytest_kiro.settings.rows import EFFORTS
 from pytest_kiro.settings.table import Settings, did_you_mean
 from pytest_kiro.standin.scenario import Reply
-from pytest_kiro.terminal.launch import Launch
+from pytest_kiro.turn.amounts import added, exact
+from pytest_kiro.turn.transcript import Transcript
 
 __tracebackhide__ = HIDE_FRAMES
 
 
 class RunArguments(TypedDict, total=False):
-    """What one turn, or one conversation, may be told; None leaves what the marker and the settings say."""
+    """What one turn, or one conversation, may be told; None leaves what the marker and the settings say.
 
-    timeout: float | None
+    `timeout` is in seconds, or a text such as `"2m"`; `agent`, `model` and `effort` are kiro-cli's words; `trust` is
+    `all`, `none` or names of tools; `env` are variables of Kiro's own process; `memory` lets it have one. What is not
+    right is a `SettingsError` before anything starts.
+    """
+
+    timeout: float | str | None
     agent: str | None
     model: str | None
     effort: str | None
     trust: str | list[str] | None
     env: Mapping[str, str] | None
+    memory: bool | None
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class RunOptions:
     effort: str | None = None
     trust: str = "all"
     env: Mapping[str, str] = field(default_factory=dict)
+    memory: bool = False
 
     @classmethod
     def of(cls, settings: Settings) -> RunOptions:
@@ -81,120 +83,40 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class Resume:
-    """Where a turn goes on: a session, and how many prompts and turns of it are old."""
+    """Where a turn goes on: a session, how many prompts and turns of it are old, and the credits that are counted."""
 
     session_id: str | None = None
     prompts: int = 0
     turns: int = 0
+    counted: Decimal | None = None
+
+    def charged(self, transcript: Transcript) -> Decimal:
+        """Return what is counted of a session after a turn."""
+        if transcript.counted is not None:
+            return transcript.counted
+        earlier = self.counted if transcript.session_id == self.session_id else None
+        return added((earlier or Decimal(0), exact(transcript.credits or 0.0)))
 
 
 @dataclass(frozen=True)
 class Request:
     """What one turn is asked: its prompt, how it is run, where it goes on.
 
-    `history` warns of how it came about; `reply` is what a scripted kiro-cli answers.
+    `history` warns of how it came about; `answer` finds what a scripted kiro-cli answers;
+    `recorded_as` is what its recording is asked for by, where the prompt varies.
     """
 
     prompt: str
     options: RunOptions
     resume: Resume
     history: tuple[str, ...] = ()
-    reply: Reply | None = None
+    answer: Callable[[], Reply] | None = None
+    recorded_as: str | None = None
 
-    def launch(self, bench: Bench, workspace: Workspace) -> Launch:
-        """Return how to start Kiro for it."""
-        options, (path, make) = self.options, workspace.for_launch()
-        words = commands.chat(
-            bench.engine,
-            stream=bench.streams,
-            resume=self.resume.session_id,
-            agent=options.agent,
-            model=options.model,
-            effort=options.effort,
-            trust=options.trust,
-        )
-        plain = launch(bench, words, path, workspace.owner_home, options.env, self.reply)
-        return replace(
-            plain,
-            stdin=commands.check_prompt(self.prompt),
-            stores=tuple(dict.fromkeys([*bench.engine.stores_for(plain.env, path), *workspace.owner_home.stores])),
-            left_out=commands.STATE,
-            since=workspace.ledger.since,
-            make=make,
-            prepare=plain.prepare if make else f"{plain.prepare}\n{_intact(path)}",
-            durable=bench.sandbox.remote,
-            apart=bench.streams,
-        )
-
-
-def _intact(folder: str) -> str:
-    """Return commands that fail when a workspace is no folder any more."""
-    path, why = shlex.quote(folder), shlex.quote(f"{folder} is no folder of ours any more")
-    return f"[ -d {path} ] && [ ! -L {path} ] || {{ echo {why}; exit 1; }}\n"
-
-
-def launch(
-    bench: Bench, words: Iterable[str], workspace: str, home: OwnerHome, env: Mapping[str, str], reply: Reply | None
-) -> Launch:
-    """Return how to start kiro-cli with `words`; its input is typed."""
-    nonce = token_hex(8)
-    folder = f".local/state/{nonce}"  # not a cache: an agent may clear those
-    files, scripted = _answers(bench, folder, reply)
-    return Launch(
-        argv=(bench.installation.path, *words),
-        workspace=workspace,
-        folder=folder,
-        nonce=nonce,
-        home=home.own,
-        prepare=home.making(),
-        stdin=None,
-        env={
-            "PATH": f"{home.own}/.local/bin:{bench.path}" if home.own else bench.path,
-            **commands.QUIET,
-            **VARIABLES,
-            **env,
-            **scripted,
-        },
-        hidden_env=bench.identity.env,
-        files=files,
-    )
-
-
-def clear(sandbox: Sandbox, launch: Launch) -> None:
-    """Remove the files of a launch; a sandbox that is gone has taken them along, an agent may stand in the way."""
-    with suppress(SandboxError, OSError):
-        sandbox.remove(launch.folder)
-
-
-def _answers(bench: Bench, folder: str, reply: Reply | None) -> tuple[dict[str, bytes], dict[str, str]]:
-    """Return the files and variables that tell a scripted kiro-cli its answers: none for a model."""
-    if reply is None:
-        return {}, {}
-    if not bench.installation.scripted:
-        _check_real(bench, reply)
-    env = {commands.REPLIES: f"{bench.sandbox.home}/{folder}/replies.json"}
-    if reply.misbehave:
-        env[commands.MISBEHAVE] = json.dumps(dict(reply.misbehave))
-    return {"replies.json": reply.mock_json()}, env
-
-
-def _check_real(bench: Bench, reply: Reply) -> None:
-    """Refuse what only the stand-in can do: the real CLI would say or ignore it."""
-    if not bench.engine.scripted:
-        raise SettingsError(
-            f"--kiro-replies=scenario: engine {bench.engine.name} of the real kiro-cli takes no scripted replies",
-            advice="use --kiro-engine=v2 or v1, or --kiro-cli=scripted",
-        )
-    if reply.recalls:
-        what = "{recall:…}, which only the stand-in can answer"
-    elif reply.misbehave:
-        what = f"misbehave ({', '.join(reply.misbehave)}), which only the stand-in does"
-    else:
-        return
-    raise SettingsError(
-        f"{reply.source} has {what}, but kiro-cli {bench.installation.version} is the real one",
-        advice="leave it out, or use --kiro-cli=scripted",
-    )
+    @cached_property
+    def reply(self) -> Reply | None:
+        """What a scripted kiro-cli answers; looked up when it starts, since a recording needs none."""
+        return self.answer() if self.answer else None
 
 
 def is_number(value: Any, kind: Any = int | float) -> bool:
@@ -206,8 +128,10 @@ def _checked(name: str, value: Any) -> Any:
     """Return the value of a keyword; an error says what is wanted."""
     match name:
         case "timeout":
+            if isinstance(value, str):
+                return parsing.read("seconds", value)
             if not is_number(value) or not 0 < value < math.inf:
-                raise ValueError("a number of seconds above 0")
+                raise ValueError(parsing.SECONDS)
             return float(value)
         case "effort":
             if value not in EFFORTS:
@@ -217,6 +141,10 @@ def _checked(name: str, value: Any) -> Any:
             if not isinstance(value, str | Iterable) or not all(isinstance(tool, str) for tool in value):
                 raise ValueError("all, none, or tool names, as one str or a list of them")
             return parsing.trust(value if isinstance(value, str) else ",".join(value))
+        case "memory":
+            if value is not True and value is not False:
+                raise ValueError("True or False")
+            return value
         case "env":
             if not isinstance(value, Mapping) or not all(isinstance(x, str) for pair in value.items() for x in pair):
                 raise ValueError("a dict of str to str")

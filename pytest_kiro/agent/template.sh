@@ -1,20 +1,28 @@
 # shellcheck shell=sh
-# Notes how HOME is when the sandbox is ready: an archive of it, from which the HOMEs of owners are made.
+# Notes how HOME is when the sandbox is ready: an archive of it, from which the HOMEs of owners are made. It stands behind
+# above.sh.
 #
 # template_homes    the folder of those HOMEs
 # template_base     the sandbox's HOME
 # template_archive  the archive, empty when HOME is shared
 # template_most     KiB that may go into it
+# template_remote   whether terminals have to be kept in logs
 #
-# Answers in lines: PATH; the folder without links in it; the archive's SHA-256; what is not in it and why.
-: "${template_homes?}" "${template_base?}" "${template_archive?}" "${template_most?}"
+# Answers in lines: PATH; the folder without links in it; `logs` when `script` can keep what a terminal shows; features of
+# kiro-cli that the machine's environment switches; the archive's SHA-256; the names of above.sh that are there; what is
+# not in it and why.
+: "${template_homes?}" "${template_base?}" "${template_archive?}" "${template_most?}" "${template_remote?}"
 # `pwd -P`, since Kiro notes its folder without links in it, and a session is found by its folder.
 mkdir -p -- "$template_homes" && cd -- "$template_homes" || exit
 printf '%s\n' "$PATH"
 pwd -P
-[ -n "$template_archive" ] || exit 0
-PATH=$(command -p getconf PATH 2>/dev/null) || PATH=/usr/bin:/bin
+PATH=/usr/bin:/bin:/usr/sbin:/sbin:/run/current-system/sw/bin
 unset IFS
+if [ -n "$template_remote" ]; then SHELL=/bin/sh script -qefc 'exit 3' /dev/null </dev/null >/dev/null 2>&1; fi # as launch.sh
+if [ $? -eq 3 ]; then echo logs; else echo none; fi
+printf '%s %s\n' "${KIRO_ROLLOUT_FEATURES-}" "${KIRO_ENABLED_FEATURES-}" | tr '\n' ' '
+echo
+[ -n "$template_archive" ] || exit 0
 umask 077 # the login is in it
 cd -- "$template_base" || exit
 # Minutes since this machine began. What is older came with its image, and is reached by its path.
@@ -33,7 +41,7 @@ for entry in .kiro/* .kiro/.[!.]* .local/share/kiro-cli/* .[!.]* ..?* * .local/*
   [ -e "$entry" ] || [ -L "$entry" ] || continue
   case $entry in
   .kiro | .local | .local/share | .local/share/kiro-cli) continue ;; # which are looked into
-  .kiro/*session* | .kiro/*log* | .kiro/*cache*) continue ;;
+  .kiro/*session* | .kiro/*log* | .kiro/*cache* | .kiro/memories) continue ;; # a link to them would be everybody's
   .kiro/*) ;;
   .local/share/kiro-cli/data.sqlite3*) ;;
   .local/share/kiro-cli/*) continue ;; # what kiro-cli unpacks; home.sh makes links to it
@@ -57,4 +65,5 @@ true >"$template_archive" || exit
 # It goes on without what it may not read, which root may have left here.
 if [ $# -gt 0 ]; then said=$(tar -cf "$template_archive" -- "$@" 2>&1); fi
 { sha256sum || shasum -a 256; } <"$template_archive" 2>/dev/null || exit
-printf '%s%s' "$large" "${said-}"
+above='' && above .
+printf '%s\n%s%s' "$above" "$large" "${said-}"

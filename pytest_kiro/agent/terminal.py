@@ -11,8 +11,9 @@ from typing import Any
 
 from pytest_kiro.agent.bench import Bench
 from pytest_kiro.agent.conversation import Conversation
-from pytest_kiro.agent.request import clear, launch
-from pytest_kiro.errors import HIDE_FRAMES
+from pytest_kiro.agent.launching import clear, launch
+from pytest_kiro.agent.spending import check_spent
+from pytest_kiro.errors import HIDE_FRAMES, RecordingMiss
 from pytest_kiro.kirocli import commands
 from pytest_kiro.standin import scenario
 from pytest_kiro.terminal.attach import attach
@@ -32,6 +33,11 @@ def open_terminal(
     """Start kiro-cli in the workspace of `conversation`; its end closes the terminal."""
     bench = conversation.bench
     _check_arguments(bench, argv)
+    if bench.replays:
+        what = f"{conversation.owner.name}: kiro.terminal was asked for, and what is typed there is not recorded"
+        raise RecordingMiss(
+            what, advice="leave this test out of the replay, or run it without --kiro-replies=recording"
+        )
     check_seconds(timeout)
     if timeout is not None and not 0 < timeout < math.inf:
         raise ValueError(f"timeout={timeout!r} is not right; wanted: seconds above 0, None for no limit")
@@ -40,10 +46,11 @@ def open_terminal(
     talks = commands.is_chat(argv)
     if talks:
         bench.admission.check()
+        check_spent(conversation.owner, scripted=bench.scripted)
     reply, note = _reply(conversation) if talks and bench.scripted else (None, "")
     words = commands.typed(bench.engine, argv)
     home, workspace = conversation.owner.home(bench.homes), conversation.workspace.path
-    plain = launch(bench, words, workspace, home, options.env, reply)
+    plain = launch(bench, words, workspace, home, options, reply)
     hidden = {name: value for name, value in plain.env.items() if bench.secrets(value) != value}
     env = {name: value for name, value in plain.env.items() if name not in hidden}
     prepared = replace(plain, env=env, hidden_env={**plain.hidden_env, **hidden})
@@ -79,7 +86,7 @@ def _reply(conversation: Conversation) -> tuple[scenario.Reply | None, str]:
         return owner.answer, ""
     number = owner.numbers.of_terminal(conversation)
     file = owner.file.parent / settings.scenarios / f"{owner.file.stem}.toml"
-    reply = scenario.script(file, owner.tables, conversation=number, trial=1)
+    reply = scenario.script(file, owner.tables, conversation=number, trial=owner.trial, seed=settings.scenario_seed)
     if reply is not None:
         return reply, ""
     wanted = f"conversation {number} of the table {' or '.join(owner.tables)}"

@@ -5,13 +5,18 @@ from __future__ import annotations
 import os
 import secrets
 import stat
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pytest_kiro.agent.check import execute
-from pytest_kiro.agent.homes import OwnerHome
+from pytest_kiro.agent.check import execute, parent
+from pytest_kiro.agent.contents import is_reachable, read_present
+from pytest_kiro.agent.digests import digest, digest_of_files
+from pytest_kiro.agent.homes import OwnerHome, leave
 from pytest_kiro.agent.paths import SandboxPath
 from pytest_kiro.errors import HIDE_FRAMES, SandboxError, SettingsError
 from pytest_kiro.sandbox.protocol import ExecResult, Sandbox
@@ -26,6 +31,8 @@ VARIABLES = {"PYTHONDONTWRITEBYTECODE": "1"}
 _UNNOTICED = frozenset({".git", "__pycache__"})
 #: Left behind by the machine on which a seed was edited, and never meant.
 _NOT_SEEDED = frozenset({"__pycache__", ".DS_Store"})
+#: How many results of commands are kept for reports, and how many characters of each.
+_EXECUTED, _TAIL = 100, 65_536
 
 
 class Workspace:
@@ -49,12 +56,20 @@ class Workspace:
         self._origin = origin
         #: Whether something has made the folder; the first turn's launch script can, which saves a request.
         self.made = False
+        #: Digests of what was seeded here, and of the checks that were executed; empty where nothing was.
+        self.seed_hash = self.check_hash = ""
+        #: What the eval executed here, the latest last, with the ends of what that printed; and when each ended.
+        self.executed = deque[ExecResult](maxlen=_EXECUTED)
+        self.executed_at = deque[float](maxlen=_EXECUTED)
 
     @classmethod
     def seeded(
         cls, sandbox: Sandbox, home: OwnerHome, origin: Path, seed: Any, *, ignored: Sequence[str] | None = None
     ) -> Workspace:
-        """Make a workspace in `home` from a folder below `origin`; nothing is left of it when the seed is wrong."""
+        """Make a workspace in `home` from a folder below `origin`.
+
+        A seed that is wrong is a `SettingsError`, and nothing is left of it.
+        """
         if seed is not None and not (isinstance(seed, str | os.PathLike) and os.fspath(seed).strip(" ./")):
             advice = "wanted: the name of a folder beside the test's file"
             raise SettingsError(f"workspace={seed!r} is not right", advice=advice)
@@ -135,9 +150,8 @@ class Workspace:
             raise TypeError(f"path={path!r} is not right; wanted: a list of folders")
         home, folder = PurePosixPath(self.owner_home.path), PurePosixPath(self.path)
         first = [str(home / name.removeprefix("~/") if name.startswith("~/") else folder / name) for name in path]
-        return self.owner_home.exec(
-            command, cwd=str(folder), env={**VARIABLES, **(env or {})}, path=first, timeout=timeout
-        )
+        env = {**VARIABLES, **(env or {})}
+        return self._noted(self.owner_home.exec(command, cwd=str(folder), env=env, path=first, timeout=timeout))
 
     def seed(self, source: str | os.PathLike[str] | Mapping[str, str | bytes]) -> None:
         """Put files here that `changes` will not count as Kiro's.
@@ -174,11 +188,21 @@ class Workspace:
         ...     assert kiro.workspace.check("checks/slugify", "python3 -I -m unittest -q").ok
         """
         files, path = self._read_source(source), self.path
-        self.exec("true")  # raises if this is no folder any more
+        self.check_hash = digest(self.check_hash, command, digest_of_files(files))
+        state = parent(self.sandbox)
+        above = self.exec(self.owner_home.look_above(str(state), str(state.parent)))  # raises if this is no folder
+        if not above.ok:
+            what = "something has put settings or modules above the check, where its programs look for them"
+            raise SandboxError(what, output=above.output, advice="see whether Kiro did")
         folders = self.owner_home.env()["PATH"].split(":")
         trusted = [folder for folder in folders if not PurePosixPath(folder).is_relative_to(self.owner_home.path)]
         variables = {**VARIABLES, "PATH": ":".join(trusted), "WORKSPACE": path, **(env or {})}
-        return execute(self.sandbox, files, command, env=variables, timeout=timeout)
+        return self._noted(execute(self.sandbox, files, command, env=variables, timeout=timeout))
+
+    def _noted(self, result: ExecResult) -> ExecResult:
+        self.executed.append(replace(result, output=result.output[-_TAIL:]))
+        self.executed_at.append(time.time())
+        return result
 
     def _read_source(
         self, source: str | os.PathLike[str] | Mapping[str, str | bytes]
@@ -200,6 +224,15 @@ class Workspace:
         return _read_seed(folder)
 
     def _write(self, files: Mapping[str, tuple[bytes, int]]) -> None:
+        self.put(files)
+        self.seed_hash = digest(self.seed_hash, digest_of_files(files))
+        self._seeded |= {p: data for p, (data, mode) in files.items() if _is_file(mode) and len(data) <= LARGEST}
+
+    def put(self, files: Mapping[str, tuple[bytes, int]]) -> None:
+        """Put files here that count neither as a seed nor as Kiro's.
+
+        A replay puts there what a recorded turn left; `files` is by relative path (bytes, mode).
+        """
         if not files:
             return
         whole = {f"{self._path}/{path}": entry for path, entry in files.items()}
@@ -209,7 +242,6 @@ class Workspace:
         else:  # nobody knows its name yet
             self.sandbox.write_new(whole)
             self.made = True
-        self._seeded |= {p: data for p, (data, mode) in files.items() if _is_file(mode) and len(data) <= LARGEST}
 
     def changes(self) -> Changes:
         """Return what Kiro's turns changed here so far; what the eval seeds or executes is not in it."""
@@ -221,40 +253,32 @@ class Workspace:
         It compares with the files as they are now; it is empty when nothing changed. Known is what was seeded; of a
         file that something else made, and Kiro modified, only the name is told.
         """
+        return "".join(self.diffs().values())
+
+    def diffs(self) -> dict[str, str]:
+        """Return by path what `diff` returns as one text."""
         changes = self.changes()
         before: dict[str, bytes | None] = {**self._seeded, **dict.fromkeys(changes.added)}
-        return unified(changes.paths, before, self._read(filter(self.ledger.is_file, changes.added | changes.modified)))
+        sizes = {path: size for path in changes.paths if (size := self.ledger.size(path)) is not None}
+        small = {path for path, size in sizes.items() if size <= LARGEST and is_reachable(f"{self.path}/{path}")}
+        others = {path: size for path, size in sizes.items() if path not in small}
+        return unified(changes.paths, before, {**others, **read_present(self.sandbox, self.path, small)})
 
     def contents(self) -> dict[str, bytes]:
         """Return every file's content by its relative path.
 
         `.git` and `__pycache__` are left out, as in `changes`. A link counts as the file that it leads to; one that
-        leads to a folder or to nothing, and a pipe, do not count.
+        leads to a folder or to nothing, and a pipe or device, do not count. `SandboxError` for more than 1 GiB, and
+        for what lies too deep to be opened.
         """
         entries = self.sandbox.list_files(self.path)
         names = [name for name in entries if not name.endswith("/") and _UNNOTICED.isdisjoint(name.split("/"))]
-        return self._read(names)
+        return read_present(self.sandbox, self.path, names)
 
-    def _read(self, names: Iterable[str]) -> dict[str, bytes]:
-        """Return the files of these names; what is no file, or is gone by now, is left out."""
-        paths = {f"{self.path}/{name}": name for name in names}
-        try:
-            contents = self.sandbox.read_files(paths)
-        except OSError:  # which one it is, is found out one by one
-            contents = {}
-            for path in paths:
-                try:
-                    contents[path] = self.sandbox.read_file(path)
-                except PermissionError:
-                    raise
-                except OSError:
-                    continue
-        return {paths[path]: data for path, data in contents.items()}
-
-    def end(self) -> None:
-        """Remove the folder where its HOME stays: that of an owner goes as a whole."""
+    def end(self, *, stays: bool = False) -> None:
+        """Remove the folder where its HOME is all owners'; that of one goes as a whole. With `stays` it is let be."""
         if not self.owner_home.own:
-            self.remove()
+            (leave(self.sandbox, self._path) if stays else self.remove())
 
     def remove(self) -> None:
         """Remove the folder; a sandbox that is gone has taken it along."""
