@@ -98,16 +98,25 @@ def _changes(op: str, left: Changes, right: Changes, full: bool) -> list[str]:
 
 
 def _paths(op: str, left: object, right: object, full: bool) -> list[str] | None:
+    actual, wanted = (left, right) if isinstance(left, Paths) else (right, left)
+    lines = [f"{_cut(left, full)} {op} {_cut(right, full)}"]
+    if op == "==" and isinstance(actual, Paths) and isinstance(wanted, list | tuple | str):
+        return lines + _no_set(wanted, actual, full)
     if not isinstance(left, set | frozenset) or not isinstance(right, set | frozenset):
         return None
-    lines = [f"{_cut(left, full)} {op} {_cut(right, full)}"]
-    if op == "==":
-        actual, wanted = (left, right) if isinstance(left, Paths) else (right, left)
+    if op == "==" and isinstance(actual, Paths) and isinstance(wanted, set | frozenset):
         return lines + _difference("", actual, wanted, full)
     smaller, larger = (left, right) if op in ("<=", "<") else (right, left)
     if op in ("<=", "<", ">=", ">") and (surplus := smaller - larger):
         lines.append(f"not in the larger one: {_listed(sorted(map(repr, surplus)), full)}")
     return lines
+
+
+def _no_set(wanted: Sequence[object], actual: Paths, full: bool) -> list[str]:
+    """Explain why no list equals a set, and what differs beside that."""
+    asked = Paths(path for path in ([wanted] if isinstance(wanted, str) else wanted) if isinstance(path, str))
+    advice = f"paths are a set, which no {type(wanted).__name__} equals: compare with {_cut(asked, full)}"
+    return [*(_difference("", actual, asked, full) or ["the same paths"]), advice]
 
 
 def _difference(name: str, actual: Iterable[object], wanted: Iterable[object], full: bool) -> list[str]:

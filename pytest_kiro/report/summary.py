@@ -1,28 +1,24 @@
-"""Makes the summary's lines from records, a failing test's from its turns."""
+"""Makes the summary's lines from records."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pytest_kiro.records.turns import TurnRecord, credits_of
-from pytest_kiro.secrecy.visible import escaped, visible
-from pytest_kiro.turn.calls import label, walk
-from pytest_kiro.turn.changes import KINDS, Changes
-from pytest_kiro.turn.shown import short
+from pytest_kiro.turn.warnings import SCENARIO
 
 if TYPE_CHECKING:
     from pytest_kiro.run.keeper import Tally
-    from pytest_kiro.turn.turn import Turn
 
-#: Characters that are shown of a prompt.
-_PROMPT = 100
-_TRANSCRIPT_LINES = 40
-#: Files that are named of a turn.
-_PLANTED = 20
-_DIFF_LINES = 60
+#: What is said where nothing is waited for.
+LEFT_AT_ONCE = (
+    "told to stop twice, so sandboxes were not waited for: a remote one ends by itself when its time to live is over, "
+    "a local one is removed by the next run"
+)
 _RETRIED_LINES = 10
+_SCENARIO_LINES = 10
 
 
 def turns_line(turns: Sequence[TurnRecord]) -> str:
@@ -35,7 +31,7 @@ def turns_line(turns: Sequence[TurnRecord]) -> str:
     counts = sorted(Counter(endings).items(), key=lambda counted: (counted[0] != "completed", counted[0]))
     parts = [f"kiro: {len(turns)} turn{'s' * (len(turns) != 1)}", *(f"{count} {ending}" for ending, count in counts)]
     if retried := sum(turn.retried for turn in turns):
-        parts.append(f"run again {retried}")
+        parts.append(f"{retried} retried")
     if (spent := credits_of(turns)) is not None:
         parts.append(f"credits {spent:.2f}")
     return ", ".join(parts)
@@ -59,11 +55,11 @@ def retried_lines(turns: Sequence[TurnRecord]) -> list[str]:
     >>> from pytest_kiro.records.turns import OwnerRecord
     >>> owner = OwnerRecord(name="test_a.py::test_x")
     >>> retried_lines([TurnRecord(owner=owner, retried=True, cause="throttled", infrastructure=True)])
-    ['run again: test_a.py::test_x (throttled: infrastructure)']
+    ['retried: test_a.py::test_x (throttled: infrastructure)']
     """
-    lines = [f"run again: {turn.owner.name} ({turn.kind})" for turn in turns if turn.retried]
+    lines = [f"retried: {turn.owner.name} ({turn.kind})" for turn in turns if turn.retried]
     more = len(lines) - _RETRIED_LINES
-    return [*lines[:_RETRIED_LINES], *([f"and {more} more that were run again"] if more > 0 else [])]
+    return [*lines[:_RETRIED_LINES], *([f"and {more} more that were retried"] if more > 0 else [])]
 
 
 def sandboxes_line(tally: Tally, *, certain: bool) -> str:
@@ -106,65 +102,15 @@ def scripted_line(turns: Sequence[TurnRecord]) -> str:
     return f"scripted: {who}; nothing above was said by Kiro" if scripted else ""
 
 
-# -- a failing test
+def scenario_lines(turns: Sequence[TurnRecord]) -> list[str]:
+    """Name the scripted calls that ended otherwise than their scenarios say.
 
-
-def turns_lines(turns: Sequence[Turn], *, full: bool) -> str:
-    """Return turns' status lines, and the end of the last transcript; `full` has tool calls and changes too."""
-    lines: list[str] = []
-    for turn in turns:
-        lines.append(f"{turn.summary}: {short(' '.join(visible(turn.prompt).split()), _PROMPT)}")
-        lines += _details(turn) if full else []
-        lines += _planted(turn)
-    return "\n".join([*lines, *(line for turn in turns[-1:] for line in _transcript(turn))])
-
-
-def planted_lines(turns: Sequence[Turn]) -> str:
-    """Return what turns wrote that may decide a check."""
-    return "\n".join(line for turn in turns if (lines := _planted(turn)) for line in (turn.summary, *lines))
-
-
-def _planted(turn: Turn) -> list[str]:
-    known = (turn.known_changes or Changes()).planted
-    known |= {f"~/{path}": why for path, why in (turn.known_outside or Changes()).planted.items()}
-    lines = [f"  may decide a check: {escaped(path)} ({why})" for path, why in known.items()]
-    more = len(lines) - _PLANTED
-    return [*lines[:_PLANTED], f"  (and {more} more files)"] if more > 0 else lines
-
-
-def diff_lines(diff: str, *, full: bool) -> str:
-    """Return the beginning of a diff; `full` cuts nothing.
-
-    >>> diff_lines("+one\\n+two\\n", full=False)
-    '+one\\n+two'
+    >>> from pytest_kiro.records.turns import OwnerRecord
+    >>> turn = TurnRecord(owner=OwnerRecord(name="test_a.py::test_x"), warnings=("its scenario: write 'a': denied",))
+    >>> scenario_lines([turn])
+    ["scenario of test_a.py::test_x: write 'a': denied"]
     """
-    lines = visible(diff).splitlines()
-    kept = lines if full else lines[:_DIFF_LINES]
-    if more := len(lines) - len(kept):
-        kept.append(f"({more} more lines; -vv shows all)")
-    return "\n".join(kept)
-
-
-def _details(turn: Turn) -> Iterator[str]:
-    yield from (f"  {label(call, turn.tool_calls.folder)}" for call in walk(turn.tool_calls))
-    changes, around = turn.known_changes or Changes(), turn.known_outside or Changes()
-    for where, some in (("", changes), (" by the way", changes.ignored), (" outside of the workspace", around)):
-        for kind in KINDS:
-            yield from (f"  {kind}{where} {escaped(path)}" for path in sorted(getattr(some, kind)))
-    yield from (f"  had left behind {escaped(process)}" for process in turn.survivors)
-
-
-def _transcript(turn: Turn) -> Iterator[str]:
-    yield from _end_of(turn.output, f"--- what turn {turn.number} printed")
-    if turn.diagnostics.strip():
-        yield from _end_of(turn.diagnostics, "--- what it wrote to stderr")
-    notes = [turn.detail, *(f"warning: {warning}" for warning in turn.warnings)]
-    yield from (visible(f"--- {note}").replace("\n", "\n| ") for note in notes if note)
-
-
-def _end_of(text: str, title: str) -> Iterator[str]:
-    """Yield the last lines, each behind a bar: none of them can be taken for one of ours, or for a command."""
-    lines = visible("\n".join(f"| {line}".rstrip() for line in text.strip("\n").rstrip().splitlines())).splitlines()
-    left_out = f", {len(lines) - _TRANSCRIPT_LINES} lines before them" if len(lines) > _TRANSCRIPT_LINES else ""
-    yield f"{title}{left_out}"
-    yield from lines[-_TRANSCRIPT_LINES:]
+    wrong = [(turn, warning) for turn in turns for warning in turn.warnings if warning.startswith(SCENARIO)]
+    lines = [f"scenario of {turn.owner.name}: {warning.removeprefix(SCENARIO)}" for turn, warning in wrong]
+    more = len(lines) - _SCENARIO_LINES
+    return [*lines[:_SCENARIO_LINES], *([f"and {more} more calls of scenarios"] if more > 0 else [])]
