@@ -1,0 +1,1 @@
+"""Keeps what turns said and left: a folder for each test."""
