@@ -1,0 +1,1 @@
+"""F7, other tools' formats: what runs are exported as."""
