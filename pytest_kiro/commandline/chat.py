@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 
 from pytest_kiro.agent.bench import Bench, Owner
@@ -25,12 +26,13 @@ def run(options: Mapping[str, str | None]) -> int:
     with ready(settings) as here:
         complain("kiro: logging in")
         identity = login(here.sandbox, here.cli, settings.login, here.means)
-        complain(f"kiro: kiro-cli {here.cli.version}, {identity.described or 'which needs no login'}")
         owner = Owner("chat", ("chat",), Path.cwd() / "chat.py")
         file = Path.cwd() / settings.scenarios / "chat.toml"
         if here.cli.scripted and not file.exists():
             owner.answer = Reply(((_STAND_IN,),))
         kiro = Kiro(Bench.set_up(here.sandbox, here.cli, identity, settings, secrets=here.means.secrets), lambda: owner)
+        login_said = identity.described or "which needs no login"
+        complain(f"kiro: kiro-cli {here.cli.version}, engine {kiro.engine}, {login_said}")
         try:
             say("Agent ready. Press Ctrl+C at any time to exit.")
             _converse(kiro)
@@ -42,7 +44,7 @@ def run(options: Mapping[str, str | None]) -> int:
 
 def _converse(kiro: Kiro) -> None:
     with suppress(ImportError):
-        import readline  # noqa: F401 - edits the line that `input` reads
+        import_module("readline")  # which edits the line that `input` reads
     conversation = kiro.conversation()
     for prompt in filter(str.strip, _prompts()):
         try:

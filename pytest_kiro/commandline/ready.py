@@ -38,7 +38,7 @@ class Ready:
 def read_settings(options: Mapping[str, str | None]) -> Settings:
     """Read the settings as pytest does, but for its ini file; `SettingsError` when one is wrong."""
     settings = table.read(option=options.get, environ=os.environ, ini=lambda _: None, run_id=uuid.uuid4().hex)
-    table.check(settings)
+    table.checked(settings)
     return settings
 
 
@@ -61,7 +61,7 @@ def for_a_login(options: Mapping[str, str | None]) -> dict[str, str | None]:
 @contextmanager
 def ready(settings: Settings) -> Iterator[Ready]:
     """Have a sandbox with kiro-cli in it; what takes long is said on stderr."""
-    known = built_in(official.snapshot_lines)
+    known = built_in(official.snapshot_lines, lambda: official.SERVICE_HOSTS)
     if settings.sandbox not in known:
         advice = f"known here: {', '.join(known)}; those of plugins and conftests are pytest's only"
         raise SettingsError(f"--kiro-sandbox={settings.sandbox}: no such provider", advice=advice)

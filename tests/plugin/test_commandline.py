@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import sqlite3
 import stat
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from eval_runs import Evals, program, stand_in, toml, wait_until
-from login_data import login
+from login_data import TOKEN, database, login, tokens
 from plugin.device_runs import CTRL_C, DOWN, ENTER, SELECTOR, Device
 
 from pytest_kiro.commandline.ready import for_a_login
 from pytest_kiro.errors import SettingsError
+from pytest_kiro.kirocli.commands import DATABASE
 from pytest_kiro.login.saved import SavedLogin
 
 
@@ -124,6 +128,88 @@ def test_local_means_the_kiro_cli_of_this_machine(evals: Evals, monkeypatch: pyt
     assert for_a_login({"cli": "scripted"}) == {"cli": "scripted"}
 
 
+# -- the login of this machine
+
+
+@pytest.fixture
+def owner(evals: Evals) -> Iterator[Path]:
+    """A HOME in which kiro-cli has a login and a conversation, and holds its data file open."""
+    home = evals.path / "owner"
+    file = home / DATABASE
+    file.parent.mkdir(parents=True)
+    file.write_bytes(database({}))
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+        token = json.dumps(tokens("machine", expires_at="2099-01-01T00:00:00Z", provider="google"))
+        connection.execute("INSERT INTO auth_kv VALUES (?, ?)", (TOKEN, token))
+        connection.execute("CREATE TABLE conversations_v2 (key TEXT, value TEXT)")
+        connection.execute("INSERT INTO conversations_v2 VALUES ('/w', 'what was said in private')")
+        connection.commit()
+        assert b"machine-access" not in file.read_bytes(), "it is in the write-ahead log"
+        yield home
+
+
+FROM_HERE = ("login", "--from-this-machine", "--kiro-cli=scripted")
+
+
+def test_the_login_of_this_machine_is_copied_with_consent(device: Device, owner: Path) -> None:
+    evals, told = device.evals, f"The login in {owner / DATABASE}, without the conversations beside it, is copied to "
+    for answer, code in (("", 1), ("n", 1), ("y", 0)):
+        child = device.begin(*FROM_HERE, module="pytest_kiro", env={"HOME": str(owner)}, size=(300, 40))
+        child.expect_exact("Copy it? [y/N]")
+        assert f"{told}{login_file(evals)}." in device.said(child.before)
+        child.send(f"{answer}\r")
+        ended, shown = device.ends(child)
+        assert ended == code, shown
+        assert ("nothing was copied" in shown) is bool(code)
+        assert login_file(evals).exists() is not bool(code)
+    kept = SavedLogin(login_file(evals)).newest()
+    assert kept is not None
+    assert kept.tokens == ("machine-access", "machine-refresh")
+    assert (kept.scripted, kept.version) == (True, "2.29.0")
+    assert b"in private" not in kept.data
+    assert stat.S_IMODE(login_file(evals).stat().st_mode) == 0o600
+    evals.write("test_it.py", "def test_it(kiro, kiro_login):\n    assert kiro_login.how == 'saved login'\n", {})
+    evals.run("--kiro-login=saved").assert_outcomes(passed=1)
+
+
+def test_the_login_of_this_machine_without_a_terminal(evals: Evals, owner: Path) -> None:
+    told = command(evals, *FROM_HERE, HOME=str(owner))
+    assert told.returncode == 1
+    assert "is copied only if you agree, and there is no terminal to ask you at; run it in a terminal, or agree by" in (
+        told.stderr
+    )
+    assert not login_file(evals).exists()
+    assert not evals.tmp.joinpath(f"sandboxes-{os.getuid()}").exists(), "nothing was made for it"
+    told = command(evals, *FROM_HERE, "--yes", HOME=str(owner))
+    assert told.returncode == 0, told.stderr
+    assert f"saved as {login_file(evals)}" in told.stdout
+    assert "machine-" not in told.stdout + told.stderr
+
+
+def test_there_is_no_login_of_this_machine(evals: Evals, owner: Path) -> None:
+    elsewhere, moved = evals.path / "nobody", evals.path / "data" / "kiro-cli" / "data.sqlite3"
+    told = command(evals, *FROM_HERE, "--yes", HOME=str(elsewhere))
+    looked = f"kiro-cli has stored nothing on this machine; looked for {moved} and {elsewhere / DATABASE}"
+    assert (told.returncode, looked in told.stderr) == (1, True), told.stderr
+    for content, said in (
+        (database({}), f"there is no login in {elsewhere / DATABASE}\nlog in with kiro-cli login first"),
+        (b"no database" * 99, f"{elsewhere / DATABASE}, with the login in it, cannot be read: file is not a database"),
+        (database({"kirocli:other:token": tokens()}), "2.29.0 does not count itself as logged in on this machine"),
+    ):
+        elsewhere.joinpath(DATABASE).parent.mkdir(parents=True, exist_ok=True)
+        elsewhere.joinpath(DATABASE).write_bytes(content)
+        told = command(evals, *FROM_HERE, "--yes", HOME=str(elsewhere))
+        assert (told.returncode, said in told.stderr) == (1, True), told.stderr
+        assert "Traceback" not in told.stderr
+    told = command(evals, "login", "--from-this-machine", "--kiro-sandbox=daytona")
+    assert (told.returncode, "takes no login from --kiro-sandbox=daytona" in told.stderr) == (1, True)
+    assert not login_file(evals).exists()
+    SavedLogin(login_file(evals)).save(login(scripted=False))
+    told = command(evals, *FROM_HERE, "--yes", HOME=str(owner))
+    assert (told.returncode, "and this one would be the stand-in's" in told.stderr) == (1, True)
+
+
 def test_two_logins_at_once(evals: Evals) -> None:
     both = [Device(evals) for _ in range(2)]
     children = []
@@ -160,6 +246,8 @@ def test_the_browser_is_opened(device: Device) -> None:
         (("log in",), "invalid choice: 'log in'"),
         (("login", "--kiro-engine=v1"), "unrecognized arguments: --kiro-engine=v1"),
         (("whoami", "me"), "unrecognized arguments: me"),
+        (("login", "--yes"), "--yes agrees to --from-this-machine, which is not here"),
+        (("export", "r.json"), "the following arguments are required: --format"),
     ],
 )
 def test_a_wrong_command_line(evals: Evals, words: tuple[str, ...], said: str) -> None:
@@ -171,8 +259,11 @@ def test_a_wrong_command_line(evals: Evals, words: tuple[str, ...], said: str) -
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--kiro-login-timeout=0",), "--kiro-login-timeout: '0' is not right; wanted: a number of seconds above 0"),
-        (("--kiro-sandbox=moon",), "--kiro-sandbox=moon: no such provider\nknown here: local, daytona"),
+        (
+            ("--kiro-login-timeout=0",),
+            "--kiro-login-timeout: '0' is not right; wanted: a number of seconds above 0, or 90s, 2m, 1h30m",
+        ),
+        (("--kiro-sandbox=moon",), "--kiro-sandbox=moon: no such provider\nknown here: local, bubblewrap, daytona"),
         (("--kiro-login-args='",), '--kiro-login-args: "\'" is not right'),
     ],
 )
