@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     from pytest_kiro.errors import InstallError as InstallError
     from pytest_kiro.errors import KiroError as KiroError
     from pytest_kiro.errors import LaunchError as LaunchError
+    from pytest_kiro.errors import LimitReached as LimitReached
     from pytest_kiro.errors import LoginError as LoginError
     from pytest_kiro.errors import NotPrinted as NotPrinted
+    from pytest_kiro.errors import NotRecorded as NotRecorded
     from pytest_kiro.errors import PtyClosed as PtyClosed
     from pytest_kiro.errors import RecordingMiss as RecordingMiss
     from pytest_kiro.errors import SandboxClosed as SandboxClosed
@@ -48,6 +50,8 @@ if TYPE_CHECKING:
     from pytest_kiro.terminal.expect import Terminal as Terminal
     from pytest_kiro.turn.causes import Cause as Cause
     from pytest_kiro.turn.changes import Changes as Changes
+    from pytest_kiro.turn.loaded import Loaded as Loaded
+    from pytest_kiro.turn.provenance import Provenance as Provenance
     from pytest_kiro.turn.transcript import ToolCall as ToolCall
     from pytest_kiro.turn.turn import Turn as Turn
     from pytest_kiro.turn.turn import TurnError as TurnError
@@ -62,8 +66,8 @@ _HOMES = {
     "agent.paths": "SandboxPath",
     "agent.workspace": "Workspace",
     "errors": (
-        "BudgetExceeded ConversationError InstallError KiroError LaunchError LoginError NotPrinted "
-        "PtyClosed RecordingMiss SandboxClosed SandboxError SandboxTimeout SettingsError SetupError"
+        "BudgetExceeded ConversationError InstallError KiroError LaunchError LimitReached LoginError NotPrinted "
+        "NotRecorded PtyClosed RecordingMiss SandboxClosed SandboxError SandboxTimeout SettingsError SetupError"
     ),
     "kirocli.events": "Event",
     "kirocli.install": "Installation",
@@ -73,6 +77,8 @@ _HOMES = {
     "terminal.expect": "Terminal",
     "turn.causes": "Cause",
     "turn.changes": "Changes",
+    "turn.loaded": "Loaded",
+    "turn.provenance": "Provenance",
     "turn.transcript": "ToolCall",
     "turn.turn": "Turn TurnError TurnFailed TurnTimeout",
 }

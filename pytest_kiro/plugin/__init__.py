@@ -10,18 +10,23 @@ Every pytest run of the environment imports this; what only evals need is import
 # configure                                                            here: conftests may register providers
 # sessionstart          Hooks: results file, secrets (xdist's workers  ·
 #                       start later)
-# runtest_setup         Report: attempt · Ownership                    ·
+# generate_tests        ·                                              here: the trial is last in a test's name
+# modifyitems           Hooks, around all: marks are checked before    Hooks: trials are put in order, whatever
+#                       -k leaves tests out                            shuffled them
+# runtest_setup         TrialRuns: not needed · Report: attempt ·      ·
+#                       Ownership
 # runtest_teardown      Ownership, around all                          ·
 # fixture_setup         ·                                              Report: progress, innermost (--setup-show)
-# makereport            ·                                              Hiding, innermost: others' wrappers see no secret
+# makereport            TrialRuns, outermost: a trial's outcome        Hiding, innermost: others' wrappers see no secret
 # collect reports       ·                                              Hiding, innermost
-# logreport, warnings   Hiding, around all                             ·
+# logreport, warnings   Hiding, around all                             Verdicts: when a test has been gathered
 # sessionfinish         Hiding, around all: files are written          Report, innermost: sandboxes are closed before
 #                                                                      the summary counts them
 # unconfigure           Report: a summary that was not said            here: sandboxes of a session that had no end
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
@@ -36,6 +41,8 @@ from pytest_kiro.plugin.state import WAITS as WAITS  # named so by who waits les
 from pytest_kiro.settings.rows import TABLE
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pytest_kiro.agent.kiro import Kiro
     from pytest_kiro.kirocli.install import Installation
     from pytest_kiro.login.login import Identity
@@ -46,13 +53,18 @@ if TYPE_CHECKING:
 
 __tracebackhide__ = HIDE_FRAMES
 
-_MARKER = (
-    "kiro(*, workspace=None, agent=None, model=None, effort=None, timeout=None, trust=None, env=None, ignore=None): "
-    "how Kiro runs in this test; workspace is a folder beside the test's file with which the workspace is seeded."
+#: Names of folders that may hold what agents left.
+_KEPT = re.compile(r"files|latest|\d{8}-\d{6}-\w+")
+_MARKERS = (
+    "kiro(*, workspace=None, agent=None, model=None, effort=None, timeout=None, trust=None, env=None, memory=None, "
+    "ignore=None, budget=None, max_turns=None, max_calls=None, version=None, kiro_id=None): "
+    "how Kiro runs in this test; workspace is a folder beside its file with its seed, kiro_id its name for other runs.",
+    "kiro_trials(n, *, pass_rate=1.0, gate='point', all_of=1, any_of=1): "
+    "run this test n times; its verdict is whether the share of them that passed reaches pass_rate.",
+    "kiro_compare(parameter, *, baseline, min_effect=0.1): "
+    "compare the variants of a parameter of mark.parametrize with the one whose id is the baseline.",
+    "kiro_selfcheck(*, allow, reason): what --kiro-selfcheck alters, and this test need not notice.",
 )
-
-#: What `[tool.pytest]` may say of a key, in TOML's own types; pytest knows such unions since 9.2.
-_TYPED: dict[str, Any] = {"type": str | int | float | bool} if pytest.version_tuple >= (9, 2) else {}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -60,7 +72,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     for row in TABLE:
         text = f"{row.help} (default: {row.shown_default}; ini {row.ini}; {row.variable})"
         group.addoption(row.option, dest=row.ini, default=None, help=text, **row.option_keywords)
-        parser.addini(row.ini, text, default=None, **_TYPED)
+        parser.addini(row.ini, text, default=None)
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
@@ -71,7 +83,8 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 
 @pytest.hookimpl(trylast=True)  # after the conftests, which may register providers
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", _MARKER)
+    for marker in _MARKERS:
+        config.addinivalue_line("markers", marker)
     state = State(config)
     state.check()
     config.stash[STATE] = state
@@ -87,7 +100,12 @@ def pytest_kiro_register_providers(register: Callable[..., None]) -> None:
 
         return official.snapshot_lines(settings)
 
-    for name, (make, isolated) in built_in(snapshot_lines).items():
+    def service_hosts() -> Sequence[str]:
+        from pytest_kiro.kirocli import official
+
+        return official.SERVICE_HOSTS
+
+    for name, (make, isolated) in built_in(snapshot_lines, service_hosts).items():
         register(name, make, isolated=isolated)
 
 
@@ -109,6 +127,24 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         state.leave()  # a session that never started has had no end
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    # Collecting is executing, outside of any sandbox: no conftest.py and no test that an agent wrote may be.
+    if not _KEPT.fullmatch(collection_path.name):
+        return None
+    from pytest_kiro.plugin.not_collected import holds_agents_files
+
+    return holds_agents_files(collection_path) or None
+
+
+@pytest.hookimpl(trylast=True)  # so that the trial comes last in a test's name
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "kiro_trial" in metafunc.fixturenames:
+        from pytest_kiro.plugin import collecting
+
+        collecting.make(metafunc, metafunc.config.stash[STATE])
+
+
 class Hooks:
     """Hooks that come before all others, since this is registered last."""
 
@@ -123,30 +159,41 @@ class Hooks:
         # Historic: a conftest that is found later is asked when it is found, and each only once.
         asked: Any = session.config.hook.pytest_kiro_secrets
         asked.call_historic(lambda answer: self._hide().take(answer), kwargs={"config": session.config})
-        if self._state.configured and self._state.settings.results is not None:
-            self._wake()
-
-    def pytest_collection_modifyitems(self, config: pytest.Config, items: Sequence[pytest.Item]) -> None:
-        if getattr(config.option, "verbose", 0) > 0 or any(
-            is_eval(item) or item.get_closest_marker("kiro") for item in items
+        if self._state.configured and (
+            self._state.settings.results or self._state.settings.report or self._state.settings.more
         ):
-            self._wake()
-            from pytest_kiro.plugin.naming import wrong_mark
+            self._wake()  # files that cannot be read or written are told before anything else
 
-            if wrong := wrong_mark(items):
-                raise self._state.usage_error(wrong)
+    @pytest.hookimpl(wrapper=True, tryfirst=True)  # before -k leaves tests out, and after what shuffles them
+    def pytest_collection_modifyitems(
+        self, config: pytest.Config, items: list[pytest.Item]
+    ) -> Generator[None, None, None]:
+        if not getattr(config.option, "verbose", 0) > 0 and not any(
+            is_eval(item) or any(map(item.get_closest_marker, ("kiro", "kiro_trials", "kiro_compare")))
+            for item in items
+        ):
+            return (yield)
+        self._wake()
+        from pytest_kiro.plugin import collecting
+
+        collecting.begin(items, self._state)
+        result = yield
+        collecting.end(items, self._state)
+        return result
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Node) -> None:
         """Tell a worker its run. By it the controller removes what a dead worker leaves."""
         self._wake()
-        node.workerinput["kiro_run_id"] = self._state.run_id
+        told = {"kiro_run_id": self._state.run_id, "kiro_shows_turns": self._state.shows_turns}
+        node.workerinput |= {**told, "kiro_dist": node.config.getoption("dist")}
+        node.workerinput["kiro_artifacts"] = str(self._state.artifacts.path)
         self._state.nodes.append(node)
         self._state.stop_gently()  # from the first worker on there may be sandboxes
 
     @pytest.hookimpl(wrapper=True)
     def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> Generator[None, Any, Any]:
-        if fixturedef.argname in EVAL_FIXTURES:
+        if fixturedef.argname in EVAL_FIXTURES or fixturedef.argname == "kiro_artifacts":
             self._wake()  # by `getfixturevalue`, which nothing tells before
             self._state.stop_gently()  # from now on there may be a sandbox, of whatever maker
         return (yield)
@@ -199,7 +246,7 @@ def kiro_sandbox_args() -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def kiro_run_args() -> dict[str, Any]:
-    """How turns are run here: agent, model, effort, timeout, trust, env; override it per folder."""
+    """How turns are run here: agent, model, effort, timeout, trust, env, memory; override it per folder."""
     return {}
 
 
@@ -219,14 +266,12 @@ def kiro_sandbox(
 
 
 @pytest.fixture(scope="session")
-def kiro_cli(pytestconfig: pytest.Config, kiro_settings: Settings, kiro_sandbox: Sandbox) -> Installation:
+def kiro_cli(request: pytest.FixtureRequest, kiro_settings: Settings, kiro_sandbox: Sandbox) -> Installation:
     """The kiro-cli in the sandbox: where, which version, scripted or not."""
-    from pytest_kiro.kirocli.install import install
-    from pytest_kiro.plugin.setting_up import InFewWords
+    from pytest_kiro.plugin.setting_up import InFewWords, installed
 
-    what = pytestconfig.stash[STATE].keeper.cli(isolated=kiro_sandbox.isolated)
-    with InFewWords(pytestconfig):
-        return install(kiro_sandbox, what, timeout=kiro_settings.setup_timeout, version=kiro_settings.cli_version)
+    with InFewWords(request.config):
+        return installed(request, request.config.stash[STATE], kiro_sandbox)
 
 
 @pytest.fixture(scope="session")
@@ -234,38 +279,38 @@ def kiro_login(
     pytestconfig: pytest.Config, kiro_settings: Settings, kiro_sandbox: Sandbox, kiro_cli: Installation
 ) -> Identity:
     """Who is logged in, and how."""
-    from pytest_kiro.login.login import login
-    from pytest_kiro.plugin.setting_up import InFewWords, login_means
+    from pytest_kiro.plugin.setting_up import InFewWords, logged_in
 
-    means, scripted = login_means(pytestconfig.stash[STATE]), kiro_settings.replies == "scenario"
     with InFewWords(pytestconfig):
-        return login(kiro_sandbox, kiro_cli, kiro_settings.login, means, scripted=scripted)
+        return logged_in(pytestconfig.stash[STATE], kiro_sandbox, kiro_cli)
+
+
+@pytest.fixture
+def kiro_artifacts(request: pytest.FixtureRequest) -> Path:
+    """The folder of this test's artifacts: what it puts there is kept, also when it passes."""
+    from pytest_kiro.plugin.artifacts import folder_for
+
+    return folder_for(request)
 
 
 @pytest.fixture(scope="session")
-def kiro(request: pytest.FixtureRequest) -> Iterator[Kiro]:
-    """Kiro, installed, logged in, ready: every test starts clean on it, in a workspace of its own."""
-    from pytest_kiro.agent.bench import Bench
-    from pytest_kiro.agent.kiro import Kiro
-    from pytest_kiro.plugin.setting_up import InFewWords
+def kiro_trial(request: pytest.FixtureRequest) -> int:
+    """Which trial of its test this is, from 1; 1 without `mark.kiro_trials`."""
+    number = getattr(request, "param", 1)
+    request.config.stash[STATE].variant = getattr(number, "variant", None)
+    return int(number)
 
-    # Asked for here and not as arguments: pytest resolves those anew for every test, and with six more names
-    # collecting 2,000 evals took 1.35 times the instructions instead of 1.1 (benchmarks/collection.py).
-    kiro_settings: Settings = request.getfixturevalue("kiro_settings")
-    kiro_sandbox: Sandbox = request.getfixturevalue("kiro_sandbox")
-    kiro_cli: Installation = request.getfixturevalue("kiro_cli")
-    kiro_login: Identity = request.getfixturevalue("kiro_login")
+
+@pytest.fixture(scope="session")
+def kiro(request: pytest.FixtureRequest, kiro_trial: int) -> Iterator[Kiro]:
+    """Kiro, installed, logged in, ready: every test starts clean on it, in a workspace of its own."""
+    from pytest_kiro.agent.kiro import Kiro
+    from pytest_kiro.plugin.setting_up import InFewWords, bench_on
+
+    # Not as arguments: with six more names, collecting 2,000 evals took 1.35 times the instructions, not 1.1.
+    parts = [request.getfixturevalue(name) for name in ("kiro_sandbox", "kiro_cli", "kiro_login")]
     state = request.config.stash[STATE]
     with InFewWords(request.config):
-        bench = Bench.set_up(
-            kiro_sandbox,
-            kiro_cli,
-            kiro_login,
-            kiro_settings,
-            budget=state.budget,
-            secrets=state.secrets,
-            observers=state.observers,
-        )
-        kiro = Kiro(bench, state.ownership.current)
+        kiro = Kiro(bench_on(state, *parts), state.ownership.current)
     with closing(kiro):
         yield kiro

@@ -3,44 +3,58 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import replace
-from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakKeyDictionary
 
 import pytest
 
-from pytest_kiro.errors import BudgetExceeded, LaunchError, SettingsError, SetupError
+from pytest_kiro.agent.digests import digest
+from pytest_kiro.errors import BudgetExceeded, LaunchError, LimitReached, RecordingMiss, SettingsError, SetupError
+from pytest_kiro.plugin.failing import TURNS
+from pytest_kiro.plugin.state import TALLY
+from pytest_kiro.plugin.trials import LOST, TRIAL_FAILED, VERDICT
+from pytest_kiro.records.phases import Fault, PhaseOutcome, PhaseRecord
 from pytest_kiro.records.plain import cut, cut_field
-from pytest_kiro.records.tests import CollectionError, Gathered, PhaseOutcome, PhaseRecord, ReportRecord
-from pytest_kiro.records.turns import TEXT, OwnerRecord, TurnRecord, credits_of
+from pytest_kiro.records.tests import CollectionError, Gathered, ReportRecord
+from pytest_kiro.records.turns import (
+    TEXT,
+    FixtureReference,
+    OwnerRecord,
+    ProvenanceRecord,
+    RecordingKind,
+    TurnRecord,
+)
 from pytest_kiro.turn.turn import TurnError
 
 if TYPE_CHECKING:
     from pytest_kiro.agent.bench import Conversing, Owner
+    from pytest_kiro.plugin.github import GitHub
+    from pytest_kiro.plugin.page_file import PageFile
     from pytest_kiro.plugin.state import State
+    from pytest_kiro.records.groups import ComparisonRecord, GroupRecord
     from pytest_kiro.records.run import ResultsFile
     from pytest_kiro.turn.turn import Turn
 
 #: The attribute of a report that carries its `ReportRecord`, as JSON.
 CARRIED = "kiro"
-#: Characters that are kept of a failure's message.
-_MESSAGE = 16_384
+#: Characters that are kept of a failure's message, and of what explains it.
+_MESSAGE = _EXPLAINED = 16_384
 _INTERNAL_ERROR = 3
-#: The property of JUnit files.
-_CREDITS = "kiro_credits"
 
 
 class TurnObserver:
     """Keeps the records of turns that no report has carried yet; one that goes on meanwhile is carried twice."""
 
     def __init__(self, state: State) -> None:
-        self._hook, self._secrets = state.config.hook, state.secrets
+        self._hook, self._secrets, self._worker = state.config.hook, state.secrets, state.worker
+        self._records = state.settings.record in ("missing", "all")
+        self._keeper = state.keeper
         #: By the name of a test, which attempt at it runs.
         self.attempts: Counter[str] = Counter()
         self._serial = 0
@@ -49,34 +63,50 @@ class TurnObserver:
         self._latest: WeakKeyDictionary[Conversing, TurnRecord] = WeakKeyDictionary()
         self._owners: WeakKeyDictionary[Owner, int] = WeakKeyDictionary()
 
-    def carried(self, nodeid: str = "", error: BaseException | None = None) -> ReportRecord:
-        """Return what a test's or worker's report carries. The turns in it are forgotten."""
+    def carried(self, nodeid: str = "", error: BaseException | None = None, **more: Any) -> ReportRecord:
+        """Return what a test's or worker's report carries, with `more` fields. The turns in it are forgotten."""
         turns = tuple(self.unsent.values())
         self.unsent.clear()
         return ReportRecord(
             attempt=self.attempts[nodeid] or 1,
-            infrastructure=_is_infrastructure(error),
-            refused=isinstance(error, BudgetExceeded),
+            fault=fault_of(error),
             turns=turns,
+            **more,
         )
+
+    def references(self, owners: Iterable[Owner]) -> tuple[FixtureReference, ...]:
+        """Return references to the wide fixtures among owners that ran turns."""
+        wide = [owner for owner in owners if owner.wide and owner.turns]
+        return tuple(FixtureReference(name=one.name, worker=self._worker, number=self._number(one)) for one in wide)
+
+    def latest(self, owners: Iterable[Owner]) -> list[TurnRecord]:
+        """Return the last turn of each conversation of the owners."""
+        conversations = [conversation for owner in owners for conversation in owner.conversations]
+        return [self._latest[conversation] for conversation in conversations if conversation in self._latest]
+
+    def _number(self, owner: Owner) -> int:
+        return self._owners.setdefault(owner, len(self._owners) + 1)
 
     def started(self, conversation: Conversing, prompt: str) -> None:
         if conversation.retried and not conversation.turns:  # the latest turn is run again
             self._keep(conversation, replace(self._latest[conversation], retried=True))
         bench, owner = conversation.bench, conversation.owner
         self._serial += 1
+        asked = self._secrets(prompt)
         record = TurnRecord(
-            **cut_field("prompt", self._secrets(prompt), TEXT),
+            **cut_field("prompt", asked, TEXT),
+            prompt_hash=digest(asked),
+            sandbox=self._keeper.made_from,
             attempt=self.attempts[owner.name] or 1,
             conversation=owner.conversations.index(conversation) + 1,
-            engine=bench.engine.name,
-            version=bench.installation.version,
+            provenance=ProvenanceRecord(engine=bench.engine.name, cli_version=bench.installation.version),
             scripted=bench.scripted,
             owner=OwnerRecord(
                 name=owner.name,
-                worker=bench.settings.worker,
-                number=self._owners.setdefault(owner, len(self._owners) + 1),
+                worker=self._worker,
+                number=self._number(owner),
                 wide=owner.wide,
+                trial=owner.trial,
                 file=str(owner.file),
             ),
             serial=self._serial,
@@ -84,14 +114,24 @@ class TurnObserver:
             login=bench.identity.described,
         )
         self._keep(conversation, record)
-        self._hook.pytest_kiro_turn_started(kiro=conversation.kiro, prompt=prompt)
+        self._hook.pytest_kiro_turn_started(kiro=conversation.kiro, prompt=prompt, owner=owner.name)
+
+    def received(self, conversation: Conversing, data: bytes, at: float) -> None:
+        pass
 
     def printed(self, conversation: Conversing, text: str) -> None:
         pass
 
+    def broken_off(self, conversation: Conversing) -> None:
+        pass
+
     def finished(self, conversation: Conversing, turn: Turn) -> None:
-        self._keep(conversation, self._latest[conversation].ended(turn))
-        self._hook.pytest_kiro_turn_finished(kiro=conversation.kiro, turn=turn)
+        kept = self._records and any(turn is one for one in conversation.turns)
+        recording: RecordingKind = "replayed" if turn.provenance.recorded else "recorded" if kept else "none"
+        ended = self._latest[conversation].ended(turn)
+        self._keep(conversation, replace(ended, recording=recording, seed_hash=conversation.workspace.seed_hash))
+        name = conversation.owner.name
+        self._hook.pytest_kiro_turn_finished(kiro=conversation.kiro, turn=turn, owner=name)
 
     def _keep(self, conversation: Conversing, record: TurnRecord) -> None:
         self._latest[conversation] = self.unsent[record.serial] = record
@@ -105,6 +145,9 @@ class TestListener:
         #: How many workers died.
         self.died = 0
         self._results: ResultsFile | None = None
+        self._page: PageFile | None = None
+        self._github: GitHub | None = None
+        self._evals = False
         self._session: pytest.Session | None = None
         self._interrupted = False
 
@@ -119,12 +162,26 @@ class TestListener:
                 self._results.check()
             except SettingsError as error:
                 raise pytest.UsageError(str(error)) from None
+        if self._state.settings.report:
+            from pytest_kiro.plugin.page_file import PageFile
+
+            self._page = PageFile.begin(self._state)
+
+        if os.environ.get("GITHUB_ACTIONS") or os.environ.get("GITHUB_STEP_SUMMARY"):
+            from pytest_kiro.plugin.github import wanted
+
+            self._github = wanted(self._state)
 
     def pytest_collection(self, session: pytest.Session) -> None:
         """Only a run comes here; what lists fixtures or the cache does not."""
         option = session.config.option
         if not (option.collectonly or getattr(option, "setupplan", False)):
             self._session = session
+
+    @pytest.hookimpl(tryfirst=True)  # before what runs the tests
+    def pytest_runtestloop(self, session: pytest.Session) -> None:
+        """Hear of the run also where listening has begun while collecting."""
+        self.pytest_collection(session)
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:
@@ -142,25 +199,25 @@ class TestListener:
     def hear(self, report: pytest.TestReport) -> ReportRecord | None:
         """Gather what a test's report says, and return what it carries."""
         carried = carried_by(vars(report).get(CARRIED))
-        if carried or self._keeps(report.nodeid):
+        if VERDICT not in vars(report) and (carried or self._keeps(report.nodeid)):
             node = getattr(report, "node", None)  # a crash has no more than the worker that it is of
             worker = getattr(report, "worker_id", None) or (node and node.gateway.id)
-            self.gathered.phase(report.nodeid, _phase(report), carried, worker)
+            self.gathered.phase(report.nodeid, phase_of(report), carried, worker)
+        self._evals = self._evals or TALLY in vars(report)
         return carried
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         """Ctrl-C, a signal or `pytest.exit`; but not what pytest and xdist themselves end a run by, as after -x."""
         self._interrupted = type(excinfo.value) is KeyboardInterrupt or excinfo.typename == "Exit"
 
-    def write(self) -> None:
-        """Write the results file, if anything was to be run; where that fails, it becomes pytest's exit status."""
-        if self._results is None or self._session is None:
+    def write(self, groups: Sequence[GroupRecord], comparisons: Sequence[ComparisonRecord]) -> None:
+        """Write the files, if anything was to be run; where that fails, it becomes pytest's exit status."""
+        github = self._github if self._evals else None
+        if self._session is None or not (self._results or self._page or github):
             return
-        from pytest_kiro.records.run import RunEnd, RunRecord
+        from pytest_kiro.plugin.growing import growth_of
+        from pytest_kiro.records.run import RunEnd, RunRecord, installed_version
 
-        version = "unknown"  # when run from its sources
-        with suppress(metadata.PackageNotFoundError):
-            version = metadata.version("pytest-kiro")
         end = RunEnd(
             exit_status=int(self._session.exitstatus),
             interrupted=self._interrupted,
@@ -168,50 +225,25 @@ class TestListener:
             workers=len(self._state.nodes),
             workers_died=self.died,
             pytest=pytest.__version__,
-            pytest_kiro=version,
+            pytest_kiro=installed_version(),
         )
-        try:
-            self._results.write(RunRecord.of(self._state.settings, self.gathered, end), self._state.secrets)
-        except OSError as error:
-            sys.stderr.write(f"--kiro-results={error.filename2 or error.filename} could not be written: {error}\n")
-            self._session.exitstatus = _INTERNAL_ERROR
+        run = RunRecord.of(self._state.settings, self.gathered, end, groups, comparisons)
+        if growth := growth_of(self._state.config, self._state.settings):
+            run = growth.with_earlier(run)
+        for option, file in (
+            ("--kiro-results", self._results),
+            ("--kiro-report", self._page),
+            ("--kiro-github", github),
+        ):
+            try:
+                if file is not None:
+                    file.write(run, self._state.secrets)
+            except OSError as error:
+                sys.stderr.write(f"{option}={error.filename2 or error.filename} could not be written: {error}\n")
+                self._session.exitstatus = _INTERNAL_ERROR
 
     def _keeps(self, nodeid: str) -> bool:
-        return self._results is not None or nodeid in self.gathered
-
-
-# -- JUnit files
-
-
-def note(places: Iterable[list[tuple[str, object]]], turns: Sequence[TurnRecord]) -> None:
-    """Add to a test's properties who answered, and what its turns cost.
-
-    A wide fixture's turns are no single test's: their cost is in the whole run's.
-
-    >>> properties = [("kiro_credits", 0.5)]
-    >>> note([properties], [TurnRecord(credits=0.25)])
-    >>> properties
-    [('kiro_credits', 0.75)]
-    """
-    spent = credits_of([turn for turn in turns if not turn.owner.wide])
-    scripted = next((turn for turn in turns if turn.scripted), None)
-    for properties in places:
-        fresh: dict[str, object] = {}
-        if scripted:
-            fresh["kiro"] = f"scripted: {'the stand-in' if scripted.stand_in else 'a scenario'} answered"
-        if spent is not None:
-            fresh[_CREDITS] = round(spent + float(str(dict(properties).get(_CREDITS, 0))), 6)
-        properties[:] = [(name, value) for name, value in properties if name not in fresh]
-        properties.extend(fresh.items())
-
-
-def note_run(plugins: Iterable[object], turns: Sequence[TurnRecord]) -> None:
-    """Add the whole run's metered cost before the file is written."""
-    spent = credits_of(turns)
-    for plugin in plugins:
-        add = getattr(plugin, "add_global_property", None)  # of pytest's own JUnit plugin, which has no name
-        if add and spent is not None:
-            add(_CREDITS, str(spent))
+        return any((self._results, self._page, self._github)) or nodeid in self.gathered
 
 
 # -- reports
@@ -222,8 +254,9 @@ def carried_by(text: str | None) -> ReportRecord | None:
     return None if text is None else ReportRecord.from_json(json.loads(text))
 
 
-def _phase(report: pytest.TestReport) -> PhaseRecord:
-    outcome: str = report.outcome
+def phase_of(report: pytest.TestReport) -> PhaseRecord:
+    """Return what became of a phase, by its report."""
+    outcome: str = {TRIAL_FAILED: "failed", LOST: "failed"}.get(report.outcome, report.outcome)
     if hasattr(report, "wasxfail"):
         outcome = {"skipped": "xfailed", "passed": "xpassed"}.get(outcome, outcome)
     return PhaseRecord(
@@ -231,6 +264,7 @@ def _phase(report: pytest.TestReport) -> PhaseRecord:
         outcome=cast(PhaseOutcome, outcome),
         duration=float(report.duration),
         **cut_field("message", _message(report), _MESSAGE),
+        **cut_field("explained", "\n".join(text for name, text in report.sections if name == TURNS), _EXPLAINED),
     )
 
 
@@ -244,6 +278,13 @@ def _message(report: pytest.TestReport | pytest.CollectReport) -> str:
     return str(crash.message if crash is not None else report.longrepr)
 
 
-def _is_infrastructure(error: BaseException | None) -> bool:
-    """Whether an error blames the world. Then nothing was learnt about the agent."""
-    return error.infrastructure if isinstance(error, TurnError) else isinstance(error, SetupError | LaunchError)
+def fault_of(error: BaseException | None) -> Fault:
+    """Return whom an error blames; if the world, nothing was learnt about the agent.
+
+    A wrong setting, mark or scenario is none of the agent's either.
+    """
+    if isinstance(error, TurnError):
+        return "world" if error.infrastructure else "agent"
+    if isinstance(error, BudgetExceeded | LimitReached):
+        return "budget" if isinstance(error, BudgetExceeded) else "limit"
+    return "world" if isinstance(error, SetupError | LaunchError | SettingsError | RecordingMiss) else ""

@@ -29,6 +29,7 @@ from pathlib import Path
 import pytest
 
 from pytest_kiro.errors import SettingsError
+from pytest_kiro.plugin.progress import let_pass_first
 from pytest_kiro.plugin.state import TALLY, State
 from pytest_kiro.secrecy.redaction import SHORTEST, Secrets
 from pytest_kiro.secrecy.visible import visible
@@ -54,13 +55,8 @@ class Hiding:
         plugins = self._config.pluginmanager
         plugins.register(self, "kiro-hiding")
         if plugins.hasplugin("terminalreporter"):
-            writer, secrets = self._config.get_terminal_writer(), self._secrets
-            write, self._colours = writer.write, writer.hasmarkup
-
-            def write_hidden(msg: str, **how: bool) -> None:
-                write(secrets.torn(msg), **how)
-
-            writer.write = write_hidden  # type: ignore[method-assign] # no hook sees what it writes
+            self._colours = self._config.get_terminal_writer().hasmarkup
+            let_pass_first(self._config, self._secrets.torn)
         handler = getattr(plugins.getplugin("logging-plugin"), "log_file_handler", None)
         if handler is not None and handler.formatter is not None:
             handler.setFormatter(_HidingFormatter(handler.formatter, self._secrets))

@@ -60,18 +60,20 @@ def pytest_kiro_secrets(config: pytest.Config) -> list[str] | None:
 
 
 @pytest.hookspec
-def pytest_kiro_turn_started(kiro: Kiro, prompt: str) -> None:
-    """Be told that a turn begins.
+def pytest_kiro_turn_started(kiro: Kiro, prompt: str, owner: str) -> None:
+    """Be told that a turn begins. `owner` is the name of the test, or of the wide fixture such as `fixture:shop`.
 
-    >>> def pytest_kiro_turn_started(kiro, prompt):
-    ...     print("asked:", prompt)
+    >>> def pytest_kiro_turn_started(owner, prompt):
+    ...     print(owner, "asked:", prompt)
     """
 
 
 @pytest.hookspec
-def pytest_kiro_turn_finished(kiro: Kiro, turn: Turn) -> None:
+def pytest_kiro_turn_finished(kiro: Kiro, turn: Turn, owner: str) -> None:
     """Be told that a turn is over, before a failed one raises. It is called however the turn ended.
 
-    >>> def pytest_kiro_turn_finished(kiro, turn):
-    ...     print("ended:", turn.summary)
+    `owner` is the name of the test, or of the wide fixture such as `fixture:shop`, whose turn it is.
+
+    >>> def pytest_kiro_turn_finished(owner, turn):
+    ...     print(owner, "ended:", turn.summary)
     """

@@ -14,12 +14,28 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_kiro.errors import SettingsError
+from pytest_kiro.plugin.trials import ANSWERED_AS, kiro_id_of, name_of, number_of, trial_of
 from pytest_kiro.settings.table import did_you_mean
 
 if TYPE_CHECKING:
     from pytest_kiro.agent.bench import Owner
 
-_MARKER_WORDS = ["workspace", "agent", "model", "effort", "timeout", "trust", "env", "ignore"]
+_MARKER_WORDS = [
+    "workspace",
+    "agent",
+    "model",
+    "effort",
+    "timeout",
+    "trust",
+    "env",
+    "memory",
+    "ignore",
+    "budget",
+    "max_turns",
+    "max_calls",
+    "version",
+    "kiro_id",
+]
 #: Found from the session's one sandbox, so a second one for some tests only would be made and not used.
 _ROOT_ONLY = ("kiro_sandbox", "kiro_sandbox_args")
 
@@ -33,7 +49,11 @@ def owner_of_test(item: pytest.Item) -> Owner:
     from pytest_kiro.agent.bench import Owner  # which no collection needs
 
     classes = [node.name for node in item.listchain() if isinstance(node, pytest.Class)]
-    names = dict.fromkeys([item.name, getattr(item, "originalname", None) or item.name])
+    trial, number = trial_of(item), number_of(item)
+    name = item.name
+    if trial is not None:
+        name = item.stash.get(ANSWERED_AS, trial.group).removeprefix(name_of(item).removesuffix(item.name))
+    names = dict.fromkeys([name, getattr(item, "originalname", None) or name])
     request = getattr(item, "_request", None)  # pytest has no public way from an item to its request
     return Owner(
         name=item.nodeid,
@@ -41,6 +61,8 @@ def owner_of_test(item: pytest.Item) -> Owner:
         file=item.path,
         marker=lambda: _marker_words(item),
         run_args=cache(lambda: request.getfixturevalue("kiro_run_args") if request else {}),
+        trial=trial.number if trial else 1,
+        variant=number.variant if number else None,
     )
 
 
@@ -50,6 +72,7 @@ def owner_of_fixture(fixturedef: pytest.FixtureDef[Any], request: pytest.Fixture
     name, parameter = f"fixture:{fixturedef.argname}", _parameter_id(fixturedef, request)
     named = f"{name}[{parameter}]" if parameter is not None else name
     node = request.node
+    number = number_of(getattr(request, "_pyfuncitem", None))  # pytest has no public way to the test either
     return Owner(
         name=named,
         tables=tuple(dict.fromkeys([named, name])),
@@ -57,6 +80,8 @@ def owner_of_fixture(fixturedef: pytest.FixtureDef[Any], request: pytest.Fixture
         marker=lambda: _marker_words(node),
         run_args=cache(lambda: request.getfixturevalue("kiro_run_args")),
         wide=True,
+        trial=int(number or 1),
+        variant=number.variant if number else None,
     )
 
 
@@ -92,7 +117,7 @@ def definitions_of(item: pytest.Item) -> set[pytest.FixtureDef[Any]]:
 
 def refuse_second_sandbox(item: pytest.Item) -> None:
     """Raise `SettingsError` for a fixture that would make a second sandbox."""
-    manager: Any = getattr(item.session, "_fixturemanager")  # noqa: B009 - pytest has no public way to ask
+    manager = item.session._fixturemanager  # pytest has no public way to ask which fixtures override one
     for name in _ROOT_ONLY:
         for place, definition in enumerate(manager.getfixturedefs(name, item) or ()):
             if definition.baseid not in ("", "."):
@@ -120,4 +145,19 @@ def wrong_mark(items: Sequence[pytest.Item]) -> str | None:
             if unknown is not None:
                 hint = did_you_mean(unknown, _MARKER_WORDS)
                 return f"{item.nodeid}: mark.kiro has no keyword {unknown!r}{hint}; known: {known}"
+            word = mark.kwargs.get("kiro_id", "x")
+            if not isinstance(word, str) or not word.strip():
+                return f"{item.nodeid}: mark.kiro: kiro_id is {word!r}; wanted: a name that no other test has"
+    return _same_id(items)
+
+
+def _same_id(items: Sequence[pytest.Item]) -> str | None:
+    """Say which two tests have one `kiro_id`; None where there are none."""
+    names: dict[str, str] = {}
+    for item in items:
+        if kiro_id := kiro_id_of(item):
+            trial = trial_of(item)
+            name = trial.group if trial else item.nodeid
+            if (other := names.setdefault(kiro_id, name)) != name:
+                return f"{name} and {other} have one kiro_id, {kiro_id!r}; give each its own"
     return None

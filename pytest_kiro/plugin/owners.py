@@ -43,7 +43,7 @@ class PossibleOwner:
             self.owner.run_args()
 
 
-_TEST = pytest.StashKey[PossibleOwner]()
+TEST = pytest.StashKey[PossibleOwner]()
 
 
 class Ownership:
@@ -72,13 +72,13 @@ class Ownership:
 
             return owner_of_test(item)
 
-        item.stash[_TEST] = possible = PossibleOwner(make)
+        item.stash[TEST] = possible = PossibleOwner(make)
         self._running.append(possible)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_call(self, item: pytest.Item) -> None:
         if "kiro" in getattr(item, "fixturenames", ()):
-            item.stash[_TEST].ask_early()
+            item.stash[TEST].ask_early()
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, None, None]:
@@ -86,13 +86,13 @@ class Ownership:
         try:
             return (yield)
         finally:
-            if possible := item.stash.get(_TEST, None):
+            if possible := item.stash.get(TEST, None):
                 self._end(possible)
 
     def forget_test(self, item: pytest.Item) -> None:
         """Forget a test's turns, which may be large; items live until the session ends."""
-        if _TEST in item.stash:
-            del item.stash[_TEST]
+        if TEST in item.stash:
+            del item.stash[TEST]
 
     @pytest.hookimpl(wrapper=True)
     def pytest_fixture_setup(
@@ -132,7 +132,7 @@ class Ownership:
 
         definitions = definitions_of(item)
         seen = [possible for definition, possible in self._alive.items() if definition in definitions]
-        seen += filter(None, [item.stash.get(_TEST, None)])
+        seen += filter(None, [item.stash.get(TEST, None)])
         return [possible.made for possible in seen if possible.made is not None]
 
     def _end(self, possible: PossibleOwner) -> None:

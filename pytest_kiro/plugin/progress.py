@@ -1,23 +1,19 @@
-"""Says on the terminal what takes long, and what Kiro prints."""
+"""Says on the terminal what takes long."""
 
 from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
-from pytest_kiro.secrecy.visible import Visible, visible
-from pytest_kiro.terminal.text import Lines
+from pytest_kiro.secrecy.visible import visible
 
 if TYPE_CHECKING:
     import pytest
 
-    from pytest_kiro.agent.bench import Conversing
     from pytest_kiro.secrecy.redaction import Secrets
-    from pytest_kiro.settings.table import Settings
-    from pytest_kiro.turn.turn import Turn
 
 _LOGGER = logging.getLogger("pytest_kiro")
 
@@ -51,7 +47,7 @@ class Progress(logging.Handler):
     @contextmanager
     def lent(self) -> Iterator[None]:
         """Leave the terminal to a device login, at a line's beginning."""
-        with _uncaptured(self._config):
+        with uncaptured(self._config):
             self._begin_line()
             yield
 
@@ -86,9 +82,9 @@ class Progress(logging.Handler):
     def _say(self, text: str) -> None:
         text = visible(text)
         if self._worker != "main":
-            _past_capture(self._config, f"[{self._worker}] {text}\n", stderr=True)
+            past_capture(self._config, f"[{self._worker}] {text}\n", stderr=True)
             return
-        with _uncaptured(self._config):
+        with uncaptured(self._config):
             if terminal := self._begin_line():
                 terminal.write_line(text)
                 terminal.flush()
@@ -105,65 +101,36 @@ class Progress(logging.Handler):
     def _go_on(self) -> None:
         """Let the dots go on behind their file's name."""
         if self._interrupted and self.at is not None and self._terminal:
-            with _uncaptured(self._config):
+            with uncaptured(self._config):
                 self._terminal.pytest_runtest_logstart(*self.at)
         self._interrupted = False
 
 
-class Stream:
-    """Writes what Kiro prints past pytest's capture to the terminal.
-
-    Under xdist it writes line by line to stderr, each with its test. A line that starts over, as a spinner's does, is
-    shown when it has ended: nothing that was written is overwritten.
-    """
-
-    def __init__(self, config: pytest.Config, secrets: Secrets, *, prefixed: bool) -> None:
-        self._config, self._secrets, self._prefixed = config, secrets, prefixed
-        self._lines: dict[str, Lines] = {}
-        self._visible = Visible()  # one for all, since they write to one terminal
-
-    @classmethod
-    def wanted(cls, config: pytest.Config, settings: Settings, secrets: Secrets) -> list[Stream]:
-        """Return the one stream of this process, or none."""
-        on = settings.stream == "on" or (settings.stream == "auto" and config.getoption("capture", "no") == "no")
-        return [cls(config, secrets, prefixed=settings.worker != "main")] if on else []
-
-    def started(self, conversation: Conversing, prompt: str) -> None:
-        name = _test_name(conversation)
-        first, *more = visible(prompt).strip().splitlines() or [""]
-        self._write(name, f"\n{name} asks: {first}{' …' if more else ''}\n")
-
-    def printed(self, conversation: Conversing, text: str) -> None:
-        self._write(_test_name(conversation), text)
-
-    def finished(self, conversation: Conversing, turn: Turn) -> None:
-        name = _test_name(conversation)
-        ended = "" if turn.output.endswith("\n") or not turn.output else "\n"
-        self._write(name, f"{ended}{name}: {turn.summary}\n")
-
-    def _write(self, name: str, text: str) -> None:
-        text = self._lines.setdefault(name, Lines(whole=self._prefixed)).feed(text)
-        if self._prefixed:
-            text = "".join(f"[{name}] {line}\n" for line in text.splitlines() if line)
-        _past_capture(self._config, self._visible.feed(self._secrets(text)), stderr=self._prefixed)
-
-
-def _test_name(conversation: Conversing) -> str:
-    return conversation.owner.name.rpartition("::")[2]
-
-
-def _past_capture(config: pytest.Config, text: str, *, stderr: bool) -> None:
+def past_capture(config: pytest.Config, text: str, *, stderr: bool) -> None:
     """Write to the terminal although pytest captures."""
-    with _uncaptured(config):
+    with uncaptured(config):
         file = sys.__stderr__ if stderr else sys.__stdout__
         if file is not None and text:
+            if getattr(config, "workerinput", {}).get("kiro_shows_turns"):  # by the controller, below the cursor
+                text = text.replace("\n", "\x1b[K\n")
             encoding = file.encoding or "utf-8"
             file.write(text.encode(encoding, "replace").decode(encoding))
             file.flush()
 
 
+def let_pass_first(config: pytest.Config, through: Callable[[str], str]) -> None:
+    """Let whatever pytest writes to its terminal pass through a function first."""
+    writer = config.get_terminal_writer()
+    write = writer.write
+
+    def write_what_passed(msg: str, **how: bool) -> None:
+        write(through(msg), **how)
+
+    writer.write = write_what_passed  # type: ignore[method-assign] # hooks hear of reports, not of what is written
+
+
 @contextmanager
-def _uncaptured(config: pytest.Config) -> Iterator[None]:
+def uncaptured(config: pytest.Config) -> Iterator[None]:
     """Hold pytest's capture off meanwhile."""
     capture = config.pluginmanager.getplugin("capturemanager")
     with capture.global_and_fixture_disabled() if capture else nullcontext():

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import uuid
-from functools import cached_property
+import warnings
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
@@ -16,7 +17,8 @@ from pytest_kiro.secrecy import VARIABLES
 from pytest_kiro.settings.rows import TABLE
 
 if TYPE_CHECKING:
-    from pytest_kiro.agent.bench import Observer
+    from pytest_kiro.agent.bench import Bench, Observer
+    from pytest_kiro.artifacts.run import RunFolder
     from pytest_kiro.login.peer import PeerLogin
     from pytest_kiro.plugin.progress import Progress
     from pytest_kiro.run.budget import Budget
@@ -48,8 +50,14 @@ class State:
         self.observers: list[Observer] = []
         #: The workers of a controller.
         self.nodes: list[Node] = []
+        #: Whether turns that are under way are shown on this process's terminal, also those of its workers.
+        self.shows_turns = False
         #: Whether an eval was collected, or what only evals need was asked for.
         self.awake = False
+        #: The value of a setting under which tests run now, where several are compared.
+        self.variant: str | None = None
+        #: By such a value, what turns run with.
+        self.benches: dict[str | None, Bench] = {}
 
     @property
     def is_controller(self) -> bool:
@@ -69,19 +77,20 @@ class State:
     @cached_property
     def configured(self) -> bool:
         """Whether an option, variable, ini key or plugin says anything of Kiro."""
-        config = self.config
-        names = [*os.environ, *self._unknown_ini]
-        return (
-            any(name.startswith(("PYTEST_KIRO_", "kiro_")) for name in names)
-            or any(config.getoption(row.ini) is not None or config.getini(row.ini) is not None for row in TABLE)
-            or len(config.hook.pytest_kiro_register_providers.get_hookimpls()) > 1
-        )
+        said = any(name.startswith(("PYTEST_KIRO_", "kiro_")) for name in (*os.environ, *self._unknown_ini))
+        try:
+            with warnings.catch_warnings(action="ignore"):  # of a list, which ini.py reads
+                said |= any(
+                    (self.config.getoption(row.ini), self.config.getini(row.ini)) != (None, None) for row in TABLE
+                )
+        except (TypeError, ValueError, pytest.UsageError):  # of a number, as well
+            return True
+        return said or len(self.config.hook.pytest_kiro_register_providers.get_hookimpls()) > 1
 
     @property
     def _unknown_ini(self) -> list[str]:
         """The unknown ini keys; pytest only warns of them, and has no public way to ask."""
-        keys: list[str] = getattr(self.config, "_get_unknown_ini_keys", list)()
-        return keys
+        return list(getattr(self.config, "_get_unknown_ini_keys", list)())
 
     @cached_property
     def knows_secrets(self) -> bool:
@@ -100,19 +109,19 @@ class State:
     @cached_property
     def settings(self) -> Settings:
         """What was asked for; `SettingsError` when that is wrong, unknown, or contradicts itself."""
+        from pytest_kiro.plugin import ini
         from pytest_kiro.settings import table
 
         table.refuse_unknown_ini(self._unknown_ini)
         settings = table.read(
             option=lambda name: self.config.getoption(f"kiro_{name}"),
             environ=os.environ if self.configured else {},
-            ini=self.config.getini,
+            ini=partial(ini.value, self.config),
             run_id=self.run_id,
             worker=self.worker,
             waits=self.config.stash.get(WAITS, None),
         )
-        table.check(settings)
-        return settings
+        return table.checked(settings)
 
     @cached_property
     def keeper(self) -> Keeper:
@@ -128,6 +137,14 @@ class State:
         from pytest_kiro.run.stops import Stops
 
         return Stops()
+
+    @cached_property
+    def artifacts(self) -> RunFolder:
+        """Where this run keeps artifacts, whatever process keeps them."""
+        from pytest_kiro.artifacts.run import RunFolder
+
+        told: str | None = getattr(self.config, "workerinput", {}).get("kiro_artifacts")
+        return RunFolder.of(self.settings, self.config.invocation_params.dir, told)
 
     @cached_property
     def secrets(self) -> Secrets:
@@ -164,7 +181,7 @@ class State:
         def end(number: signal.Signals) -> None:
             pytest.exit(f"terminated by {number.name}; sandboxes are closed", returncode=128 + number)
 
-        self.config.add_cleanup(self.stops.listen(end))
+        self.config.add_cleanup(self.stops.listen(end, worker=self.is_worker))
 
     def close(self) -> None:
         """Remove what this run left on all its workers; idempotent. A worker leaves that to its controller."""
@@ -172,6 +189,14 @@ class State:
             return
         if self.settings.budget is not None:
             self.budget.remove()
+        if self.nodes:
+            from pytest_kiro.run.endings import Endings
+            from pytest_kiro.sandbox.runs import folder_of
+
+            folder = folder_of(self.run_id)
+            for file in folder.glob("turns-*"):  # of workers that died
+                file.unlink(missing_ok=True)
+            Endings(folder).remove()
         if self.keeper.used and not self.stops.leaving:
             self.peer_login.remove()
         self.keeper.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
 import select
@@ -21,12 +22,12 @@ import zygote
 
 from pytest_kiro import standin
 from pytest_kiro.plugin import WAITS
-
-# Imported late by evals; pytester forgets what a run in this process has imported, but not what was there before.
-from pytest_kiro.plugin import reporting as _reporting  # noqa: F401
-from pytest_kiro.plugin import setting_up as _setting_up  # noqa: F401
 from pytest_kiro.settings.waits import Waits
 
+# Imported late by evals; pytester forgets what a run in this process has imported, but not what was there before. A
+# template of jinja looks its classes up by import: of another jinja than its own, they are not the same.
+for name in (*zygote.OURS, "jinja2"):
+    importlib.import_module(name)
 DEADLINE = 180.0
 #: A reply that only a conversation in which "the word is …" was said can give.
 RECALL = r"{recall:word is (\w+)|unknown}"
@@ -114,7 +115,7 @@ class Evals:
         self.forks = True
         monkeypatch.setattr(pytester, "popen", self._popen)
         for name in list(os.environ):
-            if name.startswith(("PYTEST_KIRO_", "KIRO_", "DAYTONA_")) or name in ("NO_COLOR", "CI"):
+            if name.startswith(("PYTEST_KIRO_", "KIRO_", "DAYTONA_", "GITHUB_")) or name in ("NO_COLOR", "CI"):
                 monkeypatch.delenv(name)
         monkeypatch.setenv("TMPDIR", str(tmp))
         monkeypatch.setenv("XDG_DATA_HOME", str(pytester.path / "data"))  # a developer's saved login is not ours
@@ -127,7 +128,10 @@ class Evals:
         """Write a Python file, and its scenario if it has turns."""
         file = self.path / name
         file.parent.mkdir(parents=True, exist_ok=True)
+        before = file.stat().st_mtime if file.exists() else 0.0
         file.write_text(textwrap.dedent(source).lstrip("\n"), encoding="utf-8")
+        # Byte code is of a second and of so many bytes: written anew within it, the earlier source would be executed.
+        os.utime(file, (later := max(time.time(), before + 1), later))
         if tables is not None:
             scenario = file.parent / "scenarios" / f"{file.stem}.toml"
             scenario.parent.mkdir(exist_ok=True)
@@ -185,14 +189,15 @@ class Evals:
         assert outcomes["passed"], result.stdout.str()
         return result
 
-    def start(self, *args: str | os.PathLike[str]) -> pexpect.spawn[str]:
-        """Start pytest here in a terminal of its own, to be interrupted."""
+    def start(self, *args: str | os.PathLike[str], size: tuple[int, int] = (80, 24)) -> pexpect.spawn[str]:
+        """Start pytest here in a terminal of its own, of so many columns and lines."""
         command = ["-m", "pytest", *QUIET, *map(str, args)]
         if parent := self.zygote():
-            return zygote.Terminal(parent, "pytest", command[2:], cwd=self.path, timeout=DEADLINE)
+            return zygote.Terminal(parent, "pytest", command[2:], cwd=self.path, timeout=DEADLINE, size=size)
         with warnings.catch_warnings():  # of a fork beside threads; the child calls exec at once
             warnings.simplefilter("ignore", DeprecationWarning)
-            return pexpect.spawn(sys.executable, command, cwd=str(self.path), timeout=DEADLINE, encoding="utf-8")
+            options: dict[str, Any] = {"cwd": str(self.path), "timeout": DEADLINE, "encoding": "utf-8"}
+            return pexpect.spawn(sys.executable, command, dimensions=size[::-1], **options)
 
     def ends(self, child: pexpect.spawn[str]) -> tuple[int | None, str]:
         """Wait for the end; return the exit status (minus the number of a signal) and all that was printed."""

@@ -10,6 +10,7 @@ from eval_runs import Evals, shell, turn
 from pytest_kiro.agent.flight import Flight
 from pytest_kiro.terminal.record import LaunchRecord
 from pytest_kiro.turn.causes import Cause, Ending
+from pytest_kiro.turn.listing import Listing
 
 LAUNCH = "F=${KIRO_MOCK_CHAT_RESPONSE%/*}; echo TOUCHED >keep.txt;"
 
@@ -92,3 +93,27 @@ def test_a_turn_is_completed_when_terminal_and_file_agree(
     record = LaunchRecord(status=written, before=None, after=None, stores={}, altered=altered)
     ending = flight._verified(Ending("completed", proof="session"), record)
     assert (ending.status, ending.cause) == (("completed", None) if completed else ("failed", Cause.ALTERED))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "gone"),
+    [
+        ({".kiro": b"d"}, {}, ".kiro"),
+        ({".kiro": b"d"}, {".kiro": b"d", ".kiro/sessions": b"l"}, ".kiro/sessions"),
+        ({}, {".kiro": b"f"}, ".kiro"),
+        ({}, {}, ""),
+        ({".kiro": b"d"}, {".kiro": b"d"}, ""),
+        ({".kiro": b"d", ".kiro/sessions": b"l"}, {".kiro": b"d", ".kiro/sessions": b"l"}, ""),
+    ],
+)
+def test_a_cli_whose_store_was_taken_away_is_not_unknown(
+    before: dict[str, bytes], after: dict[str, bytes], gone: str
+) -> None:
+    flight = Flight.__new__(Flight)
+    flight.running = SimpleNamespace(exit_code=0)
+    flight.bench = SimpleNamespace(engine=SimpleNamespace(stores=(".kiro/sessions/cli",)))
+    lists = [Listing({f"./{path}".encode(): (kind, b"") for path, kind in some.items()}) for some in (before, after)]
+    record = LaunchRecord(status=0, before=lists[0], after=lists[1], stores={})
+    ending = flight._verified(Ending("failed", Cause.UNKNOWN_CLI), record)
+    assert ending.cause is (Cause.ALTERED if gone else Cause.UNKNOWN_CLI)
+    assert f"of its HOME, {gone} is gone" in ending.detail or not gone

@@ -86,6 +86,24 @@ def test_a_test_may_go_on_after_a_refusal(evals: Evals) -> None:
     result.stdout.fnmatch_lines(["kiro: 1 turn, 1 completed, credits 1.50", "budget: 1.50 of 1 credits spent"])
 
 
+def test_a_trial_that_spends_its_own_budget_is_lost(evals: Evals) -> None:
+    source = """
+        import pytest
+
+        @pytest.mark.kiro(budget=0.5)
+        @pytest.mark.kiro_trials(2, pass_rate=0.5)
+        def test_it(kiro, kiro_trial):
+            for _ in range(4 - kiro_trial):
+                kiro.run("Go on.")
+    """
+    evals.write("test_it.py", source, {"test_it": ["OK", "OK", "OK"]})
+    result = evals.run(metered(evals))
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(
+        ["test_it.py::test_it  ·✓  1/1 * 1 lost (budget)  *: undecided *", "kiro: 4 turns, 4 completed, credits 1.00"]
+    )
+
+
 def test_a_refused_fixture_stops_all_its_tests(evals: Evals) -> None:
     source = """
         import pytest
@@ -139,6 +157,39 @@ def test_a_turn_that_does_not_tell_its_cost_is_guessed(evals: Evals, monkeypatch
         """,
     )
     evals.run("--kiro-budget=1", f"--kiro-cli={evals.path}/bin/kiro-cli").assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "credits", "spent"),
+    [
+        # It was killed, so what its session cost to begin is not all of it.
+        ({"crash": "before", "credits": {"auxiliary": 0.01}}, 0.01, "1.00 credits spent .1 turn ended without telling"),
+        ({"throttled": True, "credits": {"main": 0.98, "auxiliary": 0.02}}, 1.0, "1.00 credits spent, --kiro-budget"),
+    ],
+)
+def test_a_failed_turn_costs_what_it_told_if_that_is_all(
+    evals: Evals, monkeypatch: pytest.MonkeyPatch, kinds: dict[str, object], credits: float, spent: str
+) -> None:
+    monkeypatch.setenv("KIRO_API_KEY", "ksk_1")
+    answers = 'case "$*" in *--version*) echo "kiro-cli 2.29.0"; exit ;; esac'
+    given = f"""
+        echo '[["Hello."]]' >"$HOME/replies.json"
+        export KIRO_MOCK_CHAT_RESPONSE="$HOME/replies.json" KIRO_STANDIN_MISBEHAVE='{json.dumps(kinds)}'
+    """
+    program(evals, stand_in(answers, given))
+    source = f"""
+        import pytest
+        from pytest_kiro import BudgetExceeded
+
+        def test_it(kiro):
+            turn = kiro.run("Hello.", check=False)
+            assert (turn.status, turn.credits) == ("failed", {credits})
+            with pytest.raises(BudgetExceeded, match="{spent}"):
+                kiro.conversation().run("Hello.")
+    """
+    evals.write("test_it.py", source)
+    cli = f"--kiro-cli={evals.path}/bin/kiro-cli"
+    evals.run("--kiro-engine=v3", "--kiro-budget=1", "--kiro-retries=0", cli).assert_outcomes(passed=1)
 
 
 def test_each_retry_is_admitted(evals: Evals) -> None:
@@ -216,3 +267,42 @@ def test_credits_are_shown_where_they_were_metered(evals: Evals) -> None:
     result = evals.passes(source, tables, junit)
     result.stdout.fnmatch_lines(["kiro: 3 turns, 3 completed"])
     assert "kiro_credits" not in (evals.path / "junit.xml").read_text()
+
+
+def test_what_a_session_of_v3_bills_beside_its_turns_is_spent(evals: Evals) -> None:
+    """Its start and a compaction: the turns add up to what its sessions say, and so does the budget."""
+    evals.write(
+        "test_it.py",
+        """
+        import json
+        from decimal import Decimal
+
+        def test_it(kiro):
+            turns = [kiro.run("One."), kiro.run("Two."), kiro.run("Three.")]
+            assert [round(turn.credits, 9) for turn in turns] == [0.11, 0.3398, 0.25]
+            told = {}
+            logs = kiro.workspace.exec("grep -H creditSplit ~/.kiro/sessions/*/*/messages.jsonl")
+            for line in logs.output.splitlines():
+                session, _, record = line.partition(":")
+                told[session] = json.loads(record, parse_float=Decimal)["payload"]["value"]
+            assert len(told) == 2, "a compaction begins another"
+            in_all = sum(sum(split.values()) for split in told.values())
+            assert sum(Decimal(repr(turn.credits)) for turn in turns) == in_all
+
+        def test_next(kiro):
+            kiro.run("Hello.")
+        """,
+        {
+            "test_it": [
+                turn(["1"], misbehave={"credits": {"main": 0.1, "auxiliary": 0.01}}),
+                turn(["2"], misbehave={"credits": {"main": 0.2, "auxiliary": 0.1398}, "compaction": True}),
+                turn(["3"], misbehave={"credits": {"main": 0.2, "auxiliary": 0.05}}),
+            ],
+            "test_next": ["OK"],
+        },
+    )
+    result = evals.run("--kiro-engine=v3", "--kiro-budget=0.6998")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(
+        ["*test_next: the budget of this run is used up*: 0.70 credits spent, --kiro-budget=0.6998*"]
+    )

@@ -52,6 +52,13 @@ def test_what_kiro_planted_decides_no_check(evals: Evals) -> None:
 
 
 def test_where_a_check_is_executed(evals: Evals) -> None:
+    evals.write(
+        "conftest.py",
+        """
+        def pytest_kiro_sandbox_ready(sandbox, settings):
+            sandbox.write_file("pytest.ini", b"[pytest]\\naddopts = --collect-only\\n")
+        """,
+    )
     evals.passes(
         """
         import sys, pytest
@@ -91,11 +98,17 @@ def test_where_a_check_is_executed(evals: Evals) -> None:
             assert kiro.workspace.check({"test_a.py": "a"}, "echo >report.xml; mkdir out; echo >out/log").ok
 
         def test_settings_above_it(kiro):
-            ini = "printf '[pytest]\\naddopts = --collect-only\\n'"
-            kiro.sandbox.exec(f"{ini} | tee pytest.ini .local/pytest.ini .local/state/pytest.ini").check()
             command = f"{sys.executable} -m pytest -q -p no:cacheprovider"
             result = kiro.workspace.check({"test_a.py": "def test_a(): assert 0"}, command)
             assert (result.exit_code, "1 failed" in result.output) == (1, True)
+
+        @pytest.mark.parametrize("place", ["node_modules", ".local/package.json", ".local/state/conftest.py"])
+        def test_what_came_above_it(kiro, place):
+            assert kiro.workspace.check({"a": ""}, "true").ok
+            kiro.sandbox.exec(f"mkdir {place}").check()
+            with pytest.raises(SandboxError, match=f"(?s)above the check.*{place.rpartition('/')[2]}"):
+                kiro.workspace.check({"a": ""}, "true")
+            kiro.sandbox.remove(place)
 
         def test_swap(kiro):
             kiro.run("Prepare.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eval_runs import RECALL, Evals, shell, turn
+from eval_runs import RECALL, Evals, call, shell, turn
 
 WORD = {"requests": [[RECALL]]}
 
@@ -116,6 +116,15 @@ def test_what_cannot_go_on(evals: Evals) -> None:
                 with pytest.raises(SandboxError, match="not known.*: turn 1 lost|turn 1 lost.* is not known"):
                     ask()
 
+        def test_a_history_that_kiro_refuses(kiro):
+            first = kiro.run("Write much.")
+            assert first.ok and "kiro-cli may refuse to resume it" in first.warnings[1]
+            second = kiro.run("Go on.", check=False)
+            assert (second.status, second.cause, second.cause.infrastructure) == ("failed", "broken history", True)
+            with pytest.raises(ConversationError, match="cannot go on: turn 2 failed .broken history.*invalid conver"):
+                kiro.run("Go on.")
+            assert kiro.conversation().run("Go on.").text == "unknown"
+
         def test_without_a_workspace(kiro):
             kiro.workspace.seed({"a.txt": ""})
             turn = kiro.run("Work.", check=False)
@@ -143,6 +152,15 @@ def test_what_cannot_go_on(evals: Evals) -> None:
         """,
         {
             "test_after_a_timeout": [turn(misbehave="silent"), turn([RECALL], conversation=2)],
+            "test_a_history_that_kiro_refuses": [
+                turn(
+                    ["", shell("true"), call("write", command="create", path="a", content="a")],
+                    ["OK"],
+                    misbehave="withheld",
+                ),
+                "never",
+                {**WORD, "conversation": 2},
+            ],
             "test_lost": [
                 turn([shell('rm -rf "${KIRO_MOCK_CHAT_RESPONSE%/*}"; kill -9 $(ps -o ppid= $(ps -o ppid= $PPID))')])
             ],
@@ -152,6 +170,48 @@ def test_what_cannot_go_on(evals: Evals) -> None:
                 "Free.",
                 turn(["elsewhere"], conversation=2),
             ],
+        },
+    )
+
+
+def test_a_lock_that_a_killed_turn_has_left_is_in_nobodys_way(evals: Evals) -> None:
+    busy = {"requests": [["Hello."], ["x"]], "misbehave": {"hangs": True, "ignores_signals": True}}
+    evals.passes(
+        """
+        import json
+        import pytest
+
+        @pytest.mark.parametrize("how", ["interrupted", "terminated", "killed", "crashed"])
+        def test_goes_on(kiro, how):
+            first = kiro.run("The word is one.")
+            broken = kiro.run("Go.", check=False, stop_when=lambda live: how != "crashed" and "Hello." in live.output)
+            lock = f"{kiro.workspace.home}/.kiro/sessions/cli/{first.session_id}.lock"
+            code = {"interrupted": 130, "terminated": 143, "crashed": 139}.get(how)
+            assert broken.status == ("failed" if how == "crashed" else "stopped")
+            assert broken.exit_code == code or (code is None and broken.exit_code in (None, 137))
+            assert kiro.sandbox.exec(f"cat {lock}").ok is (how != "interrupted"), "the test shows nothing"
+            third = kiro.run("And?")
+            assert (third.text, third.session_id) == ("one", first.session_id)
+            assert not kiro.sandbox.exec(f"cat {lock}").ok
+
+        def test_of_a_living_one_is_left(kiro):
+            first = kiro.run("The word is one.")
+            lock = f"{kiro.workspace.home}/.kiro/sessions/cli/{first.session_id}.lock"
+            kiro.sandbox.write_file(lock, json.dumps({"pid": 1}).encode())
+            refused = kiro.run("And?", check=False)
+            assert (refused.status, refused.cause) == ("failed", "session in use")
+            assert "Session is active in another process (PID 1)" in refused.detail
+        """,
+        {
+            "test_goes_on[interrupted]": ["OK.", {**busy, "misbehave": {"hangs": True}}, WORD],
+            "test_goes_on[terminated]": [
+                "OK.",
+                {**busy, "misbehave": {"hangs": True, "ignores_interrupt": True}},
+                WORD,
+            ],
+            "test_goes_on[killed]": ["OK.", busy, WORD],
+            "test_goes_on[crashed]": ["OK.", {"requests": [["Hello."]], "misbehave": "crash"}, WORD],
+            "test_of_a_living_one_is_left": ["OK.", WORD],
         },
     )
 
@@ -299,3 +359,32 @@ def test_threads_that_begin_at_once(evals: Evals) -> None:
         """,
         {"test_run": [turn(["OK"], misbehave={"silent": 1})]},
     )
+
+
+def test_alternatives_are_drawn_by_the_seed(evals: Evals) -> None:
+    """In one run as in the next, whatever the order; by another seed others."""
+    file = evals.write(
+        "test_it.py",
+        """
+        import pathlib, pytest
+
+        @pytest.mark.parametrize("case", "bcde")
+        def test_it(kiro, case):
+            with pathlib.Path(__file__).with_name("answers").open("a") as answers:
+                answers.write(f"{case} {kiro.run('Go.').text}\\n")
+        """,
+        {"test_it": [turn(["yes"], chance=0.5), "no"]},
+    )
+
+    def answers(*args: str) -> list[str]:
+        evals.run(*args).assert_outcomes(passed=4)
+        answered = file.with_name("answers")
+        lines = sorted(answered.read_text().splitlines())
+        answered.unlink()
+        return lines
+
+    cases = [f"test_it.py::test_it[{case}]" for case in "edcb"]
+    by_default = answers()
+    assert {line[2:] for line in by_default} == {"yes", "no"}
+    assert answers("--kiro-scenario-seed=1", *cases) == by_default
+    assert answers("--kiro-scenario-seed=2") != by_default

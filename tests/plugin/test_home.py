@@ -16,7 +16,8 @@ def test_a_shared_one_is_as_it_was_left(evals: Evals) -> None:
     evals.passes(
         """
         def test_a(kiro):
-            kiro.run("Leave it.")
+            turn = kiro.run("Leave it.")
+            assert "in HOME, which other tests have as well, it changed: left" in turn.warnings
             assert str(kiro.workspace.home) == kiro.sandbox.home
 
         def test_b(kiro):
@@ -52,6 +53,7 @@ def test_it_is_as_the_sandboxs_was_when_that_was_ready(evals: Evals) -> None:
             listed = kiro.workspace.exec("cd; find . -path ./work -prune -o ! -type d -print | sort").check().output
             assert listed.splitlines() == [
                 "./.config/link", "./.config/tool/conf", "./.gitconfig", "./.kiro/agents/mine.json",
+                "./.kiro/settings/cli.json",
                 "./.local/share/kiro-cli/bun", "./deep/fifo", "./odd name",
             ]
             modes = kiro.workspace.exec("cd; find .kiro/agents/mine.json -perm 600; find .ssh -perm 700").output
@@ -103,6 +105,8 @@ def test_one_for_an_owner_and_all_its_conversations(evals: Evals) -> None:
 
 @pytest.mark.parametrize("use", ["kiro.run('Hello.')", "kiro.workspace.exec('true')", "kiro.terminal('chat').read()"])
 def test_a_template_that_was_altered_is_not_used(evals: Evals, use: str) -> None:
+    ready = 'def pytest_kiro_sandbox_ready(sandbox, settings): sandbox.write_file(".config/tool", b"x")'
+    evals.write("conftest.py", ready)
     evals.write(
         "test_it.py",
         f"""
@@ -129,4 +133,45 @@ def test_one_whose_making_was_interrupted_is_made_anew(evals: Evals) -> None:
             assert kiro.run("Hello.").text == "OK"
         """,
         {"test_it": ["OK"]},
+    )
+
+
+def test_what_one_test_leaves_above_its_home_is_not_found_from_the_next(evals: Evals) -> None:
+    """pytest looks for settings in the folders above, node for modules, git for a repository."""
+    between = "cd ../../..; touch pytest.ini; mkdir .git 'a b'; ln -s . node_modules"
+    evals.write(
+        "conftest.py", 'def pytest_kiro_sandbox_ready(sandbox, settings): sandbox.write_file("package.json", b"{}")'
+    )
+    evals.passes(
+        """
+        import pytest
+        from pytest_kiro import LaunchError
+
+        def test_a_between(kiro):
+            kiro.run("Leave it.")
+
+        def test_b(kiro):
+            kiro.run("Look.")
+            found = kiro.workspace.exec("ls -A ../../..").output.split()
+            assert [name for name in found if not set(name) <= set("0123456789abcdef.tar")] == []
+
+        def test_c_above(kiro):
+            kiro.run("Leave it.")
+
+        def test_d(kiro):
+            with pytest.raises(LaunchError) as caught:
+                kiro.run("Look.")
+            assert "other settings than when the sandbox was ready" in str(caught.value)
+
+        def test_e(kiro):
+            with pytest.raises(LaunchError) as caught:
+                kiro.workspace.exec("true")
+            assert "/package.json/pytest.ini, not /package.json" in str(caught.value)
+        """,
+        {
+            "test_a_between": [turn([shell(between)], ["OK"])],
+            "test_b": [turn(["OK"])],
+            "test_c_above": [turn([shell("touch ../../../../pytest.ini")], ["OK"])],
+            "test_d": [turn(["OK"])],
+        },
     )

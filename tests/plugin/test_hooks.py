@@ -70,9 +70,9 @@ def test_every_example(evals: Evals) -> None:
         [
             "kiro: sandbox mycloud, kiro-cli scripted: the stand-in answers, Kiro is not asked",
             "*asked: Say hello.",
-            "ended: turn 1 completed in * s, 1 tool call",
-            "asked: More.",
-            "ended: turn 2 failed (throttled: infrastructure) in * s",
+            "test_it.py::test_it ended: turn 1 completed in * s, 1 tool call",
+            "test_it.py::test_it asked: More.",
+            "test_it.py::test_it ended: turn 2 failed (throttled: infrastructure) in * s",
             "sandboxes: created 1, deleted 1, leaked 0",
         ]
     )
@@ -125,7 +125,7 @@ def test_providers_that_cannot_be_chosen(evals: Evals) -> None:
     result = evals.run("--kiro-sandbox=tony")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(
-        ["ERROR: --kiro-sandbox=tony: no such provider, did you mean toy?", "known: daytona, local, toy; *"]
+        ["ERROR: --kiro-sandbox=tony: no such provider, did you mean toy?", "known: bubblewrap, daytona, local, toy; *"]
     )
     evals.write("conftest.py", register.format("local"))
     result = evals.run()

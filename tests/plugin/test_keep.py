@@ -7,11 +7,15 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from eval_runs import DEADLINE, Evals, shell, turn
+from eval_runs import DEADLINE, Evals, shell, turn, write
 
 PASSES = "def test_it(kiro):\n    kiro.run('Hello.')\n"
 FAILS = f"{PASSES}    assert 0\n"
 BREAKS = "def test_it(kiro): pass"
+FAILS_IN_ONE_TRIAL = (
+    "import pytest\n\n@pytest.mark.kiro_trials(2, pass_rate=0.5)\ndef test_it(kiro, kiro_trial):\n"
+    "    kiro.run('Hello.')\n    assert kiro_trial == 2\n"
+)
 TURN = {"test_it": [turn([shell("touch ~/kept")], ["Done."])]}
 BROKEN = "def pytest_kiro_sandbox_ready(sandbox, settings):\n    raise RuntimeError('no git here')"
 
@@ -41,10 +45,11 @@ def delete(evals: Evals, printed: str) -> None:
         ("always", FAILS, "", True),
         ("on-failure", PASSES, "", False),
         ("on-failure", FAILS, "", True),
+        ("on-failure", FAILS_IN_ONE_TRIAL, "", True),
         ("on-failure", BREAKS, BROKEN, True),
         ("never", FAILS, "", False),
     ],
-    ids=["always", "always, failing", "passing", "failing", "failing before its test", "never"],
+    ids=["always", "always, failing", "passing", "failing", "failing in one trial", "failing before its test", "never"],
 )
 def test_what_is_kept(evals: Evals, when: str, source: str, conftest: str, stays: bool) -> None:
     evals.write("test_it.py", source, TURN)
@@ -61,6 +66,51 @@ def test_what_is_kept(evals: Evals, when: str, source: str, conftest: str, stays
         assert source == BREAKS or (home / "kept").exists()
         assert evals.processes == []
     delete(evals, printed)
+
+
+def test_what_failed_tests_left_stays_in_it(evals: Evals) -> None:
+    source = """
+        import os
+        import pytest
+
+        PIDS = []
+
+        @pytest.fixture(scope="module")
+        def shop(kiro): return kiro.run("Build.")
+
+        @pytest.fixture
+        def ends_badly(kiro):
+            yield
+            assert 0
+
+        def test_fails(kiro):
+            kiro.run("Write.")
+            PIDS.append(int(kiro.workspace.exec("sleep 600 & echo $!").output))
+            assert 0
+
+        def test_shop(shop): assert 0
+        def test_ends(kiro, ends_badly): kiro.run("Write.")
+        def test_passes(kiro):
+            kiro.run("Write.")
+            with pytest.raises(ProcessLookupError):
+                os.kill(PIDS.pop(), 0)
+    """
+    tables = {
+        name: [turn([write("a.txt", name)])] for name in ("fixture:shop", "test_fails", "test_ends", "test_passes")
+    }
+    for when, home in (("on-failure", "fresh"), ("on-failure", "shared"), ("always", "fresh")):
+        evals.write("test_it.py", source, tables)
+        result = evals.run(f"--kiro-keep-sandbox={when}", f"--kiro-home={home}", "-rP", "-p", "no:cacheprovider")
+        printed = result.stdout.str()
+        sections = re.findall(r"^-+ kiro workspaces -+\n(.*)$", printed, re.MULTILINE)
+        left = [Path(line.partition("shop: ")[2] or line) for line in dict.fromkeys(sections)]
+        names = [(path / "a.txt").read_text() for path in left]
+        stays = ["fixture:shop", "test_fails", "test_ends", *(["test_passes"] if when == "always" else [])]
+        assert sorted(names) == sorted(stays), (when, home)
+        (back, _) = next(iter(kept(printed).values()))
+        assert sorted(Path(back.removeprefix("cd ")).rglob("a.txt")) == sorted(path / "a.txt" for path in left)
+        result.assert_outcomes(passed=2, failed=2, errors=1)
+        delete(evals, printed)
 
 
 def test_each_worker_keeps_its_own(evals: Evals) -> None:

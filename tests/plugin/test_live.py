@@ -33,7 +33,7 @@ def test_watching(evals: Evals) -> None:
             assert (turn.status, turn.cause, turn.exit_code) == ("stopped", "stopped", 130)
             assert turn.detail == "the test stopped it" and not turn.ok and turn.proof is None
             assert [call.name for call in turn.tool_calls][:1] == ["write"]
-            assert turn.changes.added == {"a.txt"} and turn.duration < 15
+            assert turn.changes.added == {"a.txt"} and turn.duration < 60
             assert live.finish() is turn  # stopped by the test, so nothing to raise
 
         def test_a_stopped_first_turn_is_not_resumed(kiro):
@@ -59,7 +59,7 @@ def test_watching(evals: Evals) -> None:
             with kiro.stream("Work.") as live:
                 for chunk in live:
                     break
-            assert live.turn.status == "stopped" and live.turn.duration < 15
+            assert live.turn.status == "stopped" and live.turn.duration < 60
             with kiro.stream("Work.") as live:
                 pass
             assert live.turn.status == "stopped" and live.turn.conversation.turns[-1] is live.turn

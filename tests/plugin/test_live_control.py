@@ -39,7 +39,7 @@ def test_expect(evals: Evals) -> None:
         def test_in_time(kiro):
             with kiro.stream("Wait.") as live:
                 live.expect("Hello")
-                with pytest.raises(NotPrinted, match=r"test_in_time: Kiro did not print 'more' within 0\.2 s"):
+                with pytest.raises(NotPrinted, match=r"^Kiro did not print 'more' within 0\.2 s"):
                     live.expect("more", timeout=0.2)
                 live.interrupt()
             assert live.turn.status == "stopped"
@@ -102,7 +102,7 @@ def test_stop_when(evals: Evals) -> None:
             turn = stopped(kiro.run("Clean up.", stop_when=on_command("rm -rf")), "on_command('rm -rf')")
             assert [call.name for call in turn.tool_calls] == ["write", "shell"] and turn.credits == 0.5
             assert turn.tool_calls[1].status in ("unfinished", "failed", "denied")
-            assert turn.changes.added == {"a.txt"} and turn.duration < 20
+            assert turn.changes.added == {"a.txt"} and turn.duration < 60
 
         def test_text(kiro):
             turn = stopped(kiro.run("Clean up.", stop_when=[on_calls(99), on_text("clean")]), "on_text('clean')")
@@ -307,7 +307,7 @@ def test_a_program_that_never_started_is_told_from_a_slow_one(evals: Evals) -> N
             turn = caught.value.turn
             assert turn.cause == "never started" and turn.cause.infrastructure and caught.value.infrastructure
             assert "and its terminal's shell had not started it; the shell said: " in turn.detail
-            assert "waiting for a mount" in turn.detail and not turn.changes and turn.duration < 15
+            assert "waiting for a mount" in turn.detail and not turn.changes and turn.duration < 60
         """,
         {"test_it": ["Hello."]},
     )

@@ -19,6 +19,10 @@ VALUES: dict[str, list[tuple[str, Any]]] = {
     "engine": [("v1", "v1"), ("v2", "v2"), ("v3", "v3")],
     "output": [("stream-json", "stream-json"), ("text", "text"), ("stream-json", "stream-json")],
     "scenarios": [("one", "one"), (" two ", "two"), ("three/four", "three/four")],
+    "scenario_seed": [("1", "1"), (" 2 ", "2"), ("tuesday", "tuesday")],
+    "record": [("off", "off"), ("all", "all"), ("missing", "missing")],
+    "recordings": [("one", "one"), (" two ", "two"), ("three/four", "three/four")],
+    "selfcheck": [("off", False), ("off", False), ("on", True)],
     "login": [("none", "none"), ("saved", "saved"), ("device", "device")],
     "login_args": [
         ("--license free", ("--license", "free")),
@@ -36,49 +40,89 @@ VALUES: dict[str, list[tuple[str, Any]]] = {
     "setup_timeout": [("1", 1.0), ("2.5", 2.5), ("30", 30.0)],
     "retries": [("0", 0), ("2", 2), ("10", 10)],
     "budget": [("0", 0.0), ("2.5", 2.5), ("1e2", 100.0)],
+    "max_turns": [("1", 1), ("20", 20), ("3", 3)],
+    "max_calls": [("1", 1), ("200", 200), ("3", 3)],
     "home": [("shared", "shared"), ("fresh", "fresh"), ("shared", "shared")],
     "ignore": [("*.log", ("*.log",)), ("a b", ("a", "b")), ("/build/", ("/build/",))],
     "keep_sandbox": [("always", "always"), ("never", "never"), ("on-failure", "on-failure")],
+    "network": [("kiro", "kiro"), ("off", "off"), ("PyPI.org, a.b:1", "pypi.org,a.b:1")],
     "snapshot": [("auto", "auto"), ("none", "none"), ("my/snapshot:1", "my/snapshot:1")],
     "max_sandboxes": [("1", 1), ("20", 20), ("3", 3)],
+    "trials": [("1", 1), ("20", 20), ("3", 3)],
+    "more": [("1", 1), ("20", 20), ("3", 3)],
+    "gate": [("point", "point"), ("refute", "refute"), ("demonstrate", "demonstrate")],
+    "all_trials": [("off", False), ("off", False), ("on", True)],
+    "aa": [("off", False), ("off", False), ("on", True)],
+    "undecided": [("fail", "fail"), ("pass", "pass"), ("fail", "fail")],
+    "min_valid": [("1", 1.0), ("0.5", 0.5), ("0.75", 0.75)],
     "terminal": [("80x24", (80, 24)), ("40x10", (40, 10)), ("200x50", (200, 50))],
     "stream": [("on", "on"), ("off", "off"), ("auto", "auto")],
+    "artifacts": [("on", "on"), ("off", "off"), ("retain-on-failure", "retain-on-failure")],
+    "artifacts_dir": [("one", "one"), ("two/three", "two/three"), ("/four", "/four")],
+    "baseline": [("one.json", "one.json"), ("two/r.json", "two/r.json"), ("three", "three")],
     "results": [("one.json", "one.json"), ("two/r.json", "two/r.json"), ("three", "three")],
+    "report": [("one.html", "one.html"), ("two/r.html", "two/r.html"), ("three", "three")],
+    "github": [("summary", "summary"), ("annotations", "annotations"), ("off", "off")],
 }
 #: For each, what it refuses, and what it says is wanted.
 WRONG = {
     "sandbox": (" ", "a value that is not blank"),
     "cli": ("bin/kiro-cli", "official, scripted, or an absolute path in the sandbox"),
-    "replies": ("kiro", "one of model, scenario"),
+    "replies": ("kiro", "one of model, scenario, recording"),
     "cli_version": ("2.29", "a full version, such as 2.29.0"),
-    "engine": ("v4", "one of v1, v2, v3"),
+    "engine": ("v4", "one of v1, v2, v3, auto"),
     "output": ("json", "one of text, stream-json"),
     "scenarios": ("", "a value that is not blank"),
+    "scenario_seed": (" ", "a value that is not blank"),
+    "record": ("on", "one of off, missing, all, prune"),
+    "recordings": (" ", "a value that is not blank"),
+    "selfcheck": ("yes", "one of on, off"),
     "login": ("browser", "one of auto, api-key, saved, device, none"),
     "login_args": ("--license 'free", "arguments as in a shell, with every quote closed (No closing quotation)"),
-    "login_timeout": ("0", "a number of seconds above 0"),
+    "login_timeout": ("0", "a number of seconds above 0, or 90s, 2m, 1h30m"),
     "open_browser": ("yes", "one of on, off"),
     "agent": ("", "a value that is not blank"),
     "model": (" ", "a value that is not blank"),
     "effort": ("lowest", "one of low, medium, high, xhigh, max"),
     "trust": ("read,,write", "all, none, or tool names joined by commas, such as read,write"),
-    "timeout": ("0", "a number of seconds above 0"),
-    "stall_timeout": ("nan", "a number of seconds above 0, or off"),
-    "setup_timeout": ("soon", "a number of seconds above 0"),
+    "timeout": ("0", "a number of seconds above 0, or 90s, 2m, 1h30m"),
+    "stall_timeout": ("nan", "a number of seconds above 0, or 90s, 2m, 1h30m, or off"),
+    "setup_timeout": ("soon", "a number of seconds above 0, or 90s, 2m, 1h30m"),
     "retries": ("11", "a whole number from 0 to 10"),
     "budget": ("-1", "a number of credits, 0 or more"),
+    "max_turns": ("0", "a whole number above 0"),
+    "max_calls": ("1.5", "a whole number above 0"),
     "home": ("own", "one of fresh, shared"),
     "ignore": (" ", "arguments as in a shell, such as '--license free'"),
     "keep_sandbox": ("on failure", "one of never, on-failure, always"),
+    "network": ("http://pypi.org", "on, off, kiro, or hosts joined by commas*"),
     "snapshot": (" ", "a value that is not blank"),
     "max_sandboxes": ("0", "a whole number above 0"),
+    "trials": ("2.5", "a whole number above 0"),
+    "gate": ("prove", "one of point, refute, demonstrate"),
+    "all_trials": ("yes", "one of on, off"),
+    "more": ("0", "a whole number above 0"),
+    "aa": ("yes", "one of on, off"),
+    "undecided": ("failed", "one of fail, pass"),
+    "min_valid": ("1.2", "a share above 0, at most 1, such as 0.9"),
     "terminal": ("80", "columns x rows, such as 120x30"),
     "stream": ("maybe", "one of auto, on, off"),
+    "artifacts": ("failures", "one of off, on, retain-on-failure"),
+    "artifacts_dir": (" ", "a value that is not blank"),
+    "baseline": (" ", "a value that is not blank"),
     "results": (" ", "a value that is not blank"),
+    "report": (" ", "a value that is not blank"),
+    "github": ("on", "one of auto, summary, annotations, off"),
 }
 BY_NAME = {row.name: row for row in TABLE}
 #: What only these sandboxes have; nothing is made of them here, since no eval is run.
-NEEDS = {"snapshot": ["--kiro-sandbox=daytona"], "max_sandboxes": ["--kiro-sandbox=daytona"]}
+NEEDS = {
+    "network": ["--kiro-sandbox=bubblewrap"],
+    "snapshot": ["--kiro-sandbox=daytona"],
+    "max_sandboxes": ["--kiro-sandbox=daytona"],
+}
+#: What a setting is used with.
+BESIDE = {**NEEDS, "more": ["--kiro-baseline=base.json"]}
 
 
 def ini(evals: Evals, *lines: str) -> None:
@@ -103,9 +147,11 @@ def test_option_over_environment_over_ini(evals: Evals, monkeypatch: pytest.Monk
 
     def expect(number: int, origin: str, *args: str) -> None:
         monkeypatch.setenv("EXPECTED", repr((row.name, VALUES[row.name][number][1], origin)))
-        result = evals.run("-p", "no:cacheprovider", *NEEDS.get(row.name, []), *args)
+        result = evals.run("-p", "no:cacheprovider", *BESIDE.get(row.name, []), *args)
         result.assert_outcomes(passed=1)
 
+    if row.name in BESIDE:
+        evals.run("--kiro-results=base.json", "--deselect=test_it.py")
     ini(evals, f"kiro_{row.name} = {VALUES[row.name][0][0]}")
     expect(0, f"ini key kiro_{row.name}")
     monkeypatch.setenv(row.variable, VALUES[row.name][1][0])
@@ -113,19 +159,53 @@ def test_option_over_environment_over_ini(evals: Evals, monkeypatch: pytest.Monk
     expect(2, row.option, f"{row.option}={VALUES[row.name][2][0]}" if row.metavar else row.option)
 
 
-@pytest.mark.skipif(pytest.version_tuple < (9, 2), reason="pytest takes no number for a key of ours")
-def test_values_of_toml_have_types(evals: Evals) -> None:
-    keys = 'kiro_timeout = 300\nkiro_budget = 1.5\nkiro_open_browser = true\nkiro_agent = "mine"\n'
-    evals.write("pyproject.toml", f"[tool.pytest]\n{keys}")
+NATIVE = pytest.param(
+    "pyproject.toml", "tool.pytest", marks=pytest.mark.skipif(pytest.version_tuple < (9,), reason="pytest has none")
+)
+
+
+@pytest.mark.parametrize(("file", "table"), [("pyproject.toml", "tool.pytest.ini_options"), NATIVE])
+def test_values_of_toml_have_types(evals: Evals, file: str, table: str) -> None:
+    """Numbers, booleans and lists, also where warnings are errors: pytest takes our keys for texts."""
+    keys = {
+        "kiro_timeout": "300",
+        "kiro_budget": "1.5",
+        "kiro_open_browser": "true",
+        "kiro_stall_timeout": "false",
+        "kiro_setup_timeout": '"2m"',
+        "kiro_trust": '["read", "write"]',
+        "kiro_ignore": '["*.log", "a b"]',
+        "kiro_model": '["one", "two"]',
+    }
+    evals.write(file, f"[{table}]\n" + "".join(f"{key} = {value}\n" for key, value in keys.items()))
     evals.write(
         "test_it.py",
         """
         def test_it(kiro_settings):
-            assert (kiro_settings.timeout, kiro_settings.budget) == (300.0, 1.5)
-            assert kiro_settings.open_browser is True and kiro_settings.agent == "mine"
+            read = kiro_settings
+            assert (read.timeout, read.budget, read.setup_timeout) == (300.0, 1.5, 120.0)
+            assert (read.open_browser, read.stall_timeout) == (True, None)
+            assert (read.trust, read.ignore) == ("read,write", ("*.log", "a b"))
+            assert read.variants.values == ("one", "two")
         """,
     )
-    evals.run().assert_outcomes(passed=1)
+    evals.run("-W", "error").assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("kiro_timeout = [1]", "ERROR: ini key kiro_timeout: [[]1] is not right; wanted: one value, and no list"),
+        ("kiro_timeout = true", "ERROR: ini key kiro_timeout: '*' is not right; wanted: a number of seconds above 0*"),
+        ("kiro_timeot = 3", "ERROR: unknown ini key kiro_timeot, did you mean kiro_timeout?; known: *"),
+    ],
+)
+def test_wrong_values_of_toml(evals: Evals, line: str, said: str) -> None:
+    evals.write("pyproject.toml", f"[tool.pytest.ini_options]\n{line}\n")
+    evals.write("test_it.py", "def test_it(kiro_settings): pass\n")
+    result = evals.run()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([said])
 
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.name)
@@ -155,7 +235,8 @@ def test_what_would_be_ignored_is_a_usage_error(
 ) -> None:
     evals.write("test_it.py", "def test_it(kiro_settings): pass")
     row, value = BY_NAME[name], VALUES[name][2][0]
-    said = "ERROR: {} is for --kiro-sandbox=daytona, but this run's is local, which would ignore it; leave it out, *"
+    (needed,) = NEEDS[name]
+    said = f"ERROR: {{}} is for {needed}, but this run's is local, which would ignore it; leave it out, *"
 
     def refused(origin: str, *args: str) -> None:
         result = evals.run(*args, *xdist)
@@ -191,7 +272,7 @@ UNKNOWN = {
         ["--kiro-sandbox=locl"],
         {},
         [],
-        ["ERROR: --kiro-sandbox=locl: no such provider, did you mean local?", "known: daytona, local; others come *"],
+        ["ERROR: --kiro-sandbox=locl: no such provider, did you mean local?", "known: bubblewrap, daytona, local; *"],
     ),
 }
 
@@ -250,7 +331,7 @@ def test_wrong_words_of_a_turn(evals: Evals) -> None:
         @pytest.mark.parametrize(("words", "said"), [
             ({"modell": "x"}, "has no keyword 'modell', did you mean model.; known: timeout, agent, model"),
             ({"timeout": 0}, "timeout=0 is not right; wanted: a number of seconds above 0"),
-            ({"timeout": "10"}, "timeout='10' is not right; wanted: a number of seconds above 0"),
+            ({"timeout": "soon"}, "timeout='soon' is not right; wanted: a number of seconds above 0, or 90s, 2m"),
             ({"timeout": True}, "timeout=True is not right"),
             ({"timeout": float("inf")}, "timeout=inf is not right"),
             ({"agent": ""}, "agent='' is not right; wanted: a str that is not blank"),
@@ -369,8 +450,19 @@ def test_timeouts(evals: Evals) -> None:
         def test_marker(kiro):
             with pytest.raises(TurnTimeout, match="its time of 0.2 s was over"):
                 kiro.run("Hello.")
+
+        @pytest.mark.kiro(timeout="90ms")
+        def test_marker_with_a_unit(kiro):
+            with pytest.raises(TurnTimeout, match="its time of 0.09 s was over"):
+                kiro.run("Hello.")
+            with pytest.raises(TurnTimeout, match="its time of 0.2 s was over"):
+                kiro.conversation().run("Hello.", timeout="0.2 s")
         """,
-        {name: [turn(misbehave="silent")] for name in ("test_option", "test_marker")},
+        {
+            "test_option": [turn(misbehave="silent")],
+            "test_marker": [turn(misbehave="silent")],
+            "test_marker_with_a_unit": [turn(misbehave="silent", conversation=n) for n in (1, 2)],
+        },
         "--kiro-timeout=0.3",
     )
 
@@ -390,21 +482,21 @@ SCENARIOS = {
         '[[test_other.turn]]\nrequests = [["x"]]\n',
         [
             "*SettingsError: */scenarios/test_it.toml has no table [[]test_it]. Tables there are: [[]test_other].",
-            "*Add:",
+            "*Add, at */scenarios/test_it.toml:3",
         ],
     ),
     "no_turn_left": (
         '[[test_it.turn]]\nrequests = [["x"]]\n',
-        ["*SettingsError: */scenarios/test_it.toml [[]test_it] has no turn 2 of conversation 1: it has 1 turn*"],
+        ["*SettingsError: */scenarios/test_it.toml:1 [[]test_it] has no turn 2 of conversation 1: it has 1 turn*"],
     ),
-    "not_toml": ("[[test_it.turn\n", ["*SettingsError: */scenarios/test_it.toml is not TOML: *line 1*"]),
+    "not_toml": ("[[test_it.turn\n", ["*SettingsError: */scenarios/test_it.toml:1 is not TOML: *"]),
     "unknown_key": (
         '[[test_it.turn]]\nreqests = [["x"]]\n',
-        ["*SettingsError: */test_it.toml [[]test_it] turn 1 has the unknown key 'reqests'; known keys: requests,*"],
+        ["*SettingsError: */test_it.toml:1 [[]test_it] turn 1 has the unknown key 'reqests', did you mean requests?*"],
     ),
     "unknown_kind": (
         '[[test_it.turn]]\nmisbehave = "sleepy"\n',
-        ["*SettingsError: */test_it.toml [[]test_it] turn 1: misbehave has the unknown kind 'sleepy'; known kinds: *"],
+        ["*SettingsError: */test_it.toml:1 [[]test_it] turn 1: misbehave has the unknown kind 'sleepy'; known*"],
     ),
 }
 
@@ -509,7 +601,10 @@ def test_official_without_one(evals: Evals, monkeypatch: pytest.MonkeyPatch) -> 
     result = evals.run("--kiro-cli=official")
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(
-        ["E *InstallError: --kiro-cli=official: there is no kiro-cli on your PATH, and nothing*"]
+        [
+            "kiro: sandbox local, kiro-cli official (not on your PATH), not isolated: *",
+            "E *InstallError: --kiro-cli=official: there is no kiro-cli on your PATH, and nothing*",
+        ]
     )
     assert result.stdout.str().count("kiro: sandbox local, kiro-cli official") == 1
 
@@ -608,3 +703,49 @@ def test_a_written_workspace(evals: Evals) -> None:
         """,
         {"test_it": [turn([write("b.txt", "b")], ["OK"])]},
     )
+
+
+def test_nothing_depends_on_the_machines_encoding(evals: Evals, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run with all that is written and read, in which Python refuses to guess an encoding."""
+    monkeypatch.setenv("PYTHONWARNDEFAULTENCODING", "1")
+    monkeypatch.setenv("PYTHONWARNINGS", "error::EncodingWarning")
+    evals.forks = False
+    tables = {"test_it": [turn(["I write.", write("a.txt", "ü")], ["Done."])], "fixture:shop": ["Done."]}
+    source = """
+        import pytest
+
+        @pytest.fixture(scope="module")
+        def shop(kiro):
+            return kiro.run("Go.")
+
+        @pytest.mark.kiro_trials(2)
+        def test_it(kiro, shop):
+            assert kiro.run("Go.").changes.added == {"a.txt"}
+            assert kiro.workspace.exec("cat a.txt").output == "ü"
+        """
+    evals.write("test_it.py", source, tables)
+    result = evals.process("-W", "error", "--kiro-results=r.json", "--junitxml=j.xml", "--kiro-budget=3")
+    result.assert_outcomes(passed=2)
+    assert "EncodingWarning" not in result.stdout.str() + result.stderr.str()
+
+
+@pytest.mark.parametrize("engine", ["v1", "v2", "v3"])
+def test_a_temporary_directory_with_any_name(evals: Evals, monkeypatch: pytest.MonkeyPatch, engine: str) -> None:
+    """With blanks and what is no ASCII, wherever a path of a sandbox is written or printed."""
+    folder = evals.tmp / "ü $HOME  'b'"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    tables = {"test_it": [turn(["I write.", write("a.txt", "a")], ["Done."]), turn([shell("cat a.txt")], ["Read."])]}
+    evals.passes(
+        """
+        def test_it(kiro):
+            assert kiro.run("Go.").changes.added == {"a.txt"}
+            turn = kiro.run("On.")
+            assert turn.tool_calls[0].output.strip() == "a" and not turn.changes
+            assert not turn.warnings
+        """,
+        tables,
+        f"--kiro-engine={engine}",
+    )
+    assert not list(folder.glob("sandboxes-*/*"))

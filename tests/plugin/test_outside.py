@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from eval_runs import Evals, shell, turn
 
 DOES = "\n".join(
@@ -9,15 +11,19 @@ DOES = "\n".join(
         "echo '[user]' >~/.gitconfig; mkdir -p ~/.kiro/steering; echo Always. >~/.kiro/steering/left.md",
         "mkfifo pipe; ln -s / link; mkdir empty; mkdir -p .git/hooks .pytest_cache __pycache__",
         "echo >.git/hooks/post-checkout; echo >.git/config; echo >.pytest_cache/x",
-        "echo >__pycache__/app.cpython-311.pyc",
+        "echo >__pycache__/app.cpython-311.pyc; truncate -s 40G disk.img",
         "setsid sleep 600 >/dev/null 2>&1 </dev/null &",
     ]
 )
 
 
 def test_what_a_turn_did_besides_is_known(evals: Evals) -> None:
-    evals.passes(
+    evals.write(
+        "test_it.py",
         """
+        import pytest
+        from pytest_kiro import SandboxError
+
         def test_it(kiro):
             turn = kiro.run("Help.")
             assert ".gitconfig" in turn.outside.added
@@ -27,9 +33,34 @@ def test_what_a_turn_did_besides_is_known(evals: Evals) -> None:
             assert made <= turn.changes.added, turn.changes
             assert {".git/config", ".pytest_cache/x"} <= turn.changes.ignored.added
             assert not {".git/config", ".pytest_cache/x"} & turn.changes.added
+            # Of what no memory holds, nothing is read.
+            assert f"256 KiB: 0 bytes to {40 * 1024**3} bytes" in kiro.workspace.diff()
+            with pytest.raises(SandboxError, match="disk.img: more than 1 GiB"):
+                kiro.workspace.contents()
+            nest = "mkdir $d && cd -P $d || exit"
+            kiro.workspace.exec(f"rm disk.img; d={'d' * 200}; for i in $(seq 25); do {nest}; done; : >leaf").check()
+            with pytest.raises(SandboxError, match="1 file lies too deep"):
+                kiro.workspace.contents()
+            assert len([*(kiro.workspace / "empty").parent.iterdir()]) == 7
+            assert 0, "all is as it should be"
         """,
         {"test_it": [turn([shell(DOES)], ["Done."])]},
     )
+    result = evals.run("-vv", "--kiro-results=r.json")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines_random(
+        [
+            "  answered by kiro-cli 2.29.0, engine v2, model auto, memory off",
+            "  added pipe",
+            "  added by the way .git/config",
+            "  added outside of the workspace .kiro/steering/left.md",
+            "  had left behind * sleep",
+            "E * AssertionError: all is as it should be",
+        ]
+    )
+    (kept,) = json.loads((evals.path / "r.json").read_text())["tests"][0]["turns"]
+    assert ".gitconfig" in kept["outside"]["added"]
+    assert kept["survivors"][0].endswith(" sleep")
 
 
 def test_what_is_made_by_the_way_is_the_users_to_say(evals: Evals) -> None:

@@ -71,7 +71,7 @@ def test_before_setup_show_says_what_was_set_up(evals: Evals) -> None:
     lines = evals.run("--setup-show", "-p", "no:cacheprovider").outlines
     said = [line.partition(" (")[0] for line in lines]
     assert said.index(CREATING) < said.index("SETUP    S kiro_sandbox")
-    assert lines.count("SETUP    S kiro") == 1
+    assert lines.count("SETUP    S kiro (fixtures used: kiro_trial)") == 1
 
 
 def test_of_what_takes_no_time_nothing_is_said(evals: Evals) -> None:

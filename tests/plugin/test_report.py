@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from xml.etree import ElementTree
 
 import pytest
 from eval_runs import DEADLINE, QUIET, Evals, program, shell, stand_in, turn, wait_until
@@ -55,7 +56,7 @@ def test_setup_plan_starts_nothing(evals: Evals) -> None:
     evals.write("test_it.py", TWO, ANSWERS)
     result = evals.run("--setup-plan")
     assert result.ret == 0
-    result.stdout.fnmatch_lines(["*SETUP    S kiro"])
+    result.stdout.fnmatch_lines(["SETUP    S kiro (fixtures used: kiro_trial)"])
     assert "turns:" not in result.stdout.str()
     assert not (evals.tmp / f"sandboxes-{os.getuid()}").exists()
 
@@ -182,17 +183,18 @@ def test_a_failing_test_shows_its_turns(evals: Evals) -> None:
     result.stdout.fnmatch_lines(
         [
             "*kiro turns*",
-            "turn 1 completed in * s: Build a shop.",
-            "turn 1 completed in * s: Later on.",
+            "fixture:shop, turn 1 completed in * s: Build a shop.",
+            "fixture:later, turn 1 completed in * s: Later on.",
             "turn 1 completed in * s, 1 tool call: First of all x*…",
+            "  shell   true  → exit 0",
             "turn 2 completed in * s: Count.",
-            "--- what turn 2 printed, 60 lines before them",
-            "| line 60",
+            "--- what turn 2 printed, 85 lines before them",
+            "| line 85",
         ],
     )
     text = result.stdout.str()
     assert "line 99" in text
-    assert "line 59" not in text
+    assert "line 84" not in text
     teardown, failing, throttled = text.split("- kiro turns -")[1:]  # and none where there was no turn
     assert "Clean up." in teardown
     assert "Not asked for" not in failing
@@ -332,6 +334,41 @@ def test_a_junit_file_says_that_it_was_scripted(evals: Evals) -> None:
     evals.run("--junitxml=report.xml").assert_outcomes(passed=2)
     text = (evals.path / "report.xml").read_text()
     assert text.count('<property name="kiro" value="scripted: the stand-in answered"') == 1
+
+
+def test_a_junit_file_has_what_every_test_looked_at_and_how_trials_ended(evals: Evals) -> None:
+    source = """
+        import pytest
+
+        @pytest.fixture(scope="module")
+        def shop(kiro): return kiro.run("Hello.")
+
+        def test_first(shop): ...
+        def test_second(shop): ...
+        def test_third(request): request.getfixturevalue("shop")
+        def test_other(kiro): ...
+
+        @pytest.mark.kiro_trials(2, pass_rate=0.5)
+        def test_rate(kiro, kiro_trial):
+            assert kiro_trial == 1
+    """
+    evals.write("test_it.py", source, {"fixture:shop": ["OK"]})
+    evals.run("--junitxml=report.xml", "--kiro-all-trials").assert_outcomes(passed=5)
+    cases = ElementTree.parse(evals.path / "report.xml").iter("testcase")
+    properties = {
+        case.get("name"): {one.get("name"): one.get("value") for one in case.iter("property")} for case in cases
+    }
+    assert properties.keys() == {"test_first", "test_second", "test_third", "test_other", "test_rate"} | {
+        f"test_rate[trial{number}]" for number in (1, 2)
+    }
+    for name in ("test_first", "test_second", "test_third"):
+        assert properties[name]["kiro"] == "scripted: the stand-in answered", name
+        assert (properties[name]["kiro_provenance"] or "").startswith("kiro-cli 2.29.0, engine v2")
+    assert properties["test_other"] == {}
+    assert properties["test_rate[trial1]"] == {"kiro_trial": "passed"}
+    assert (properties["test_rate[trial2]"].pop("kiro_artifacts") or "").startswith("kiro-results/")
+    assert properties["test_rate[trial2]"] == {"kiro_trial": "failed (assert 2 == 1)"}
+    assert properties["test_rate"] == {"kiro_verdict": "passed"}
 
 
 def test_a_turn_that_was_broken_off_is_counted(evals: Evals) -> None:

@@ -178,8 +178,28 @@ def test_everything_that_became_of_a_run(evals: Evals, args: tuple[str, ...]) ->
         ["AssertionError: assert 'Hi.' == 'Bye.'"],
         [],
     ]
+    failed = fails["phases"][1]
+    assert failed["place"] == {"file": "test_it.py", "line": 27, "source": 'assert turn.text == "Bye."'}
+    assert failed["explained"].startswith("turn 1 completed")
+    assert "+x" in failed["explained"].splitlines()
+    set_up = one(told, "test_sets_up_badly")["phases"][0]
+    assert set_up["place"]["source"] == 'assert 0, "of the set-up"'
+    assert [phase["place"] for phase in passes["phases"]] == [None, None, None]
     (ended,) = fails["turns"]
-    assert (ended["status"], ended["proof"], ended["exit_code"], ended["engine"]) == ("completed", "session", 0, "v2")
+    assert (ended["status"], ended["proof"], ended["exit_code"]) == ("completed", "session", 0)
+    assert ended["provenance"] == {
+        "engine": "v2",
+        "cli_version": "2.29.0",
+        "agent_version": None,
+        "agent_asked": None,
+        "model_asked": None,
+        "model": "auto",
+        "effort": None,
+        "model_fallback": None,
+        "memory": "off",
+        "features": [],
+        "recorded": None,
+    }
     assert ended["changes"] == {"added": ["a/b.txt"], "modified": [], "deleted": [], "left_out": 0, "ignored": None}
     wrote, ran = ended["tool_calls"]
     assert (wrote["name"], wrote["status"], wrote["input"]["content"]) == ("write", "completed", "x\n")
@@ -239,6 +259,8 @@ def test_credits_are_added_up(evals: Evals) -> None:
     assert text.count('<property name="kiro_credits" value="0.3"') == 1
     assert text.count('<property name="kiro_credits" value="2.3"') == 1, "of the whole run, the fixture's included"
     assert text.count("kiro_credits") == 2
+    answered = "kiro-cli 2.29.0, engine v2, model auto, memory off"
+    assert text.count(f'<property name="kiro_provenance" value="{answered}"') == 1, "the same twice is said once"
 
 
 # -- however it ends
@@ -509,6 +531,73 @@ def test_no_secret_is_in_it(evals: Evals, monkeypatch: pytest.MonkeyPatch) -> No
         assert secret not in text
 
 
+GIVEN = """
+    import os
+    import pytest
+
+    class Odd:
+        def __repr__(self):
+            return "<Odd " + "x" * 980 + os.environ["KIRO_API_KEY"] + ">"
+
+    class Broken:
+        def __repr__(self):
+            raise OSError
+
+    @pytest.mark.parametrize(
+        ("word", "thing", "many", "broken"), [(os.environ["KIRO_API_KEY"], Odd(), ["y" * 9000], Broken())], ids=["one"]
+    )
+    @pytest.mark.kiro_trials(1)
+    @pytest.mark.kiro(workspace="seed")
+    def test_it(kiro, record_property, word, thing, many, broken):  # a comment
+        kiro.run("Hello.")
+        record_property("twice", 1)
+        record_property("twice", {"key": word})
+        assert kiro.workspace.check("checks", "python3 -I c.py").ok
+
+    def test_plain(): pass
+"""
+
+
+def test_what_a_test_was_given_and_is_judged_by(evals: Evals, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KIRO_API_KEY", "ksk_CANARY_0123456789")
+
+    def run(source: str, seed: str = "x", check: str = "print(1)") -> dict[str, Any]:
+        evals.write("checks/c.py", check)
+        evals.write("test_it.py", source, {"test_it": ["OK"]})
+        evals.write("seed/a.txt", seed)
+        assert evals.run(OPTION, "-p", "no:cacheprovider", "--no-header").ret == 0
+        return results(evals)
+
+    told = run(GIVEN)
+    test = one(told, "test_it[one-trial1]")
+    text = (evals.path / "results.json").read_text()
+    assert "CANAR" not in text
+    assert "ksk_" not in text
+    assert test["params"].keys() == {"word", "thing", "many", "broken"}
+    assert test["params"]["word"] == "[KIRO_API_KEY]"
+    assert test["params"]["thing"].startswith("<Odd xxx")
+    assert len(test["params"]["thing"]) <= 1000
+    assert "characters left out" in test["params"]["many"]
+    assert test["params"]["broken"] == "<Broken, whose repr raises OSError>"
+    assert test["properties"] == [{"name": "twice", "value": 1}, {"name": "twice", "value": {"key": "[KIRO_API_KEY]"}}]
+    plain = one(told, "test_plain")
+    assert (plain["params"], plain["properties"], plain["turns"]) == ({}, [], [])
+    (ended,) = test["turns"]
+    assert ended["sandbox"] == "local"
+
+    def digests(told: dict[str, Any]) -> tuple[str, str, str]:
+        test = one(told, "test_it[one-trial1]")
+        return test["turns"][0]["prompt_hash"], test["turns"][0]["seed_hash"], test["check_hash"]
+
+    first = digests(told)
+    assert all(len(one) == 16 for one in first)
+    other = GIVEN.replace("# a comment", "").replace("kiro_trials(1)", "kiro_trials(1, pass_rate=0.5)")
+    assert digests(run(other)) == first, "neither comments nor marks judge anything"
+    changed = digests(run(GIVEN.replace("Hello.", "Bye."), seed="y"))
+    assert [here == there for here, there in zip(changed, first, strict=True)] == [False] * 3
+    assert digests(run(GIVEN, check="print(2)"))[2] != first[2]
+
+
 def test_a_secret_is_not_cut_in_two_and_a_short_one_takes_no_words_away(
     evals: Evals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -668,7 +757,7 @@ def test_without_a_file_the_records_of_evals_are_gathered_too(evals: Evals, args
     assert (passes.outcome, passes.attempts, len(passes.phases), passes.infrastructure) == ("passed", 1, 3, False)
     assert (throttled.outcome, throttled.infrastructure) == ("failed", True)
     (ended,) = passes.turns
-    assert (ended.status, ended.proof, ended.text, ended.engine) == ("completed", "session", "OK", "v2")
+    assert (ended.status, ended.proof, ended.text, ended.provenance.engine) == ("completed", "session", "OK", "v2")
     assert (ended.owner.name, ended.owner.worker) == (passes.nodeid, passes.worker)
     assert passes.worker in (("gw0", "gw1") if args else ("main",))
     assert (throttled.turns[0].cause, throttled.turns[0].infrastructure) == ("throttled", True)

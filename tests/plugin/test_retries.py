@@ -15,7 +15,7 @@ def test_a_first_turn_that_the_world_failed_is_run_again(evals: Evals) -> None:
             turn = kiro.run("The word is one.")
             assert (turn.status, turn.text, turn.number) == ("completed", "Hello.", 1)
             told = turn.warnings[0]
-            assert told.startswith("run again, because turn 1 failed (throttled: infrastructure) in ")
+            assert told.startswith("attempt 1 was run again: turn 1 failed (throttled: infrastructure) in ")
             assert "kiro-cli said: " in told and "throttled" in told
             (first,) = turn.conversation.retried
             assert first.cause == "throttled" and first.session_id != turn.session_id
@@ -107,8 +107,8 @@ def test_the_failure_report_tells_of_each(evals: Evals) -> None:
     result.stdout.fnmatch_lines(
         [
             "*turn 1 failed (throttled: infrastructure) in * s: Go.",
-            "--- warning: run again, because turn 1 failed (throttled: infrastructure)*",
-            "--- warning: run again, because turn 1 failed (throttled: infrastructure)*",
+            "--- warning: attempt 1 was run again: turn 1 failed (throttled: infrastructure)*",
+            "--- warning: attempt 2 was run again: turn 1 failed (throttled: infrastructure)*",
             "kiro: 3 turns, 3 failed (throttled: infrastructure)*",
         ]
     )

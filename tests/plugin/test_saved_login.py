@@ -304,7 +304,7 @@ def test_auto_does_not_take_it_in_ci(logins: Logins, monkeypatch: pytest.MonkeyP
     said.fnmatch_lines(
         [
             "E *LoginError: kiro-cli is not logged in, KIRO_API_KEY is not set, the saved login is not used in CI "
-            "unless asked for by --kiro-login=saved, and nobody is asked in CI unless by --kiro-login=device",
+            "unless asked for by --kiro-login=saved, and nobody is asked in CI unless by --kiro-login=device; *",
             "*remedies: set KIRO_API_KEY *",
         ]
     )
@@ -353,8 +353,9 @@ def test_none_is_saved(logins: Logins) -> None:
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(
         [
-            f"E *LoginError: no login is saved ({SavedLogin().path} is not there); save one with python -m pytest_kiro "
-            "login, on a machine with a terminal",
+            f"E *LoginError: no login is saved ({SavedLogin().path} is not there)",
+            "E * save one with python -m pytest_kiro login, on a machine with a terminal; or this machine's: python -m "
+            "pytest_kiro login --from-this-machine",
         ]
     )
 

@@ -66,10 +66,11 @@ def test_the_folder_of_the_cli_is_on_path(evals: Evals) -> None:
     "args",
     [
         ("-rA", "-vv"),
-        ("-n2", "-rA", "--showlocals", "--tb=long", "--kiro-stream=on"),
-        ("-n1", "--kiro-output=stream-json", "--tb=native"),
+        ("-n2", "-rA", "--showlocals", "--tb=long", "--kiro-stream=on", "--kiro-record=all"),
+        ("-n1", "--kiro-output=stream-json", "--tb=native", "--kiro-record=all"),
         ("-s", "-k", "not prints", "--kiro-output=stream-json"),
-        ("--showlocals", "--tb=long", "--color=yes", "-vv", "--full-trace"),
+        ("--showlocals", "--tb=long", "--color=yes", "-vv"),
+        ("--full-trace", "--showlocals", "--tb=long", "--color=yes", "-vv"),
         ("--showlocals", "--tb=short", "-ra", "--setup-show"),
         ("--tb=native", "-rA"),
         ("--tb=line", "-q"),
@@ -86,6 +87,9 @@ def test_nothing_is_left_of_a_secret(evals: Evals, monkeypatch: pytest.MonkeyPat
     printed = result.stdout.str() + result.stderr.str()
     found = list(leaks(evals, printed, planted))
     assert found == [], found[0]
+    if "--kiro-record=all" in args:
+        casts = [path for path in evals.path.rglob("recordings/**/*.cast") if "[KIRO_API_KEY]" in path.read_text()]
+        assert casts
     # And it is not by saying nothing: every secret stands there, by its name.
     told = (evals.path / "results.json").read_text() + (evals.path / "junit.xml").read_text() + printed
     assert [name for name in NAMES if name not in told] == []

@@ -235,7 +235,7 @@ def test_misuse(evals: Evals) -> None:
                 terminal.sendline("/quit")
 
         def test_scenario_that_is_wrong(kiro):
-            with pytest.raises(SettingsError, match="test_it.toml is not TOML"):
+            with pytest.raises(SettingsError, match=r"test_it\.toml:1 is not TOML"):
                 kiro.terminal("chat")
             kiro.terminal("--version").expect("kiro-cli")
 
@@ -270,3 +270,38 @@ def test_interrupted_while_it_waits(evals: Evals) -> None:
     child.sendintr()
     status, _ = evals.ends(child)
     assert status == pytest.ExitCode.INTERRUPTED
+
+
+@pytest.mark.parametrize("engine", ["v2", "v3"])
+def test_a_first_start_asks_nothing(evals: Evals, engine: str) -> None:
+    """The settings in HOME answer; without them the same chat waits for somebody, and V3 would rewrite the agent."""
+    evals.passes(
+        """
+        import json
+        import pytest
+
+        AGENT = b'{"name": "old", "tools": ["*"]}'
+        ASKED = {"v2": "CLI 3.0 is becoming the default", "v3": "still in the 2.0 format"}
+
+        @pytest.fixture(autouse=True)
+        def agent(kiro):
+            kiro.workspace.seed({".kiro/agents/old.json": AGENT.decode()})
+
+        def test_it(kiro):
+            with kiro.terminal("chat", "--agent", "old") as terminal:
+                index = terminal.expect_exact(["You are chatting with", ASKED[kiro.engine]])
+                assert index == 0
+                terminal.expect_exact("> ")
+                terminal.sendline("Hello.")
+                terminal.expect_exact("Hello Ada.")
+            assert kiro.workspace.contents()[".kiro/agents/old.json"] == AGENT
+
+        def test_without_them(kiro):
+            kiro.workspace.exec("rm ~/.kiro/settings/cli.json").check()
+            with kiro.terminal("chat", "--agent", "old") as terminal:
+                terminal.expect_exact(ASKED[kiro.engine])
+                terminal.expect_exact("❯ ")
+        """,
+        {name: [turn(["Hello Ada."], misbehave="first_run")] for name in ("test_it", "test_without_them")},
+        f"--kiro-engine={engine}",
+    )

@@ -87,7 +87,7 @@ STATES = """
         assert (turn.status, turn.cause) == (expected["status"], expected["cause"])
         assert turn.conversation.turns == [turn] and turn.workspace is kiro.workspace
         text = str(caught.value)
-        assert f"test_checked[{{kind}}]: turn 1 {{turn.status}} ({{turn.kind}}) in " in text
+        assert text.startswith(f"turn 1 {{turn.status}} ({{turn.kind}}) in ")
         assert expected.get("detail", "") in text
         assert "kiro.run(..., check=False) returns such a turn instead of raising" in text
         assert turn.kind == (f"{{turn.cause}}: infrastructure" if turn.cause.infrastructure else str(turn.cause))
@@ -129,9 +129,9 @@ def test_a_turn_that_is_not_checked_away_fails_its_test(evals: Evals) -> None:
     result.assert_outcomes(failed=2, passed=1)
     result.stdout.fnmatch_lines(
         [
-            "E *TurnFailed: test_it.py::test_exit: turn 1 failed (crash: infrastructure) in * s, exit code 7: *",
+            "E *pytest_kiro.TurnFailed: turn 1 failed (crash: infrastructure) in * s, exit code 7: *",
             "E *  | Hello.",
-            "E *TurnTimeout: test_it.py::test_silent: turn 1 timed_out (out of time) in * s*: its time of 0.3 s was*",
+            "E *pytest_kiro.TurnTimeout: turn 1 timed_out (out of time) in * s*: its time of 0.3 s was*",
             "kiro: 3 turns, 1 failed (crash: infrastructure), 1 failed (throttled: infrastructure), 1 timed_out (*",
         ]
     )
@@ -156,7 +156,7 @@ def test_patience(evals: Evals) -> None:
         def test_stalled(kiro):
             turn = kiro.run("Hello.", check=False)
             assert (turn.status, turn.cause) == ("timed_out", "stalled")
-            assert turn.detail.startswith("it printed nothing for 0.4 s, and wrote") and turn.duration < 10
+            assert turn.detail.startswith("it printed nothing for 0.4 s, and wrote") and turn.duration < 60
 
         def test_printing_is_not_stalling(kiro):
             turn = kiro.run("Hello.")  # longer than the stall timeout, and never silent for so long
@@ -170,18 +170,18 @@ def test_patience(evals: Evals) -> None:
 
         def test_login_is_not_waited_for(kiro):
             turn = kiro.run("Hello.", check=False)
-            assert turn.cause == "auth" and turn.duration < 10
+            assert turn.cause == "auth" and turn.duration < 60
 
         def test_signals_are_ignored(kiro):
             turn = kiro.run("Hello.", check=False, timeout=0.3)
-            assert turn.status == "timed_out" and turn.duration < 15  # asked, then killed
+            assert turn.status == "timed_out" and turn.duration < 60  # asked, then killed
             assert turn.text == "Hello."  # what it had recorded by then
 
         def test_children_go_with_the_turn(kiro):
             turn = kiro.run("Hello.")
             pids = turn.output.split("children: ")[1].split()[:2]
             assert len(pids) == 2 and not any(map(alive, pids))
-            assert turn.duration < 10
+            assert turn.duration < 60
         """,
         {
             "test_stalled": one("silent"),
