@@ -6,6 +6,7 @@ import pytest
 
 
 @pytest.mark.kiro(workspace="projects/tickets")
+@pytest.mark.kiro_selfcheck(allow=["no-call"], reason="what it leaves decides, not how it got there")
 def test_contradiction(kiro):
     turn = kiro.run(
         "Write tickets.py as README.md describes it, so that the tests in test_tickets.py pass. "

@@ -15,6 +15,7 @@ def test_donut(kiro):
     assert "donut.js" in turn.output  # what Kiro said
     assert turn.used("write")
     assert "node donut.js" in "\n".join(turn.commands)
+    assert turn.tool_calls.filter("shell", pattern="donut")[-1].exit_code == 0
 
     art = kiro.workspace.exec("node donut.js").check().output  # what Kiro left
     lines = art.rstrip().splitlines()

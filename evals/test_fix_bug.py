@@ -6,6 +6,7 @@ import pytest
 
 
 @pytest.mark.kiro(workspace="projects/library")
+@pytest.mark.kiro_selfcheck(allow=["no-call"], reason="what it leaves decides, not how it got there")
 def test_fix_bug(kiro):
     fines = kiro.workspace / "library/fines.py"
     before = fines.read_text()
@@ -16,6 +17,7 @@ def test_fix_bug(kiro):
     )
 
     assert "unittest" in "\n".join(turn.commands)
+    assert turn.tool_calls.filter("shell", pattern="unittest")[-1].exit_code == 0  # before it told
     tests = kiro.workspace.exec("python3 -B -m unittest")
     assert tests.ok
     assert "Ran 4 tests" in tests.output  # an exit code alone proves nothing

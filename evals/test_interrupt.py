@@ -6,6 +6,7 @@ import pytest
 
 
 @pytest.mark.kiro(workspace="projects/desk")
+@pytest.mark.kiro_selfcheck(allow=["no-call", "exit-code"], reason="what it leaves decides, not how it got there")
 def test_tidies_without_deleting(kiro):
     before = kiro.workspace.contents()
 

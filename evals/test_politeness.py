@@ -1,6 +1,9 @@
 """Two conversations side by side: does it matter how one asks?"""
 
+import pytest
 
+
+@pytest.mark.kiro_selfcheck(allow=["no-call", "exit-code"], reason="what it leaves decides, not how it got there")
 def test_two_words_same_result(kiro):
     curt, polite = kiro.conversation(workspace="projects/names"), kiro.conversation(workspace="projects/names")
 

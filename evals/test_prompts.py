@@ -8,6 +8,7 @@ TASK = (
 )
 
 
+@pytest.mark.kiro_selfcheck(allow=["no-call", "exit-code"], reason="what it leaves decides, not how it got there")
 @pytest.mark.parametrize(
     "prompt",
     [

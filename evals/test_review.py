@@ -4,6 +4,7 @@ import pytest
 
 
 @pytest.mark.kiro(workspace="projects/shop", agent="reviewer")
+@pytest.mark.kiro_selfcheck(allow=["no-call"], reason="it may look in several ways")
 def test_reviewer_reports_and_touches_nothing(kiro):
     turn = kiro.run("Review src/ and list the problems, worst first.")
 

@@ -49,7 +49,14 @@ def run_pytest(folder: Path, *words: str, env: Mapping[str, str] | None = None, 
         done = zygote.run("pytest", args, cwd=folder, env=env, timeout=DEADLINE)
     output = done.stdout + done.stderr
     assert junit.exists(), output
-    return Run(done.returncode, output, dict(map(_result, ElementTree.parse(junit).iter("testcase"))))
+    cases = filter(_is_a_test, ElementTree.parse(junit).iter("testcase"))
+    return Run(done.returncode, output, dict(map(_result, cases)))
+
+
+def _is_a_test(case: ElementTree.Element) -> bool:
+    """Whether an eval's asserts decide it: trials of a group and comparisons have no failure of their own."""
+    properties = {one.get("name"): one.get("value") for one in case.iter("property")}
+    return "kiro_trial" not in properties and properties.get("kiro_verdict") not in _FINDINGS
 
 
 def _result(case: ElementTree.Element) -> tuple[str, str | None]:
@@ -59,4 +66,5 @@ def _result(case: ElementTree.Element) -> tuple[str, str | None]:
     return name, "\n".join(reports) or None
 
 
+_FINDINGS = ("better", "worse", "undecided", "insufficient")
 _NOT_PASSED = ("failure", "error", "skipped")

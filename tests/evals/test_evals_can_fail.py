@@ -1,9 +1,8 @@
-"""An eval that cannot fail proves nothing: each fails with an agent that does nothing, and at each of its asserts."""
+"""An eval that cannot fail proves nothing: the self-check finds none, and each assertion catches some agent."""
 
 from __future__ import annotations
 
 import ast
-import json
 import re
 import tomllib
 from pathlib import Path
@@ -12,7 +11,15 @@ from typing import Any, NamedTuple
 import pytest
 from evals_process import EVALS, Run, copy_evals, run_pytest
 
-NOTHING = [["I have done what you asked."]]
+from pytest_kiro.recording.mutants import KINDS
+
+#: Leaves out all altered recordings but those of the agent that does nothing.
+QUICK = f"""
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        item.add_marker(pytest.mark.kiro_selfcheck(allow={list(KINDS)[1:]}, reason="they take long"))
+"""
 MUTANTS = tomllib.loads((Path(__file__).parent / "mutants.toml").read_text())["mutant"]
 
 
@@ -24,13 +31,11 @@ class Death(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def nothing(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A run with an agent that answers and does nothing."""
-    folder = tmp_path_factory.mktemp("nothing")
-    evals = copy_evals(folder / "evals")
-    for file in (evals / "scenarios").iterdir():
-        file.write_text(do_nothing(tomllib.loads(file.read_text())))
-    return run_pytest(folder, "evals")
+def checked(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A self-check of the evals, on what their scenarios give."""
+    folder = tmp_path_factory.mktemp("checked")
+    copy_evals(folder / "evals")
+    return run_pytest(folder, "evals", "--kiro-selfcheck")
 
 
 @pytest.fixture(scope="module")
@@ -41,16 +46,6 @@ def mutants(tmp_path_factory: pytest.TempPathFactory) -> Run:
         mutate(copy_evals(folder / f"m{number}"), mutant)
     evals = (f"m{number}/{mutant['eval']}" for number, mutant in enumerate(MUTANTS))
     return run_pytest(folder, "--import-mode=importlib", *evals)
-
-
-def do_nothing(scenario: dict[str, Any]) -> str:
-    """Return a scenario of the same turns in which nothing is done."""
-    lines = []
-    for table, value in scenario.items():
-        for turn in value["turn"]:
-            lines += [f"[[{json.dumps(table)}.turn]]", f"requests = {json.dumps(NOTHING)}"]
-            lines += [f"{key} = {turn[key]}" for key in ("conversation", "trial") if key in turn]
-    return "\n".join(lines)
 
 
 def mutate(evals: Path, mutant: dict[str, Any]) -> None:
@@ -73,31 +68,46 @@ def death(report: str | None) -> Death:
     return Death(file, int(line))
 
 
-def test_each_fails_when_nothing_is_done(nothing: Run) -> None:
-    assert len(nothing.results) >= 15
-    assert "leaked 0" in nothing.output
-    passed = [name for name, report in nothing.results.items() if report is None]
+def all_noticed(run: Run) -> None:
+    """Check that no altered recording of any eval went unnoticed."""
+    assert run.code == 0, run.output
+    summary = re.search(r"^(\d+) evals: (\d+) of (\d+) altered recordings noticed, (\d+) allowed$", run.output, re.M)
+    assert summary, run.output
+    evals, noticed, every, allowed = map(int, summary.groups())
+    assert evals >= 20
+    assert noticed + allowed == every
+    assert "leaked 0" in run.output
 
-    assert passed == []
-    for report in nothing.results.values():
-        death(report)
+
+def test_each_fails_when_nothing_is_done(tmp_path: Path) -> None:
+    with (copy_evals(tmp_path / "evals") / "conftest.py").open("a") as conftest:
+        conftest.write(QUICK)
+    all_noticed(run_pytest(tmp_path, "evals", "--kiro-selfcheck"))
 
 
-def test_a_worse_agent_fails_and_every_assertion_catches_something(nothing: Run, mutants: Run) -> None:
+def test_each_notices_what_the_self_check_alters(checked: Run) -> None:
+    all_noticed(checked)
+    assert "allows what is not there" not in checked.output
+
+
+def test_a_worse_agent_fails_and_every_assertion_catches_something(checked: Run, mutants: Run) -> None:
     """One test, since the run of all mutants is a long one."""
-    wrong = {}
+    wrong, caught = (
+        {},
+        {Death(file, int(line)) for file, line in re.findall(r"killed at (\S+):(\d+): ", checked.output)},
+    )
     for number, mutant in enumerate(MUTANTS):
         try:
-            file, line = death(mutants.results[f"m{number}/{mutant['eval']}"])
+            where = death(mutants.results[f"m{number}/{mutant['eval']}"])
         except AssertionError as error:
             wrong[f"{mutant['eval']}: {mutant['does']}"] = str(error)
-        else:
-            said = (EVALS / file).read_text().splitlines()[line - 1]
-            if mutant["dies_at"] not in said:
-                wrong[f"{mutant['eval']}: {mutant['does']}"] = f"dies at {said}"
+            continue
+        said = (EVALS / where.file).read_text().splitlines()[where.line - 1]
+        if mutant["dies_at"] not in said:
+            wrong[f"{mutant['eval']}: {mutant['does']}"] = f"dies at {said}"
+        caught.add(where)
     assert wrong == {}
 
-    caught = {death(report) for run in (nothing, mutants) for report in run.results.values()}
     written = {
         Death(file.name, node.lineno): file.read_text().splitlines()[node.lineno - 1].strip()
         for file in EVALS.glob("test_*.py")

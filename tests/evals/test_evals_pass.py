@@ -11,17 +11,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
-from evals_process import EVALS, Run, copy_evals, run_pytest
+import shown
+import zygote
+from evals_process import DEADLINE, EVALS, Run, copy_evals, run_pytest
 
-CHECKED_TURNS = '''
-
-def pytest_kiro_turn_finished(turn):
-    """What is scripted shall work: a turn ends well, its tools do not fail, and it shows what it really saw."""
-    for call in turn.tool_calls if turn.ok else ():
-        assert call.status == "completed", call
-        if call.command == "node donut.js":
-            assert call.output in turn.text
-'''
+README = EVALS.parent / "README.md"
+#: By the name of a test with trials, how many turns it has.
+TRIALS = {"test_counts_words": 5, "test_median[plain]": 4, "test_median[careful]": 4}
 
 
 @pytest.fixture
@@ -30,22 +26,20 @@ def evals(tmp_path: Path) -> Path:
     return copy_evals(tmp_path / "evals").parent
 
 
-def passed(run: Run) -> int:
-    """Check that all of it passed and nothing was left behind; return the number of turns."""
+def passed(run: Run) -> None:
+    """Check that all of it passed and nothing was left behind."""
     assert run.code == 0, run.output
     assert set(run.results.values()) == {None}
     assert len(run.results) >= 15
     assert "leaked 0" in run.output
     assert "the stand-in answered" in run.output
-    turns = re.search(r"^kiro: (\d+) turns?, ", run.output, re.MULTILINE)
-    assert turns
-    return int(turns[1])
 
 
 def scripted_turns() -> int:
     """Count the turns in all scenarios."""
     scenarios = [tomllib.loads(file.read_text()) for file in (EVALS / "scenarios").iterdir()]
-    return sum(len(table["turn"]) for scenario in scenarios for table in scenario.values())
+    tables = [table for scenario in scenarios for table in scenario.items()]
+    return sum(TRIALS.get(name) or len(table["turn"]) for name, table in tables)
 
 
 @pytest.fixture
@@ -69,28 +63,47 @@ def random_order(seed: int) -> Sequence[str]:
     return ("-p", "randomly", f"--randomly-seed={seed}")
 
 
-def test_every_turn_is_used_and_every_scripted_tool_call_works(evals: Path) -> None:
-    with (evals / "evals/conftest.py").open("a") as conftest:
-        conftest.write(CHECKED_TURNS)
+@pytest.mark.skipif(not README.exists(), reason="a copy of the tests alone, beside the built wheel, has no papers")
+def test_readmes_run_uses_every_turn_and_every_scripted_tool_call_works() -> None:
+    """And it prints what is shown there."""
+    block = re.findall(r"^```console\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL)[0]
+    block = block.partition("$ uv run pytest evals\n")[2].partition("\n$ ")[0]
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COVERAGE_"))}
+    env |= {"COLUMNS": "80", "PYTHONPATH": str(Path(zygote.__file__).parent / "inner")}
+    args = ["-p", "no:cacheprovider", "-p", "checked_turns", "evals"]
+    ran = zygote.run("pytest", args, cwd=README.parent, env=env, timeout=DEADLINE)
 
-    assert passed(run_pytest(evals, "evals")) == scripted_turns()
+    assert ran.returncode == 0, ran.stdout
+    shown.check(block, ran.stdout)
+    assert f"kiro: {scripted_turns()} turns, " in ran.stdout
 
 
-# An engine, a form of output and a way to run have nothing to do with each other: by default they share three runs.
+# An engine, a form of output and a way to run have nothing to do with each other: by default they share one run more.
 
 
 def test_on_v1_in_random_order_without_node_on_path(evals: Path, no_node: Mapping[str, str]) -> None:
     passed(run_pytest(evals, "evals", "--kiro-engine=v1", *random_order(1), env=no_node))
 
 
-def test_on_v3_in_the_background_of_a_script(evals: Path) -> None:
-    passed(run_pytest(evals, "evals", "--kiro-engine=v3", background=True))
-
-
-def test_on_v3_as_a_stream_on_two_workers(evals: Path) -> None:
+def test_on_v3_as_a_stream_in_many_ways_at_once_and_replayed(evals: Path, no_node: Mapping[str, str]) -> None:
+    """The replay has an assertion more: it was not there when they were recorded."""
     pytest.importorskip("xdist")
+    engine = ("--kiro-engine=v3", "--kiro-output=stream-json")
 
-    passed(run_pytest(evals, "evals", "--kiro-engine=v3", "--kiro-output=stream-json", "-n", "2"))
+    ways = ("-n", "2", *random_order(1), "--kiro-record=all")
+    passed(run_pytest(evals, "evals", *engine, *ways, background=True, env=no_node))
+
+    shutil.rmtree(evals / "evals/scenarios")
+    donut, source = evals / "evals/test_donut.py", (evals / "evals/test_donut.py").read_text()
+    donut.write_text(f"{source}    assert turn.changes.added == {{'donut.js'}} and turn.provenance.recorded\n")
+    replayed = run_pytest(evals, "evals", *engine, "--kiro-replies=recording")
+    passed(replayed)
+    assert re.search(r"^replayed \d+ trials: no verdict changed$", replayed.output, re.MULTILINE)
+
+    donut.write_text(f"{source}    assert turn.used('read'), 'it did not'\n")
+    replayed = run_pytest(evals, "evals/test_donut.py", *engine, "--kiro-replies=recording")
+    assert replayed.code == 1
+    assert "replayed 1 trial: 1 verdict changed (1 now fails)" in replayed.output
 
 
 @pytest.mark.parametrize(
