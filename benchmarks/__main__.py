@@ -6,5 +6,17 @@ import subprocess
 import sys
 from pathlib import Path
 
-for name in ("startup", "collection", "turns", "throughput", "remote", "evals_in_daytona"):
+for name in (
+    "startup",
+    "install",
+    "collection",
+    "turns",
+    "turns_in_bubblewrap",
+    "throughput",
+    "trials",
+    "recordings",
+    "replay",
+    "remote",
+    "evals_in_daytona",
+):
     subprocess.run([sys.executable, str(Path(__file__).with_name(f"{name}.py"))], check=True)
