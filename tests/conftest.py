@@ -9,6 +9,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
+import installed
 import pytest
 import tiers
 import zygote
@@ -23,7 +25,13 @@ for number, handler in (
         signal.signal(number, handler)
 # Images of CI jobs set it; then each inner process would compile anew whatever was installed without byte code.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+# No test speaks TLS, and each client of Daytona's SDK would read the system's certificates twice: 50 ms.
+os.environ["SSL_CERT_FILE"] = os.devnull
 sys.path.insert(1, str(Path(__file__).parent / "inner"))
+installed.read_once()
+# A loaded machine would miss the one, and be told by the other that it is slow.
+hypothesis.settings.register_profile("tests", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("tests")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -62,4 +70,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("matrix")
         elif tiers.tier(where) == tiers.FAST:
             item.add_marker("fast")
+        if path.as_posix() in tiers.ANY_PYTEST:
+            item.add_marker("any_pytest")
     items.sort(key=lambda item: tiers.order(ours[item].as_posix()) if item in ours else -1)

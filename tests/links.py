@@ -129,7 +129,18 @@ class LossySandbox(LocalSandbox):
         if self.deaf:
             raise SandboxError("no route to host")
         self.calls.append("exec")
-        return super().exec(command, **options)
+        return super().exec(self._placed(command.encode()).decode(), **options)
+
+    def errand(self, command: str, *, timeout: float) -> ExecResult:
+        return self.exec(command, cwd="/", timeout=timeout)
+
+    def discard(self, path: str) -> None:
+        super().remove(path)
+
+    def _placed(self, program: bytes) -> bytes:
+        """Our programs take the system's folders; here they are those of the environment."""
+        own = b"\nPATH=%s\n" % self._path
+        return re.sub(rb"\nPATH=/usr/bin:[^\n]*\n", own, program) if self._path else program
 
     def open_pty(self, **options: Any) -> Any:
         self.calls.append("open_pty")
@@ -145,14 +156,10 @@ class LossySandbox(LocalSandbox):
 
     def write_files(self, files: Mapping[str, tuple[bytes, int]]) -> None:
         self.calls.append("write_files")
-        # The launch script takes the system's folders; here they are those of the environment.
-        own = b"\nPATH=%s\n" % self._path
-        super().write_files(
-            {
-                path: (re.sub(rb"\nPATH=/usr/bin:[^\n]*\n", own, data) if self._path else data, mode)
-                for path, (data, mode) in files.items()
-            }
-        )
+        super().write_files({path: (self._placed(data), mode) for path, (data, mode) in files.items()})
+
+    def write_new(self, files: Mapping[str, tuple[bytes, int]]) -> None:
+        self.write_files(files)
 
     def remove(self, path: str) -> None:
         if self.deaf:

@@ -1,9 +1,10 @@
 """Forks inner runs of pytest from one process that has imported what is slow.
 
-`python -m pytest` takes most of its time to import: half a second for pytest, seconds for Daytona's SDK. A zygote has
-done that once; each `Process` is a fork of it, in a session of its own, with its own working directory, environment,
-descriptors and arguments. What a fresh interpreter would not have is not there: no module of ours, none of a test
-folder's, nothing of an earlier run. Where an environment asks for another interpreter, a real one is started.
+`python -m pytest` takes most of its time to import: half a second for pytest, as much for what an eval needs of ours,
+seconds for Daytona's SDK. A zygote has done that once; each `Process` is a fork of it, in a session of its own, with
+its own working directory, environment, descriptors and arguments. Nothing of ours has run in it, no module of a test
+folder's is there, and nothing of an earlier run. Where an environment asks for another interpreter, a real one is
+started; what a run imports, and when, is tested with such ones.
 """
 
 from __future__ import annotations
@@ -32,11 +33,24 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import installed
 import pexpect
 import ptyprocess
 
 #: What pytest's plugins import late, if they are there.
 LATE = ("xdist.dsession", "xdist.workermanage", "execnet.gateway_bootstrap", "execnet.gateway_io", "pdb")
+#: What evals import late of ours; `plugin` itself comes with them.
+OURS = (
+    "pytest_kiro.plugin.reporting",
+    "pytest_kiro.plugin.setting_up",
+    "pytest_kiro.plugin.hiding",
+    "pytest_kiro.plugin.providers",
+    "pytest_kiro.run.stops",
+    "pytest_kiro.agent.kiro",
+    "pytest_kiro.agent.scores",
+    "pytest_kiro.agent.scripted",
+    "pytest_kiro.sandbox.local",
+)
 #: What a fork is instead of a module: a worker that its controller tells everything.
 WORKER = "xdist worker"
 #: Variables that an interpreter reads when it starts; two of them do not make it another one.
@@ -63,13 +77,16 @@ def main() -> None:
 
 
 def _warm_up(names: Sequence[str]) -> None:
-    """Run pytest once, without ours, in a folder with one test: so its own hook has imported its plugins."""
+    """Run pytest once, without ours, in a folder with one test: so its own hook has imported all modules."""
     import pytest
 
+    installed.read_once()
+    with contextlib.suppress(ImportError):  # a fork that is measured would take a tenth of a second for it
+        importlib.import_module("coverage")
     with tempfile.TemporaryDirectory() as folder, Path(os.devnull).open("w") as nowhere:
         late = "import contextlib, importlib\n"
         late += "".join(f"with contextlib.suppress(ImportError): import {name}\n" for name in LATE)
-        late += "".join(f"importlib.import_module({name!r})\n" for name in names)
+        late += "".join(f"importlib.import_module({name!r})\n" for name in (*OURS, *names))
         for file, text in {
             "conftest.py": late,
             "pytest.ini": "[pytest]\n",
@@ -82,7 +99,6 @@ def _warm_up(names: Sequence[str]) -> None:
         for name, module in list(sys.modules.items()):
             if (getattr(module, "__file__", None) or "").startswith(folder):
                 del sys.modules[name]
-    assert "pytest_kiro" not in sys.modules
 
 
 def _serve(control: socket.socket, *, end: bool = True) -> tuple[dict[str, Any], Sequence[int]]:

@@ -18,7 +18,7 @@ def test_a_file_has_a_tier(file: str) -> None:
     assert tiers.tier(file) in (tiers.FAST, tiers.DEFAULT)
 
 
-@pytest.mark.parametrize("place", tiers.TIERS)
+@pytest.mark.parametrize("place", sorted({*tiers.TIERS, *tiers.ANY_PYTEST}))
 def test_what_has_a_tier_is_there(place: str) -> None:
     assert any(file == place or file.startswith(f"{place}/") for file in FILES)
 
@@ -27,4 +27,4 @@ def test_what_has_a_tier_is_there(place: str) -> None:
 def test_the_default_leaves_the_matrix_out() -> None:
     options = tomllib.loads(PYPROJECT.read_text())["tool"]["pytest"]["ini_options"]
     assert " ".join(options["addopts"]).endswith("-m not matrix")
-    assert [marker.partition(":")[0] for marker in options["markers"]] == ["fast", "matrix"]
+    assert [marker.partition(":")[0] for marker in options["markers"]] == ["fast", "any_pytest", "matrix"]

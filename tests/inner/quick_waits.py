@@ -19,6 +19,8 @@ QUICK = Waits(
     press_again=0.7,
     before_it_began=0.7,
     held_for=0.3,
+    status_after=3600.0,  # on a busy machine, too, a terminal's bytes are those that a test expects
+    long_turn=(3600.0, 3600.0),
     link_pauses=(0.05, 0.1, 0.2, 0.5),
     daytona=DaytonaWaits(
         pauses=(0.05, 0.1, 0.2, 0.5, 1, 2, 4), silence=2.0, looks=(0.1, 0.2, 0.5, 1, 2), join=0.1, poll=0.1
