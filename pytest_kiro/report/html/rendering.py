@@ -18,6 +18,7 @@ from pytest_kiro.report.html.pages import Page, page_of
 from pytest_kiro.report.html.payload import PACKED, PLAIN, Room, packed
 from pytest_kiro.report.html.player import player_assets
 from pytest_kiro.report.html.trial_views import TrialView
+from pytest_kiro.report.trials import percent
 from pytest_kiro.secrecy.redaction import Secrets
 from pytest_kiro.secrecy.visible import visible
 
@@ -139,13 +140,15 @@ def _environment() -> Any:
     def shown(value: Any) -> Any:
         return visible(value) if type(value) is str else value
 
-    return jinja2.Environment(
+    made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(PAGE),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         finalize=shown,
         trim_blocks=False,
     )
+    made.globals["percent"] = percent
+    return made
 
 
 def _markup(text: str) -> Any:
