@@ -89,6 +89,17 @@ def test_each_can_be_switched_off(evals: Evals, github: Path, option: str, summa
     assert (github.exists(), bool(commands(result.stdout.str()))) == (summarised, annotated)
 
 
+def test_a_plugin_that_annotates_all_failures_is_not_repeated(evals: Evals, github: Path) -> None:
+    other = """
+        def pytest_configure(config):
+            config.pluginmanager.register(object(), "pytest_github_actions_annotate_failures")
+    """
+    evals.write("conftest.py", other)
+    said = evals.run("-k", "red", "-p", "no:cacheprovider").stdout.str()
+    assert (github.exists(), commands(said)) == (True, [])
+    assert len(commands(evals.run("-k", "red", "--kiro-github=annotations").stdout.str())) == 1
+
+
 def test_within_githubs_limits_and_only_of_evals(evals: Evals, github: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     result = evals.process("-n1", "-k", "many", "--kiro-artifacts=off")
     told = commands(result.stdout.str())
