@@ -128,10 +128,15 @@ def _missing(asked: re.Match[str], turns: Iterable[Turn]) -> str:
 
 def failed_line(result: ExecResult) -> str:
     """Return in one line that a command failed, and why."""
-    said = _DEEP.sub("…/", visible(result.output).strip())
-    why = [match[0] for match in _SAYS_WHY.finditer(said)] or said.splitlines()
     ended = f"{short(escaped(result.command), _COMMAND)!r} ended with exit code {result.exit_code}"
-    return f"{ended}: {short(why[-1].strip(), _COMMAND)}" if why else f"{ended} and printed nothing"
+    return f"{ended}: {why}" if (why := _why(result.output)) else f"{ended} and printed nothing"
+
+
+def _why(output: str) -> str:
+    """Return the line of an output that says what went wrong, or its last."""
+    said = _DEEP.sub("…/", visible(output).strip())
+    lines = [match[0] for match in _SAYS_WHY.finditer(said)] or said.splitlines()
+    return short(lines[-1].strip(), _COMMAND) if lines else ""
 
 
 def _beginning(result: ExecResult) -> str:
@@ -171,6 +176,8 @@ def _calls(turn: Turn, full: bool) -> Iterator[str]:
             yield f"  … {left_out} more calls (-vv shows all)"
         if number < _FIRST or number >= _FIRST + left_out or left_out <= 1:
             yield f"  {described(call, turn.tool_calls.folder, 10**9 if full else _COMMAND)}"
+            if (call.exit_code or call.status == "failed") and (why := _why(call.output)):
+                yield f"    | {why}"
 
 
 def _planted(turn: Turn) -> list[str]:

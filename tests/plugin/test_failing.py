@@ -39,7 +39,7 @@ TABLES = {
     "test_wrong_name": [
         turn(
             ["I'll write it.", write("doughnut.py", "print(1)\n"), shell("mkdir node_modules; touch node_modules/x")],
-            [shell("python3 doughnut.py; false")],
+            [shell("cat recipe.txt")],
             ["doughnut.py is there."],
         )
     ],
@@ -55,7 +55,8 @@ WRONG_NAME = f"""\
 turn 1 completed in # s, 3 tool calls: Write donut.py and run it.
   write   doughnut.py
   shell   mkdir node_modules; touch node_modules/x  → exit 0
-  shell   python3 doughnut.py; false  → exit 1
+  shell   cat recipe.txt  → exit 1
+    | cat: recipe.txt: No such file or directory
   changed: doughnut.py +1, and 1 by the way, as caches are
 --- 'python3 donut.py' ended with exit code 2: {WHY.format("…")}
 | {WHY.format("#")}
