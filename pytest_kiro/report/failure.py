@@ -133,7 +133,7 @@ def failed_line(result: ExecResult) -> str:
 
 
 def _why(output: str) -> str:
-    """Return the line of an output that says what went wrong, or its last."""
+    """Return the line of an output that says why, or its last."""
     said = _DEEP.sub("…/", visible(output).strip())
     lines = [match[0] for match in _SAYS_WHY.finditer(said)] or said.splitlines()
     return short(lines[-1].strip(), _COMMAND) if lines else ""
