@@ -858,6 +858,7 @@ _CONFTEST = """
         also = {also!r}[int(number)]
         told = dict(status=turn.status, cause=str(turn.cause or ""), exit_code=turn.exit_code)
         told |= dict(also=bool(eval(also)), infrastructure=bool(turn.cause and turn.cause.infrastructure))
+        told |= dict(agrees=turn.ok == (turn.status == "completed") == (turn.proof is not None) == (turn.cause is None))
         with open(os.environ["STORY"], "a") as file:
             print(number, json.dumps(told), file=file)
 """
@@ -870,22 +871,25 @@ def check(evals: Evals, numbers: Sequence[int]) -> None:
     evals.write("test_it.py", _EVALS.format(turns=turns), {f"test_row[{n}]": row.turns for n, row in rows.items()})
     evals.write("conftest.py", _CONFTEST.format(also={number: row.also for number, row in rows.items()}))
     result = evals.run("-rA", "--kiro-retries=0", *CASES[numbers[0]].run)
-    said = result.stdout.str()
+    printed = result.stdout.str()
     told = {}
     for line in evals.story:  # the last turn of each
         number, _, text = line.partition(" ")
         told[int(number)] = json.loads(text)
-    _, *parts = re.split(r"^_+ test_row\[(\d+)\] _+$", said, flags=re.MULTILINE)
+    _, *parts = re.split(r"^_+ test_row\[(\d+)\] _+$", printed, flags=re.MULTILINE)
     failures = dict(zip(parts[::2], parts[1::2], strict=True))
     agents = {"unanswered", "out of time", "stalled", "stopped", "gave up", "context overflow", "altered"}
     for number, row in rows.items():
         world = bool(row.cause) and row.cause not in agents
-        wanted = {"status": row.status, "cause": row.cause, "exit_code": row.exit_code, "also": True}
+        wanted = {"status": row.status, "cause": row.cause, "exit_code": row.exit_code, "also": True, "agrees": True}
         assert told[number] == {**wanted, "infrastructure": world}, row
-        assert f"{row.outcome.upper()} test_it.py::test_row[{number}]" in said, row
+        assert f"{row.outcome.upper()} test_it.py::test_row[{number}]" in printed, row
         if row.outcome == "failed":
             error = "TurnTimeout" if row.status == "timed_out" else "TurnFailed"
-            assert re.search(rf"{error}: turn \d+ {row.status} .*{re.escape(row.reads)}", failures[str(number)]), row
+            kind = re.escape(f"({row.cause}{': infrastructure' * world})")
+            said = rf"{error}: turn \d+ {row.status} {kind} in .*{re.escape(row.reads)}"
+            assert re.search(said, failures[str(number)]), row
+            assert "kiro.run(..., check=False) returns such a turn instead of raising" in failures[str(number)], row
 
 
 if __name__ == "__main__":

@@ -48,6 +48,8 @@ class Test(unittest.TestCase):
     def test_three(self): self.assertEqual(self.slug(""), "")
 """
 
+#: The first line of a block that is one.
+CONFTEST = "# conftest.py\n"
 #: Each of their Python blocks is an eval, or a conftest; other pages are followed by tests of their own.
 PAPERS = ("README.md", "docs/writing-evals.md", "docs/asserting.md", "docs/reports.md")
 
@@ -64,7 +66,7 @@ def _blocks(language: str, paper: str = "README.md") -> list[str]:
 
 def _run_eval(pytester: pytest.Pytester, *sources: str) -> None:
     """Run examples as evals, beside the scenario and the project that the examples speak of."""
-    if sources[0].startswith("# conftest.py\n"):
+    if sources[0].startswith(CONFTEST):
         examples = {"test_example0": "def test_hello(kiro):\n    kiro.run('Say hello.')"}
         pytester.makepyfile(conftest=sources[0], **examples)
     else:
@@ -94,8 +96,15 @@ def _run_eval(pytester: pytest.Pytester, *sources: str) -> None:
 
 
 @needs_papers
-@pytest.mark.parametrize("block", [block for paper in PAPERS for block in _blocks("python", paper)])
-def test_the_evals_of_a_page_run(pytester: pytest.Pytester, block: str) -> None:
+@pytest.mark.parametrize("paper", PAPERS)
+def test_the_evals_of_a_page_run(pytester: pytest.Pytester, paper: str) -> None:
+    if evals := [block for block in _blocks("python", paper) if not block.startswith(CONFTEST)]:
+        _run_eval(pytester, *evals)
+
+
+@needs_papers
+@pytest.mark.parametrize("block", [b for paper in PAPERS for b in _blocks("python", paper) if b.startswith(CONFTEST)])
+def test_a_conftest_of_a_page_is_one(pytester: pytest.Pytester, block: str) -> None:
     _run_eval(pytester, block)
 
 

@@ -49,21 +49,25 @@ class Runner:
         }
 
     def run(self, command: str) -> str:
-        """Run one step, which must go well; return its log."""
-        done = subprocess.run(
-            ["bash", "-e", "-c", command],
-            cwd=self.evals.path,
-            env=self.env,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=DEADLINE,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout
+        """Run one step, which must go well; return its log. Where a shell has nothing to do, none is started."""
+        words = shlex.split(command)
+        if words[:3] == ["python", "-m", "pytest"] and not set(command) & set("|&;<>()$`\\\"'*?[]#~\n"):
+            done = self.evals.detached("pytest", *words[3:], **self.env)
+        else:
+            done = subprocess.run(
+                ["bash", "-e", "-c", command],
+                cwd=self.evals.path,
+                env=self.env,
+                capture_output=True,
+                text=True,
+                timeout=DEADLINE,
+                check=False,
+            )
+        log = done.stdout + done.stderr
+        assert done.returncode == 0, log
         if self._variables.exists():
             self.env |= dict(line.split("=", 1) for line in self._variables.read_text().splitlines())
-        return done.stdout
+        return log
 
     def job(self, job: dict[str, Any]) -> None:
         for step in job["steps"]:
