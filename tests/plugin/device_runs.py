@@ -73,7 +73,7 @@ def test_it(kiro, kiro_login):
 
 DUMP = "select value from auth_kv"
 STEAL = """
-def test_it(kiro):
+def test_steal(kiro):
     turn = kiro.run("Read the login.")
     assert not turn.tool_calls[0].output
 """
@@ -184,13 +184,24 @@ def arrow_keys_reach_the_selector(device: Device) -> None:
 
 
 def the_code_is_shown_in_the_box_only(device: Device) -> None:
+    """And what the login stored is written nowhere, whatever is asked to read it out, as a hostile prompt would."""
+    read = f"""python3 -c "
+import os, sqlite3
+file = os.path.expanduser('~/.local/share/kiro-cli/data.sqlite3')
+print(sqlite3.connect(file).execute('{DUMP}').fetchall())" """
+    call = {"name": "shell", "args": {"command": read}}
+    tables = {"test_it": ["Hi."], "test_steal": [[["I look.", call], ["Done."]]]}
+    device.evals.write("test_it.py", EVAL + STEAL, tables)
     begun = datetime.now()
-    child = device.begin("--kiro-login-args=--license free", "--junitxml=junit.xml", "--kiro-results=results.json")
+    child = device.begin(
+        "--kiro-login-args=--license free", "--junitxml=junit.xml", "--kiro-results=results.json", "-s", "-v"
+    )
     device.wait_for_the_code()
     shown_by = datetime.now()
     device.approve()
     code, shown = device.ends(child)
-    assert code == 0, shown
+    assert code == 1, shown
+    assert "1 failed, 1 passed" in shown
     assert SELECTOR not in shown, "nothing had to be selected"
     assert "Confirm the following code" not in shown
     box = device.said(shown)
@@ -199,37 +210,18 @@ def the_code_is_shown_in_the_box_only(device: Device) -> None:
     (until,) = re.findall(r"until (\d\d:\d\d)", box)
     moments = (begun + timedelta(seconds=seconds) for seconds in range((shown_by - begun).seconds + 2))
     assert until in {f"{moment + timedelta(minutes=10):%H:%M}" for moment in moments}
+    _in_lines(device, shown)
     written = device.path.joinpath("junit.xml").read_text() + device.path.joinpath("results.json").read_text()
     for secret in (CODE, *TOKENS.values()):
         assert secret not in written
     for secret in TOKENS.values():
         assert secret not in shown
-
-
-def what_the_login_stored_is_written_nowhere(device: Device) -> None:
-    """Whatever is asked to read it out, as a hostile prompt would."""
-    read = f"""python3 -c "
-import os, sqlite3
-file = os.path.expanduser('~/.local/share/kiro-cli/data.sqlite3')
-print(sqlite3.connect(file).execute('{DUMP}').fetchall())" """
-    call = {"name": "shell", "args": {"command": read}}
-    device.evals.write("test_it.py", STEAL, {"test_it": [[["I look.", call], ["Done."]]]})
-    child = device.begin(
-        "--kiro-login-args=--license free", "--kiro-results=results.json", "--junitxml=junit.xml", "-s"
-    )
-    device.wait_for_the_code()
-    device.approve()
-    code, shown = device.ends(child)
-    assert code == 1, shown
     assert "[login token]" in shown
-    for place in (shown, *(device.path.joinpath(name).read_text() for name in ("results.json", "junit.xml"))):
-        for token in TOKENS.values():
-            assert token not in place
 
 
 def keys_typed_before_are_not_sent(device: Device) -> None:
     device.path.joinpath("hold").touch()
-    child = device.begin()
+    child = device.begin("--capture=sys", "-v")
     wait_until(device.path.joinpath("held").exists, "the sandbox to be ready")
     child.send(DOWN + DOWN + ENTER + "rm -rf\r")
     # The terminal echoes what nobody reads: then it is in its queue.
@@ -242,12 +234,15 @@ def keys_typed_before_are_not_sent(device: Device) -> None:
     device.approve()
     code, shown = device.ends(child)
     assert code == 0, shown
+    _in_lines(device, shown)
     assert device.evals.story[-1] == "in device login BuilderId"
 
 
 def a_resized_window_is_followed(device: Device) -> None:
-    child = device.begin("--kiro-login-args=--license free")
+    """From twenty columns on, which are enough; and nobody needs its stdin."""
+    child = device.begin("--kiro-login-args=--license free", size=(20, 24), stdin=False)
     device.wait_for_the_code()
+    child.expect(rf"https://view.awsapps.com/start/#/device\?user_code={CODE}(\x1b\[[0-9;?]*[A-Za-z])*\r+\n")
     child.setwinsize(33, 77)
     device.path.joinpath("look").touch()
     sizes = device.path / "sizes"
@@ -267,8 +262,12 @@ def ctrl_c_in_the_selector_ends_the_run(device: Device) -> None:
 
 
 def ctrl_c_while_the_code_waits_ends_the_run(device: Device) -> None:
+    """And while a chat room takes its time, which holds nobody up: the code is seen meanwhile."""
+    hook = "\n\ndef pytest_kiro_device_code(url, code):\n    note('code', url, code)\n    time.sleep(1000)\n"
+    device.evals.write("conftest.py", CONFTEST + hook)
     child = device.begin("--kiro-login-args=--license free")
     device.wait_for_the_code()
+    child.expect(CODE)
     child.send(CTRL_C)
     code, shown = device.ends(child)
     assert code == 2, shown
@@ -299,18 +298,6 @@ def _pytest_of(device: Device) -> int:
     shell = int(device.path.joinpath("shell").read_text())
     children = device.path.joinpath(f"/proc/{shell}/task/{shell}/children").read_text().split()
     return int(children[0])
-
-
-def a_slow_hook_holds_nobody_up(device: Device) -> None:
-    """A chat room may take its time; the code is seen meanwhile, and Ctrl-C is heard."""
-    hook = "\n\ndef pytest_kiro_device_code(url, code):\n    note('code', url, code)\n    time.sleep(1000)\n"
-    device.evals.write("conftest.py", CONFTEST + hook)
-    child = device.begin("--kiro-login-args=--license free")
-    device.wait_for_the_code()
-    child.expect(CODE)
-    child.send(CTRL_C)
-    code, shown = device.ends(child)
-    assert code == 2, shown
 
 
 def a_hook_that_fails_ends_the_login(device: Device) -> None:
@@ -380,23 +367,6 @@ def nobody_approves_in_time(device: Device) -> None:
     assert "--kiro-login-timeout gives more of it" in shown
 
 
-def twenty_columns_are_enough(device: Device) -> None:
-    child = device.begin("--kiro-login-args=--license free", size=(20, 24))
-    device.wait_for_the_code()
-    device.approve()
-    code, shown = device.ends(child)
-    assert code == 0, shown
-    assert f"https://view.awsapps.com/start/#/device?user_code={CODE}\r\n" in device.said(shown).replace("\r\r", "\r")
-
-
-def stdin_may_be_closed(device: Device) -> None:
-    child = device.begin("--kiro-login-args=--license free", stdin=False)
-    device.wait_for_the_code()
-    device.approve()
-    code, shown = device.ends(child)
-    assert code == 0, shown
-
-
 CAPTURES = ("-s", "--capture=fd", "--capture=sys", "--capture=no", "--capture=tee-sys")
 
 
@@ -408,6 +378,11 @@ def any_capture(device: Device, capture: str) -> None:
     device.approve()
     code, shown = device.ends(child)
     assert code == 0, shown
+    _in_lines(device, shown)
+
+
+def _in_lines(device: Device, shown: str) -> None:
+    """Each line begins at its beginning, also after a terminal was in another mode."""
     lines = [line.rstrip() for line in device.said(shown).replace("\r\n", "\n").replace("\r", "\n").split("\n")]
     assert any(line.startswith("test_it.py::test_it PASSED") for line in lines), "\n".join(lines)
     staircase = [line for line in lines if re.match(r" {20,}\S", line)]
@@ -505,14 +480,12 @@ STORIES: dict[str, Callable[[Device], None]] = {
     for story in (
         arrow_keys_reach_the_selector,
         the_code_is_shown_in_the_box_only,
-        what_the_login_stored_is_written_nowhere,
         keys_typed_before_are_not_sent,
         a_resized_window_is_followed,
         ctrl_c_in_the_selector_ends_the_run,
         ctrl_c_while_the_code_waits_ends_the_run,
         ctrl_c_before_the_login_ends_the_run,
         sigterm_gives_the_terminal_back,
-        a_slow_hook_holds_nobody_up,
         a_hook_that_fails_ends_the_login,
         a_wrong_argument_is_told,
         a_denied_approval_is_told,
@@ -521,8 +494,6 @@ STORIES: dict[str, Callable[[Device], None]] = {
         a_login_that_is_none_is_told,
         a_wrong_start_url_is_told,
         nobody_approves_in_time,
-        twenty_columns_are_enough,
-        stdin_may_be_closed,
         four_workers_ask_once,
         a_denied_login_is_every_workers,
         ctrl_c_ends_every_worker,
