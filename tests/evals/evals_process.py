@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,8 +14,17 @@ from pathlib import Path
 
 import zygote
 
+from pytest_kiro.recording.mutants import KINDS
+
 EVALS = Path(__file__).parents[2] / "evals"
 DEADLINE = 180
+#: Leaves out all altered recordings but those of the agent that does nothing.
+QUICK = f"""
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        item.add_marker(pytest.mark.kiro_selfcheck(allow={list(KINDS)[1:]}, reason="they take long"))
+"""
 
 
 @dataclass(frozen=True)
@@ -51,6 +61,23 @@ def run_pytest(folder: Path, *words: str, env: Mapping[str, str] | None = None, 
     assert junit.exists(), output
     cases = filter(_is_a_test, ElementTree.parse(junit).iter("testcase"))
     return Run(done.returncode, output, dict(map(_result, cases)))
+
+
+def only_nothing(evals: Path) -> None:
+    """Let the self-check of these evals leave out all agents but the one that does nothing."""
+    with (evals / "conftest.py").open("a") as conftest:
+        conftest.write(QUICK)
+
+
+def all_noticed(run: Run) -> None:
+    """Check that no altered recording of any eval went unnoticed."""
+    assert run.code == 0, run.output
+    summary = re.search(r"^(\d+) evals: (\d+) of (\d+) altered recordings noticed, (\d+) allowed$", run.output, re.M)
+    assert summary, run.output
+    evals, noticed, every, allowed = map(int, summary.groups())
+    assert evals >= 20
+    assert noticed + allowed == every
+    assert "leaked 0" in run.output
 
 
 def _is_a_test(case: ElementTree.Element) -> bool:

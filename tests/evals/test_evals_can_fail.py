@@ -9,17 +9,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from evals_process import EVALS, Run, copy_evals, run_pytest
+from evals_process import EVALS, Run, all_noticed, copy_evals, only_nothing, run_pytest
 
-from pytest_kiro.recording.mutants import KINDS
-
-#: Leaves out all altered recordings but those of the agent that does nothing.
-QUICK = f"""
-
-def pytest_collection_modifyitems(items):
-    for item in items:
-        item.add_marker(pytest.mark.kiro_selfcheck(allow={list(KINDS)[1:]}, reason="they take long"))
-"""
 MUTANTS = tomllib.loads((Path(__file__).parent / "mutants.toml").read_text())["mutant"]
 
 
@@ -68,20 +59,8 @@ def death(report: str | None) -> Death:
     return Death(file, int(line))
 
 
-def all_noticed(run: Run) -> None:
-    """Check that no altered recording of any eval went unnoticed."""
-    assert run.code == 0, run.output
-    summary = re.search(r"^(\d+) evals: (\d+) of (\d+) altered recordings noticed, (\d+) allowed$", run.output, re.M)
-    assert summary, run.output
-    evals, noticed, every, allowed = map(int, summary.groups())
-    assert evals >= 20
-    assert noticed + allowed == every
-    assert "leaked 0" in run.output
-
-
 def test_each_fails_when_nothing_is_done(tmp_path: Path) -> None:
-    with (copy_evals(tmp_path / "evals") / "conftest.py").open("a") as conftest:
-        conftest.write(QUICK)
+    only_nothing(copy_evals(tmp_path / "evals"))
     all_noticed(run_pytest(tmp_path, "evals", "--kiro-selfcheck"))
 
 
