@@ -66,7 +66,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     ours = {item: item.path.relative_to(here) for item in items if item.path.is_relative_to(here)}
     for item, path in ours.items():
         where = f"{path.as_posix()}::{item.nodeid.partition('::')[2]}"
+        tiers.FILES.add(path.as_posix())
         if tiers.in_matrix(where):
+            tiers.OF_MATRIX.add(where)
             item.add_marker("matrix")
         elif tiers.tier(where) == tiers.FAST:
             item.add_marker("fast")

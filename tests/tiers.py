@@ -201,6 +201,10 @@ MATRIX = {
     r"evals/test_evals_pass.py::test_without_node_on_path": "evals/test_evals_pass.py::test_on_v3_as_a_stream_in_many_ways*",
 }
 
+#: The files of which this run has collected tests, and what of them is of the matrix, before any is left out.
+FILES: set[str] = set()
+OF_MATRIX: set[str] = set()
+
 
 def tier(where: str) -> str:
     """The tier of a test, of a file or of a folder."""

@@ -64,7 +64,7 @@ def run_pytest(folder: Path, *words: str, env: Mapping[str, str] | None = None, 
 
 
 def only_nothing(evals: Path) -> None:
-    """Let the self-check of these evals leave out all agents but the one that does nothing."""
+    """Let the self-check try no agent but the one that does nothing."""
     with (evals / "conftest.py").open("a") as conftest:
         conftest.write(QUICK)
 

@@ -86,7 +86,7 @@ def test_on_v1_in_random_order_without_node_on_path(evals: Path, no_node: Mappin
 
 
 def test_on_v3_as_a_stream_in_many_ways_at_once_and_replayed(evals: Path, no_node: Mapping[str, str]) -> None:
-    """The replay has an assertion more, which was not there when they were recorded; and each eval can fail."""
+    """The replay has an assertion more, and shows that each can fail."""
     pytest.importorskip("xdist")
     engine = ("--kiro-engine=v3", "--kiro-output=stream-json")
 

@@ -184,7 +184,7 @@ def arrow_keys_reach_the_selector(device: Device) -> None:
 
 
 def the_code_is_shown_in_the_box_only(device: Device) -> None:
-    """And what the login stored is written nowhere, whatever is asked to read it out, as a hostile prompt would."""
+    """What the login stored is written nowhere. It is asked for as by a hostile prompt."""
     read = f"""python3 -c "
 import os, sqlite3
 file = os.path.expanduser('~/.local/share/kiro-cli/data.sqlite3')
@@ -262,7 +262,7 @@ def ctrl_c_in_the_selector_ends_the_run(device: Device) -> None:
 
 
 def ctrl_c_while_the_code_waits_ends_the_run(device: Device) -> None:
-    """And while a chat room takes its time, which holds nobody up: the code is seen meanwhile."""
+    """A chat room that takes its time holds nobody up."""
     hook = "\n\ndef pytest_kiro_device_code(url, code):\n    note('code', url, code)\n    time.sleep(1000)\n"
     device.evals.write("conftest.py", CONFTEST + hook)
     child = device.begin("--kiro-login-args=--license free")
@@ -382,7 +382,7 @@ def any_capture(device: Device, capture: str) -> None:
 
 
 def _in_lines(device: Device, shown: str) -> None:
-    """Each line begins at its beginning, also after a terminal was in another mode."""
+    """Each line begins at its beginning, whatever mode the terminal was in."""
     lines = [line.rstrip() for line in device.said(shown).replace("\r\n", "\n").replace("\r", "\n").split("\n")]
     assert any(line.startswith("test_it.py::test_it PASSED") for line in lines), "\n".join(lines)
     staircase = [line for line in lines if re.match(r" {20,}\S", line)]

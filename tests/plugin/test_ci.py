@@ -49,7 +49,7 @@ class Runner:
         }
 
     def run(self, command: str) -> str:
-        """Run one step, which must go well; return its log. Where a shell has nothing to do, none is started."""
+        """Run one step, which must go well; return its log. A shell is started where it has something to do."""
         words = shlex.split(command)
         if words[:3] == ["python", "-m", "pytest"] and not set(command) & set("|&;<>()$`\\\"'*?[]#~\n"):
             done = self.evals.detached("pytest", *words[3:], **self.env)
