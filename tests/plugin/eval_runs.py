@@ -189,14 +189,19 @@ class Evals:
         assert outcomes["passed"], result.stdout.str()
         return result
 
-    def start(self, *args: str | os.PathLike[str], size: tuple[int, int] = (80, 24)) -> pexpect.spawn[str]:
+    def start(
+        self,
+        *args: str | os.PathLike[str],
+        size: tuple[int, int] = (80, 24),
+        env: Mapping[str, str] | None = None,
+    ) -> pexpect.spawn[str]:
         """Start pytest here in a terminal of its own, of so many columns and lines."""
-        command = ["-m", "pytest", *QUIET, *map(str, args)]
-        if parent := self.zygote():
-            return zygote.Terminal(parent, "pytest", command[2:], cwd=self.path, timeout=DEADLINE, size=size)
+        command, env = ["-m", "pytest", *QUIET, *map(str, args)], dict(os.environ if env is None else env)
+        if parent := self.zygote(env):
+            return zygote.Terminal(parent, "pytest", command[2:], cwd=self.path, timeout=DEADLINE, size=size, env=env)
         with warnings.catch_warnings():  # of a fork beside threads; the child calls exec at once
             warnings.simplefilter("ignore", DeprecationWarning)
-            options: dict[str, Any] = {"cwd": str(self.path), "timeout": DEADLINE, "encoding": "utf-8"}
+            options: dict[str, Any] = {"cwd": str(self.path), "env": env, "timeout": DEADLINE, "encoding": "utf-8"}
             return pexpect.spawn(sys.executable, command, dimensions=size[::-1], **options)
 
     def ends(self, child: pexpect.spawn[str]) -> tuple[int | None, str]:

@@ -56,19 +56,16 @@ class Terminal:
     """pytest on a terminal, of which a screen shows what people see."""
 
     def __init__(self, evals: Evals, columns: int, *args: str, rows: int = 24, **more: str) -> None:
-        command = ["-m", "pytest", *QUIET, "-p", "no:terminalprogress", *args]
         env = {
             name: value
             for name, value in os.environ.items()
             if name not in ("COLUMNS", "LINES", "PY_COLORS", "NO_COLOR")
         }
         env |= {"TERM": "xterm-256color", **more}
-        self._child = pexpect.spawn(
-            sys.executable, command, cwd=str(evals.path), timeout=DEADLINE, dimensions=(rows, columns), env=env
-        )
+        self._child = evals.start("-p", "no:terminalprogress", *args, size=(columns, rows), env=env)
         self._screen = pyte.HistoryScreen(columns, rows, history=1000)
-        self._stream = pyte.ByteStream(self._screen)
-        self.raw = b""
+        self._stream = pyte.Stream(self._screen)
+        self.raw = ""
 
     @property
     def lines(self) -> list[str]:
@@ -230,20 +227,19 @@ def test_elsewhere_a_line_says_that_a_turn_lasts(donut: Evals) -> None:
     said = r"kiro: test_donut, turn 1, \d+ s(?:, \d calls?)?(?:, (?:running sh wait\.sh|writing wait\.sh))?"
     for args in ((), ("-n1",)):
         (donut.tmp / "go").unlink(missing_ok=True)
-        process = donut.pytester.popen(
-            [sys.executable, "-m", "pytest", *QUIET, *args], stdout=-1, stderr=-2, cwd=str(donut.path), text=True
-        )
-        assert process.stdout is not None
+        ours, theirs = os.pipe()
+        with open(theirs, "w") as both:
+            process = donut.pytester.popen([sys.executable, "-mpytest", *QUIET, *args], stdout=both, stderr=both)
         seen = []
-        with process.stdout:
-            for line in process.stdout:
+        with open(ours) as lines:
+            for line in lines:
                 seen.append(line.rstrip("\n"))
                 if sum("kiro: test_donut, turn 1" in one for one in seen) == 2:
                     (donut.tmp / "go").touch()
         assert process.wait(DEADLINE) == 0, seen
-        ours = [line.removeprefix("[gw0] ") for line in seen if "kiro: test_donut" in line]
-        assert len(ours) >= 2
-        assert all(re.fullmatch(said, line) for line in ours), ours
+        told = [line.removeprefix("[gw0] ") for line in seen if "kiro: test_donut" in line]
+        assert len(told) >= 2
+        assert all(re.fullmatch(said, line) for line in told), told
         assert "\x1b" not in "".join(seen)
 
 
@@ -256,22 +252,33 @@ def test_where_all_is_shown_live_there_is_no_such_line(donut: Evals, args: tuple
     assert [line for line in terminal.lines if "·" in line or "kiro: test_donut" in line] == []
 
 
+LIVE_TURN = turn(
+    ["Now.", write("a.py", "print(*range(1, 7), sep='\\n')")],
+    [shell("python3 a.py; exit 3")],
+    ["Done. [tool] said Kiro\n[toolbox]"],
+    misbehave={"slow": 0.001},
+)
+
+
+@pytest.fixture
+def told(evals: Evals) -> Evals:
+    """An eval whose turn says and does several things."""
+    evals.write("test_it.py", "def test_donut(kiro): kiro.run('Draw.\\nNicely.')", {"test_donut": [LIVE_TURN]})
+    return evals
+
+
 @pytest.mark.parametrize("environment", [{}, {"NO_COLOR": "1"}], ids=["colours", "NO_COLOR"])
-def test_live_output_tells_apart_who_speaks(evals: Evals, environment: dict[str, str]) -> None:
-    said = turn(
-        ["Now.", write("a.py", "print(*range(1, 7), sep='\\n')")],
-        [shell("python3 a.py; exit 3")],
-        ["Done. [tool] said Kiro\n[toolbox]"],
-        misbehave={"slow": 0.001},
-    )
-    evals.write("test_it.py", "def test_donut(kiro): kiro.run('Draw.\\nNicely.')", {"test_donut": [said]})
-    terminal = Terminal(evals, 120, "-s", "-q", **environment)
+def test_live_output_tells_apart_who_speaks(told: Evals, environment: dict[str, str]) -> None:
+    terminal = Terminal(told, 120, "-s", "-q", **environment)
     assert terminal.ends() == 0
-    text = plain([terminal.raw.decode().replace("\r\n", "\n")])[0]
+    text = plain([terminal.raw.replace("\r\n", "\n")])[0]
     colours = dict.fromkeys(COLOURS, "") if environment else COLOURS
     wanted = LIVE.format(**colours, off="" if environment else "\x1b[0m")
     shown = "\n".join(filter(None, text.split("\n")))
     assert wanted in shown, shown
-    result = evals.process("-n1", "--kiro-stream=on")
+
+
+def test_live_output_of_a_worker_has_no_colours(told: Evals) -> None:
+    result = told.process("-n1", "--kiro-stream=on")
     assert "[test_donut]   shell   python3 a.py; exit 3  → exit 3" in result.errlines
     assert "\x1b" not in result.stderr.str()
