@@ -121,24 +121,24 @@ RATES = """
     from pytest_kiro import TurnFailed
 
     @pytest.mark.kiro_trials(4, pass_rate=0.5)
-    def test_good(kiro):
-        assert kiro.run("?").text == "yes"
+    def test_good(kiro, kiro_trial):
+        assert kiro_trial != 2
 
     @pytest.mark.kiro_trials(3, pass_rate=0.9)
     def test_bad(kiro):
         assert kiro.run("?").text == "yes"
 
     @pytest.mark.kiro_trials(2)
-    def test_strict(kiro):
-        assert kiro.run("?").text == "yes"
+    def test_strict(kiro, kiro_trial):
+        assert kiro_trial == 1
 
     @pytest.mark.kiro_trials(2, pass_rate=0.5)
     def test_lost(kiro):
         kiro.run("?")
 
     @pytest.mark.kiro_trials(5, pass_rate=0.9, gate="refute")
-    def test_open(kiro):
-        assert kiro.run("?").text == "yes"
+    def test_open(kiro, kiro_trial):
+        assert kiro_trial != 5
 
     def test_plain(kiro):
         assert kiro.run("?").ok
@@ -150,11 +150,8 @@ def answers(*words: str) -> list[dict[str, Any]]:
 
 
 RATES_TURNS = {
-    "test_good": answers("yes", "no", "yes", "yes"),
     "test_bad": answers("yes", "no", "no"),
-    "test_strict": answers("yes", "no"),
     "test_lost": [{"requests": [["yes"]], "misbehave": "throttled"}],
-    "test_open": answers("yes", "yes", "yes", "yes", "no"),
     "test_plain": ["yes"],
 }
 ALL = ("--kiro-retries=0", "--kiro-all-trials", "--kiro-results=results.json", "--junitxml=junit.xml")
@@ -532,14 +529,16 @@ def test_trials_are_not_run_again_until_they_pass(evals: Evals, mark: str, args:
 COMPARED = """
     import pytest
 
+    ANSWERS = {"Do it.": "done", "Do it!": "no"}
+
     @pytest.mark.kiro_trials(6)
     @pytest.mark.kiro_compare("prompt", baseline="plain")
     @pytest.mark.parametrize("word", ["x"])
     @pytest.mark.parametrize("prompt", [pytest.param("Do it.", id="plain"), pytest.param("Do it!", id="loud-one")])
-    def test_it(kiro, prompt, word):
-        turn = kiro.run(prompt)
-        kiro.score("letters", len(turn.text), better="lower")
-        assert turn.text == "done"
+    def test_it(kiro, kiro_trial, prompt, word):
+        text = kiro.run(prompt).text if kiro_trial == 1 else ANSWERS[prompt]
+        kiro.score("letters", len(text), better="lower")
+        assert text == "done"
 """
 
 
@@ -680,7 +679,7 @@ def test_an_option_given_twice_runs_every_eval_under_each(evals: Evals) -> None:
     source = """
         import pytest
 
-        @pytest.mark.kiro_trials(4)
+        @pytest.mark.kiro_trials(3)
         @pytest.mark.parametrize("word", ["x", "y"])
         def test_it(kiro, word):
             assert kiro.run("?").text == "yes"
@@ -695,10 +694,10 @@ def test_an_option_given_twice_runs_every_eval_under_each(evals: Evals) -> None:
     result.assert_outcomes(failed=1, passed=1)  # the comparison, and the test that names its own model
     result.stdout.fnmatch_lines(
         [
-            "kiro: comparing 2 variants of --kiro-model, 4 trials of each of 2 tasks: *",
+            "kiro: comparing 2 variants of --kiro-model, 3 trials of each of 2 tasks: *",
             "--kiro-model, by model",
-            "  claude-sonnet-4.5      8/8  100 % of 2 tasks *",
-            "  claude-haiku-4.5       0/8    0 % of 2 tasks *",
+            "  claude-sonnet-4.5      6/6  100 % of 2 tasks *",
+            "  claude-haiku-4.5       0/6    0 % of 2 tasks *",
             "  claude-haiku-4.5 − claude-sonnet-4.5  -100 points *: worse",
             "FAILED --kiro-model?claude-haiku-4.5 vs claude-sonnet-4.5? - -100 points *",
         ]
@@ -709,7 +708,7 @@ def test_an_option_given_twice_runs_every_eval_under_each(evals: Evals) -> None:
     assert all(test["turns"][0]["provenance"]["model_asked"] in test["nodeid"] for test in compared)
     (comparison,) = run["comparisons"]
     assert (comparison["finding"], comparison["tasks"], comparison["difference"]) == ("worse", 2, -1.0)
-    assert evals.run(*MODELS, "--kiro-aa", "-k", "test_it").ret == 0
+    assert evals.run(*MODELS, "--kiro-aa", "-k", "test_it[x").ret == 0
 
 
 def test_one_thing_is_compared_at_a_time(evals: Evals) -> None:
