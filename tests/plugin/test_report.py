@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from xml.etree import ElementTree
 
@@ -19,7 +18,6 @@ ANSWERS = {"test_a": ["Hi, I am Kiro."], "test_b": ["Hi, I am Kiro."]}
 
 
 def test_without_evals_nothing_is_started_or_said(evals: Evals) -> None:
-    evals.forks = False  # a zygote has imported more than a fresh interpreter
     evals.note()
     evals.write(
         "conftest.py",
@@ -37,17 +35,17 @@ def test_without_evals_nothing_is_started_or_said(evals: Evals) -> None:
     for args in (
         ["test_plain.py"],
         ["--collect-only"],
-        ["--collect-only", "-q"],
         ["test_plain.py", "-n1"],
         ["--markers"],
+        ["--collect-only", "-q"],
     ):
+        evals.forks = "-q" in args  # which imports no more than the same without it
         result = evals.process(*args)
         assert result.ret == 0
         ours = [line for line in result.outlines + result.errlines if "kiro" in line and "plugins:" not in line]
         if "--markers" not in args:
             assert [line for line in ours if "pytest.mark" not in line and "test_" not in line] == []
-    assert set(evals.story) == {"[]"}
-    assert len(evals.story) == 6
+    assert evals.story[:-1] == ["[]"] * 5  # a zygote has imported more than a fresh interpreter
     assert evals.sandboxes == []
     evals.run("test_plain.py", "-v").stdout.fnmatch_lines([HEADER])
 
@@ -105,7 +103,7 @@ def test_wide_fixtures_on_several_workers_are_named(evals: Evals) -> None:
 def test_without_other_plugins(evals: Evals) -> None:
     evals.write("test_it.py", TWO, ANSWERS)
     evals.run("-p", "no:cacheprovider").assert_outcomes(passed=2)
-    assert evals.process("-p", "no:terminal").ret == 0
+    assert evals.run("-p", "no:terminal").ret == 0
     assert evals.process("-p", "no:terminal", "-n1").ret == 0
     result = evals.process("-p", "no:logging", "-p", "no:capture")
     assert result.ret == 0
@@ -177,9 +175,8 @@ def test_a_failing_test_shows_its_turns(evals: Evals) -> None:
             "test_fails_in_teardown": ["Clean."],
         },
     )
-    result = evals.run("--tb=no")
-    result.assert_outcomes(passed=2, failed=3, errors=1)
     result = evals.run("--tb=short", "-rN")
+    result.assert_outcomes(passed=2, failed=3, errors=1)
     result.stdout.fnmatch_lines(
         [
             "*kiro turns*",
@@ -237,23 +234,24 @@ def test_live_output_is_live(evals: Evals) -> None:
         "def test_a(kiro): assert kiro.run('Hello.').tool_calls[0].exit_code == 0\n",
         {"test_a": [turn(["The beginning.", hold], ["The end."])]},
     )
-    command = [sys.executable, "-m", "pytest", *QUIET, "-s"]
-    with subprocess.Popen(command, cwd=evals.path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
-        assert process.stdout is not None
-        os.set_blocking(process.stdout.fileno(), False)
+    ours, theirs = os.pipe()
+    with open(theirs, "wb") as both:
+        process = evals.pytester.popen([sys.executable, "-mpytest", *QUIET, "-s"], stdout=both, stderr=both)
+    with open(ours, "rb") as stdout:
+        os.set_blocking(ours, False)
         seen = b""
 
         def look() -> bool:
             nonlocal seen
-            seen += process.stdout.read() or b"" if process.stdout else b""
+            seen += stdout.read() or b""
             return b"The beginning." in seen
 
         wait_until(look, "the beginning")
         assert b"The end." not in seen
         go.touch()
-        os.set_blocking(process.stdout.fileno(), True)
-        seen += process.stdout.read()
-        assert process.wait(DEADLINE) == 0, seen
+        os.set_blocking(ours, True)
+        seen += stdout.read()
+    assert process.wait(DEADLINE) == 0, seen
     lines = seen.decode().splitlines()
     assert "test_a asks: Hello." in lines
     assert "The beginning." in lines
@@ -311,10 +309,9 @@ def test_terminals(evals: Evals, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     assert f"\x1b[33m{SCRIPTED}\x1b[0m" in evals.process().stdout.str()
     # No terminal at all, and nobody who reads.
-    command = [sys.executable, "-m", "pytest", *QUIET, "--kiro-stream=on"]
-    closed = ["sh", "-c", 'exec "$@" </dev/null >/dev/null 2>&1', "sh", *command]
-    ended = subprocess.run(closed, cwd=evals.path, start_new_session=True, timeout=DEADLINE, check=False)
-    assert ended.returncode == 0
+    with open(os.devnull, "w") as nobody:
+        command = [sys.executable, "-mpytest", *QUIET, "--kiro-stream=on"]
+        assert evals.pytester.popen(command, stdout=nobody, stderr=nobody).wait(DEADLINE) == 0
 
 
 def test_who_answers_is_corrected_when_the_version_tells_otherwise(evals: Evals) -> None:
