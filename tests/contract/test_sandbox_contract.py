@@ -185,16 +185,21 @@ def test_s8_every_byte_survives(sandbox: Sandbox) -> None:
 
 
 def test_s8_every_file_name_survives(sandbox: Sandbox) -> None:
+    deeper = {f"in/{name}.d/{name}": name.encode(errors="surrogateescape") for name in NAMES}
+    sandbox.write_files({path: (data, 0o644) for path, data in deeper.items()})
     for name in NAMES:
-        sandbox.write_file(f"in/{name}", b"content")
-        sandbox.write_file(f"in/{name}.d/{name}", b"deeper")
-        assert sandbox.list_files("in") == sorted([name, f"{name}.d/", f"{name}.d/{name}"])
-        assert sandbox.read_file(f"in/{name}") == b"content"
-        assert sandbox.read_files([f"in/{name}.d/{name}"]) == {f"in/{name}.d/{name}": b"deeper"}
+        sandbox.write_file(f"in/{name}", name[::-1].encode(errors="surrogateescape"))
+    below = [path for name in NAMES for path in (f"{name}.d/", f"{name}.d/{name}")]
+    assert sandbox.list_files("in") == sorted([*NAMES, *below])
+    for name in NAMES:
+        assert sandbox.read_file(f"in/{name}") == name[::-1].encode(errors="surrogateescape"), ascii(name)
+    assert sandbox.read_files(deeper) == deeper
+    for name in NAMES:
         sandbox.remove(f"in/{name}")
-        assert sandbox.list_files("in") == [f"{name}.d/", f"{name}.d/{name}"]
+    assert sandbox.list_files("in") == sorted(below)
+    for name in NAMES:
         sandbox.remove(f"in/{name}.d")
-        assert sandbox.list_files("in") == [], ascii(name)
+    assert sandbox.list_files("in") == []
 
 
 def test_s8_a_tree_deeper_than_a_path_may_be_long_is_listed(sandbox: Sandbox) -> None:

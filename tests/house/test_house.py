@@ -338,23 +338,45 @@ LEAN = {
 }
 
 
-def run_of(folder: Path, source: str, *args: str) -> set[str]:
-    """Return the modules that a pytest run of one file has loaded at its end."""
-    (folder / "test_it.py").write_text(source)
-    argv = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", f"--rootdir={folder}", "-c", "/dev/null", *args]
-    said = run_python(f"import pytest, sys; pytest.main({[*argv, str(folder)]!r}); print(); print(*sys.modules)")
-    return set(said.splitlines()[-1].split())
+#: Runs pytest as it is told, each time in a fork of one Python that has imported it and nothing else.
+RUNS = """
+import ast, json, os, pytest, sys
+for argv in ast.literal_eval(sys.argv[1]):
+    if os.fork() == 0:
+        pytest.main(argv)
+        print("\\nLOADED", *sys.modules, flush=True)
+        os._exit(0)
+    os.wait()
+"""
+PLAIN, COLLECTED, WITHOUT = "a run without evals", "a collected eval", "a run without the plugin"
 
 
-def test_a_run_without_evals_loads_only_settings_hooks_and_fixtures(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("KIRO_API_KEY", "DAYTONA_API_KEY"):
-        monkeypatch.delenv(name, raising=False)
-    loaded = run_of(tmp_path, "def test_it(tmp_path): pass")
+@pytest.fixture(scope="module")
+def loaded_in(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
+    """The modules that pytest runs of one file have loaded at their end."""
+    folder = tmp_path_factory.mktemp("runs")
+    for name, wanted in (("plain", "tmp_path"), ("eval", "kiro")):
+        (folder / f"test_{name}.py").write_text(f"def test_it({wanted}): pass")
+    argv = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", f"--rootdir={folder}", "-c", "/dev/null"]
+    runs = {
+        PLAIN: [*argv, f"{folder}/test_plain.py"],
+        COLLECTED: [*argv, f"{folder}/test_eval.py", "--collect-only"],
+        WITHOUT: [*argv, f"{folder}/test_plain.py", "-p", "no:kiro"],
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("KIRO_API_KEY", "DAYTONA_API_KEY"):
+            patch.delenv(name, raising=False)
+        said = run_python(RUNS, repr([*runs.values()]))
+    told = [set(line.split()[1:]) for line in said.splitlines() if line.startswith("LOADED ")]
+    return dict(zip(runs, told, strict=True))
+
+
+def test_a_run_without_evals_loads_only_settings_hooks_and_fixtures(loaded_in: dict[str, set[str]]) -> None:
+    loaded = loaded_in[PLAIN]
     assert {name for name in loaded if name.partition(".")[0] == "pytest_kiro"} == LEAN
-    without = run_of(tmp_path, "def test_it(tmp_path): pass", "-p", "no:kiro")
-    assert {name.partition(".")[0] for name in loaded - without} == {"pytest_kiro"}, "nothing else comes with them"
+    assert {name.partition(".")[0] for name in loaded - loaded_in[WITHOUT]} == {"pytest_kiro"}, (
+        "nothing else comes with them"
+    )
 
 
 def test_what_a_run_without_evals_loads_is_short() -> None:
@@ -366,8 +388,8 @@ def test_what_a_run_without_evals_loads_is_short() -> None:
     )  # of which a row of the settings table has up to eight
 
 
-def test_a_collected_eval_loads_what_only_evals_need(tmp_path: Path) -> None:
-    loaded = run_of(tmp_path, "def test_it(kiro): pass", "--collect-only") - run_of(tmp_path, "", "-p", "no:kiro")
+def test_a_collected_eval_loads_what_only_evals_need(loaded_in: dict[str, set[str]]) -> None:
+    loaded = loaded_in[COLLECTED] - loaded_in[WITHOUT]
     assert {"pytest_kiro.plugin.reporting", "pytest_kiro.plugin.hiding"} <= loaded
     for heavy in ("pexpect", "ptyprocess", "daytona", "asyncio", "sqlite3", "ssl", "aiohttp", "pydantic"):
         assert heavy not in loaded, heavy

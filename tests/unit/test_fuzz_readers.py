@@ -1,6 +1,6 @@
 """Every reader of what Kiro leaves and prints, given anything: no exception, and no proof that is not in the input.
 
-Thirty examples each, and five hundred in the matrix; KIRO_FUZZ=10000 in the environment makes it ten thousand.
+Fifteen examples each, and five hundred in the matrix; KIRO_FUZZ=10000 in the environment makes it ten thousand.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pytest_kiro.kirocli.layout import Layout, credits
 from pytest_kiro.kirocli.sessions import sqlite
 from pytest_kiro.turn.transcript import Transcript
 
-EXAMPLES = int(os.environ.get("KIRO_FUZZ", "30"))
+EXAMPLES = int(os.environ.get("KIRO_FUZZ", "15"))
 fuzz = settings(
     max_examples=EXAMPLES,
     deadline=None,

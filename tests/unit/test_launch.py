@@ -210,7 +210,7 @@ def wide_home() -> Iterator[Path]:
 
 
 BYTE_SAFE = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
-FEW = settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+FEW = settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow])
 
 
 @FEW

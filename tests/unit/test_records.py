@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -59,7 +60,7 @@ def records(kind: type[Record]) -> st.SearchStrategy[Record]:
 
 @pytest.mark.parametrize("kind", RECORDS, ids=lambda kind: kind.__name__)
 def test_every_record_comes_back_from_json(kind: type[Record]) -> None:
-    @settings(max_examples=8, database=None)
+    @settings(max_examples=5, database=None)
     @given(records(kind))
     def comes_back(record: Record) -> None:
         assert kind.from_json(json.loads(json.dumps(record.to_json()))) == record
@@ -67,11 +68,19 @@ def test_every_record_comes_back_from_json(kind: type[Record]) -> None:
     comes_back()
 
 
-@settings(max_examples=10, database=None)
+@cache
+def validator() -> Any:
+    schema = json.loads(SCHEMA.read_text())
+    kind = jsonschema.validators.validator_for(schema)
+    kind.check_schema(schema)
+    return kind(schema)
+
+
+@settings(max_examples=6, database=None)
 @given(records(run.RunRecord))
 def test_the_file_of_any_run_keeps_to_the_schema_and_is_read_again(record: run.RunRecord) -> None:
     file = record.to_json(file=True)
-    jsonschema.validate(file, json.loads(SCHEMA.read_text()))
+    validator().validate(file)
     assert run.RunRecord.from_json(file).to_json(file=True) == file
 
 

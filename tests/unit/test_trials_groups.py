@@ -123,7 +123,7 @@ KEPT = ("turns", "outcome", "infrastructure")
 PIECES = st.sampled_from([test for test, *_ in ENDS.values() if test.outcome in ("passed", "failed")])
 
 
-@settings(max_examples=1000, database=None)
+@settings(max_examples=150, database=None)
 @given(st.lists(PIECES, min_size=1, max_size=20), st.randoms(use_true_random=False), st.floats(0.05, 1))
 def test_the_order_decides_nothing_and_no_infrastructure_moves_a_rate(pieces: Any, random: Any, rate: float) -> None:
     trials = [
