@@ -176,7 +176,7 @@ MATRIX = {
     r"plugin/test_secrets.py::test_a_hook_that_tells_nothing_of_use\[-n1-(?!7-)": "the same [-n1-7-*], [-*]",
     # Every style of pytest's is of the one report that is hidden; by default each has a run, if not all together.
     r"plugin/test_secrets.py::test_nothing_is_left_of_a_secret\[(-rA -vv|-n1|--capture=tee-sys|--tb=native|--tb=line|--full-trace)": (
-        "the same [-n2 -rA *], [--showlocals --tb=long *], [--showlocals --tb=short *], [-s *], [-o log_cli=true *]"
+        "the same [-n2 -rA *], [--showlocals --tb=long *], [-s *]"
     ),
     # The saved login is one file for all engines, and so is a folder for what is temporary.
     r"plugin/test_saved_login.py::test_a_token_that_one_test_renews.*\[v[13]": "the same [v2], test_a_conversation_goes_on_with_the_new_one[v2]",

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 
-import pexpect
 import pytest
-from eval_runs import DEADLINE, QUIET, Evals, shell, turn, write
+from eval_runs import Evals, shell, turn, write
 
 from pytest_kiro.report.failure import LookedAt, clarified, failed_line, failure_lines
 from pytest_kiro.sandbox.protocol import ExecResult
@@ -154,12 +152,11 @@ def test_errors_end_in_the_users_line(evals: Evals) -> None:
     assert first.startswith("E "), "no frame, no source line"
     assert "InstallError: " in first
 
-    command = [*("-m", "pytest", *QUIET), *("--kiro-retries=0", "--pdb", "test_it.py::test_throttled")]
-    with pexpect.spawn(sys.executable, command, cwd=evals.path, timeout=DEADLINE, encoding="utf-8") as debugger:
-        debugger.expect_exact('-> kiro.run("Work.")')
-        debugger.expect_exact("(Pdb)")
-        debugger.sendline("q")
-        debugger.expect(pexpect.EOF)
+    debugger = evals.start("--kiro-retries=0", "--pdb", "test_it.py::test_throttled")
+    debugger.expect_exact('-> kiro.run("Work.")')
+    debugger.expect_exact("(Pdb)")
+    debugger.sendline("q")
+    evals.ends(debugger)
 
 
 RESULT = ExecResult(

@@ -47,11 +47,20 @@ def written(evals: Evals, *, added: str = "", source: str = EVALS) -> None:
     (project / "seed.txt").write_text("seed\n")
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the recordings are, once one of these tests has made them."""
+    return tmp_path_factory.mktemp("kept") / "recordings"
+
+
 @pytest.fixture
-def recorded(evals: Evals) -> Evals:
+def recorded(evals: Evals, kept: Path) -> Evals:
     """Evals that were recorded, and of which no scenario is left."""
     written(evals)
-    evals.run("--kiro-record=all").assert_outcomes(passed=2, failed=1)
+    if not kept.exists():
+        evals.run("--kiro-record=all").assert_outcomes(passed=2, failed=1)
+        (evals.path / "recordings").rename(kept)
+    shutil.copytree(kept, evals.path / "recordings", symlinks=True)
     shutil.rmtree(evals.path / "scenarios")
     return evals
 
