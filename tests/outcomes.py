@@ -806,7 +806,7 @@ ROWS: Sequence[Row] = (
 CASES = (*ROWS, *(replace(row, engine="v3", v3=None, link=False) for row in ROWS if row.v3))
 
 
-def runs(*, link: bool = False, most: int = 9) -> dict[str, tuple[int, ...]]:
+def runs(*, link: bool = False, most: int = 14) -> dict[str, tuple[int, ...]]:
     """The runs of pytest that the rows take, by number: those with the same options are one, if not too many.
 
     Where V3's own records are no evidence, its rows are called `alike`.

@@ -203,7 +203,9 @@ def test_a_refused_token_is_replaced_once(logins: Logins) -> None:
         import json, subprocess, sys
         import pytest
         from pathlib import Path
+        from login_data import login
         from pytest_kiro import LoginError, TurnFailed
+        from pytest_kiro.login.saved import SavedLogin
 
         def revoke(kiro, what):
             (kiro.workspace.home / ".kiro-standin/login.json").write_text(json.dumps({"revoked": what}))
@@ -223,7 +225,7 @@ def test_a_refused_token_is_replaced_once(logins: Logins) -> None:
             assert kiro.run("Hello.").warnings == ()
 
         def test_c_once(kiro):
-            elsewhere("three")
+            SavedLogin().offer(login("three", who="BuilderId", scripted=False))
             revoke(kiro, ["two-access", "three-access"])
             with pytest.raises(TurnFailed, match="(?s)auth"):
                 kiro.run("Hello.")
@@ -249,16 +251,15 @@ def test_a_conversation_goes_on_with_the_new_one(logins: Logins, engine: str) ->
     recalling = '[["Heard: {recall:word is (\\\\w+)|nothing}."]]'
     (logins.path / "replies.json").write_text(recalling)
     save()
-    logins.evals.write("elsewhere.py", ELSEWHERE)
     logins.evals.write(
         "test_it.py",
         """
-        import subprocess, sys
-        from pathlib import Path
+        from login_data import login
+        from pytest_kiro.login.saved import SavedLogin
 
         def test_it(kiro):
             kiro.run("The word is donut.")
-            subprocess.run([sys.executable, Path(__file__).with_name("elsewhere.py"), "two"], check=True, timeout=120)
+            SavedLogin().offer(login("two", who="BuilderId", scripted=False))
             (kiro.workspace.home / ".kiro-standin/login.json").write_text('{"revoked": ["one-access"]}')
             assert kiro.run("And?", check=False).cause == "auth"
             assert "Heard: donut." in kiro.run("And?").output
