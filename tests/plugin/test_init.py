@@ -6,11 +6,13 @@ import os
 import subprocess
 import sys
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+import zygote
 from eval_runs import Evals
 from helpers import open_folder, run_python
 
@@ -54,10 +56,9 @@ def begin(evals: Evals, folder: Path | None = None) -> str:
     return done.stdout
 
 
-def run(folder: Path, *args: str, **options: Any) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, *, env: Mapping[str, str] = os.environ) -> subprocess.CompletedProcess[str]:
     """Run the command in a process of its own, as people do."""
-    command = [sys.executable, "-m", "pytest_kiro", *(args or ("init",))]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False, **options)
+    return zygote.run("pytest_kiro", ["init"], cwd=folder, env=env, timeout=60)
 
 
 def settings_file(result: pytest.RunResult) -> str:
