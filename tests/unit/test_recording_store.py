@@ -96,6 +96,7 @@ def test_contents_are_stored_once(tmp_path: Path) -> None:
     keep(tmp_path, recorded(), recorded(2), recorded(3))
     contents = tmp_path / "recordings/test_shop/test_shop/files"
     assert sorted(path.name.partition("-")[2] for path in contents.iterdir()) == ["a.py", "before.json"]
+    assert dict(read(tmp_path).contents) == {path.name: path.read_bytes() for path in contents.iterdir()}
 
 
 def test_texts_of_several_lines_can_be_reviewed(tmp_path: Path) -> None:
