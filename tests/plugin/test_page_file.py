@@ -30,6 +30,9 @@ STORY = """
 
     def test_shop(shop):
         assert "shop.py" in shop.changes.added
+
+    def test_till(shop):
+        assert "till.py" in shop.changes.added
 """
 TABLES = {
     "test_donut": [
@@ -56,7 +59,7 @@ def test_a_run_and_what_is_left_of_it(evals: Evals) -> None:
     result.stdout.fnmatch_lines(["kiro: report */out/report.html (0.* MB)"])
     page = (evals.path / "out" / "report.html").read_text(encoding="utf-8")
     for words in (
-        "1 failed, 2 passed of 3 evals",
+        "2 failed, 2 passed of 4 evals",
         "test_donut",
         "cat donut.py",
         "+let word =",
@@ -70,15 +73,15 @@ def test_a_run_and_what_is_left_of_it(evals: Evals) -> None:
         assert words in page, words
     raw = packed(page)
     terminals = [cast for one in raw.values() for cast in one["casts"].values()]
-    assert len(terminals) == 5, "of each test, passed or not, and of the fixture"
+    assert len(terminals) == 6, "of each test, passed or not, and of the fixture where one looked at it"
     assert all(events for cast in terminals if (events := cast["events"]))
     assert "I write it." in "".join(data for cast in terminals for _, _, data in cast["events"])
     assert SECRET not in page + json.dumps(raw)
     beside = (evals.path / "out" / "report.md").read_text(encoding="utf-8")
     assert beside.startswith("# ✗ Evals of Kiro: failed")
     assert SECRET not in beside
-    made(evals, "results.json", ["1 failed, 2 passed of 3 evals", "cat donut.py", "+let word ="], casts=5)
-    made(evals, "kiro-results", ["test_donut", "cat donut.py", "+let word ="], casts=5)
+    made(evals, "results.json", ["2 failed, 2 passed of 4 evals", "cat donut.py", "+let word ="], casts=6)
+    made(evals, "kiro-results", ["test_donut", "cat donut.py", "+let word =", "A shop."], casts=5)
 
 
 def made(evals: Evals, source: str, wanted: list[str], *, casts: int) -> None:
