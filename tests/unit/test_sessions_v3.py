@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import json
+import time
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
 from pytest_kiro.kirocli import sessions
+from pytest_kiro.kirocli.sessions.values import moment
 from pytest_kiro.turn.transcript import ToolCall, Transcript
 
 ROOT = "/home/me/.kiro/sessions/9f3c1d0b7a4e2856"
@@ -371,6 +373,16 @@ def test_a_turn_goes_on_in_a_new_session() -> None:
     files |= store(say("so far", "Summary"), END, name="sess_2", state=later)
     files |= store(user("p"), START, END)
     assert read(files, prompt="p").session_id == "sess_1", "it has its own end"
+
+
+def test_a_time_is_of_the_zone_that_it_names_else_of_utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "JST-9")
+    time.tzset()
+    try:
+        assert [moment(f"1970-01-01T{said}") for said in ("00:01:00Z", "01:01:00+01:00", "00:01:00")] == [60.0] * 3
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 # -- sub-agents
