@@ -44,14 +44,13 @@ def delete(evals: Evals, printed: str) -> None:
     ("when", "source", "conftest", "stays"),
     [
         ("always", PASSES, "", True),
-        ("always", FAILS, "", True),
         ("on-failure", PASSES, "", False),
         ("on-failure", FAILS, "", True),
         ("on-failure", FAILS_IN_ONE_TRIAL, "", True),
         ("on-failure", BREAKS, BROKEN, True),
         ("never", FAILS, "", False),
     ],
-    ids=["always", "always, failing", "passing", "failing", "failing in one trial", "failing before its test", "never"],
+    ids=["always", "passing", "failing", "failing in one trial", "failing before its test", "never"],
 )
 def test_what_is_kept(evals: Evals, when: str, source: str, conftest: str, stays: bool) -> None:
     evals.write("test_it.py", source, TURN)
