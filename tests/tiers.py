@@ -76,8 +76,8 @@ MATRIX = {
     r"daytona/test_daytona_terminal.py::test_(?!the_)\w+\[d190": "the same [both], test_the_words[d190], test_the_last_words*",
     # The daemon's racing end of terminals concerns what they print last, and their status.
     # Namespaces hold the same warden and terminals as the local sandbox.
-    r"plugin/test_in_bubblewrap.py::test_device\[(?!four_workers|a_saved_login)": (
-        "plugin/test_device.py::test_device, the same [four_workers*, a_saved_login*]"
+    r"plugin/test_in_bubblewrap.py::test_device\[(?!a_resized|a_saved_login)": (
+        "plugin/test_device.py::test_device, the same [a_resized*, a_saved_login*]"
     ),
     r"contract/test_pty_contract.py::(?!test_p2_|test_p3_after|test_p4_wait).*\[racing": (
         "contract/test_pty_contract.py::test_p2_*[racing], test_p3_after*[racing], test_p4_wait*[racing]"

@@ -76,8 +76,7 @@ def test_before_setup_show_says_what_was_set_up(evals: Evals) -> None:
 
 def test_of_what_takes_no_time_nothing_is_said(evals: Evals) -> None:
     write(evals, "")
-    for args in ((), ("-n1",)):
-        result = evals.process(*args)
+    for result in (evals.run("-p", "no:cacheprovider"), evals.process("-n1")):
         result.assert_outcomes(passed=3)
         said = [line for line in result.outlines + result.errlines if line.startswith(("kiro: ", "[gw0]"))]
         usual = ("kiro: sandbox local", "kiro: 2 turns, 2 completed")

@@ -178,21 +178,18 @@ def test_prompts(evals: Evals) -> None:
             first = json.loads(kiro.sandbox.read_file(path).splitlines()[0])
             return first["data"]["content"][0]["data"]
 
-        @pytest.mark.parametrize(
-            ("prompt", "error", "words"),
-            [
+        def test_refused(kiro):
+            for prompt, error, words in (
                 ("", ValueError, "the prompt is blank"),
                 (" \n\t", ValueError, "the prompt is blank"),
                 ("a\0b", ValueError, "NUL character at position 1"),
                 ("ab\ud800", ValueError, r"lone surrogate, '\\ud800' at position 2"),
                 (b"bytes", TypeError, "a prompt is a str, not bytes"),
                 (None, TypeError, "a prompt is a str, not NoneType"),
-            ],
-        )
-        def test_refused(kiro, prompt, error, words):
-            for run in (kiro.run, kiro.stream):
-                with pytest.raises(error, match=words):
-                    run(prompt)
+            ):
+                for run in (kiro.run, kiro.stream):
+                    with pytest.raises(error, match=words):
+                        run(prompt)
             assert kiro.run("And now?").number == 1  # nothing was begun
 
         @pytest.mark.parametrize("n", range(9))
