@@ -130,6 +130,9 @@ MATRIX = {
     r"plugin/test_options.py::test_what_would_be_ignored_is_a_usage_error\[xdist": "the same [alone-*]",
     r"plugin/test_options.py::test_an_unknown_name_is_a_usage_error\[(option|variable|ini)-xdist": "the same [provider-xdist]",
     r"plugin/test_options.py::test_a_wrong_marker_is_a_usage_error\[positional-(xdist|collecting)": "the same [keyword-*]",
+    # What is gathered of one process is so with and without a terminal; the other tests there have one.
+    r"plugin/test_results.py::test_everything_that_became_of_a_run\[\]": "the same [-p no:terminal], [-n2 --dist=loadscope]",
+    r"plugin/test_status.py::test_a_line_below_the_cursor_goes_away\[(120|q)\]": "the same [80], [40], [low]",
     r"plugin/test_results.py::test_what_cannot_be_written.*\[xdist-(?!folder)": "the same [xdist-folder], [alone-*]",
     # Where a signal comes is told locally, in ten places; on Daytona where something is to be paid for.
     r"daytona/test_daytona_interrupted.py::test_ctrl_c\[(install|login|files)": (
