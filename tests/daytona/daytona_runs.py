@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib.util
+import io
 import json
+import marshal
 import os
 import shutil
 import tempfile
 import urllib.request
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,9 +22,15 @@ from daytona import AsyncDaytona
 from emulator import Emulator
 from plugin.eval_runs import Evals, wait_until
 
+from pytest_kiro.kirocli import install
+
 ARGS = ("--kiro-sandbox=daytona", "--kiro-cli=scripted")
 #: Imported here once: a run within this process forgets what it has imported, and this takes seconds.
 SDK = AsyncDaytona
+
+
+#: What sandboxes are made of when nobody says anything else.
+IMAGE = "daytona-medium"
 
 
 class Runs(Evals):
@@ -50,6 +61,10 @@ class Runs(Evals):
 
     def start(self, *args: str | os.PathLike[str]) -> pexpect.spawn[str]:
         return super().start(*ARGS, *args)
+
+    def sends_the_stand_in(self) -> None:
+        """Let sandboxes be of an image that has none."""
+        self.emulator.put_snapshot(IMAGE, home=None)
 
     def is_held(self, route: str, nth: int = 1) -> None:
         """Wait until a request of this route, at least the nth, is in the emulator's hands."""
@@ -101,9 +116,32 @@ class Runs(Evals):
         assert self.run_files == []
 
 
+@pytest.fixture(scope="session")
+def image_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The home in an image that has the stand-in, as a run sends it, with byte code beside its sources.
+
+    To send it takes a shell in each sandbox as long as all other commands together, and each start would compile it.
+    """
+    home, sent = tmp_path_factory.mktemp("image"), install._archive()
+    file = home / f".local/share/kiro-cli-{hashlib.sha256(sent).hexdigest()[:16]}.pyz"
+    file.parent.mkdir(parents=True)
+    with zipfile.ZipFile(io.BytesIO(sent)) as sources, zipfile.ZipFile(file, "w") as archive:
+        for member in sources.infolist():
+            source = sources.read(member)
+            # Of a byte code that is not its own a Python makes nothing, and takes the source; 1: to be believed.
+            head = importlib.util.MAGIC_NUMBER + (1).to_bytes(4, "little") + importlib.util.source_hash(source)
+            archive.writestr(member, source)
+            code = marshal.dumps(compile(source, member.filename, "exec", dont_inherit=True))
+            archive.writestr(zipfile.ZipInfo(f"{member.filename}c"), head + code)
+    return home
+
+
 @pytest.fixture
-def runs(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, emulator: Emulator) -> Iterator[Runs]:
+def runs(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, emulator: Emulator, image_home: Path
+) -> Iterator[Runs]:
     """Evals to write and to run; whatever they were, nothing of them is left, here or in Daytona."""
+    emulator.put_snapshot(IMAGE, home=str(image_home))
     tmp = Path(tempfile.mkdtemp(prefix="evals-")).resolve()
     runs = Runs(pytester, monkeypatch, tmp, emulator)
     yield runs

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess
-import sys
+import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -206,12 +205,13 @@ def test_ctrl_c_ends_it(emulator: Emulator, provider: Make, command: Command, wo
 
 def test_who_reads_only_the_beginning_is_no_error(emulator: Emulator, provider: Make, command: Command) -> None:
     provider(environ=ADA).create(SandboxSpec())
-    program = [sys.executable, "-W", "error", "-m", "pytest_kiro", "sandboxes"]
-    with subprocess.Popen(
-        program, env=command.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        process.stdout.close()
-        assert process.stderr.read() == ""
-    assert process.returncode == 1
+    read, stdout = os.pipe()
+    os.close(read)
+    with open(os.devnull) as nothing, tempfile.TemporaryFile("w+") as said:
+        files = {"stdin": nothing.fileno(), "stdout": stdout, "stderr": said.fileno()}
+        parent = zygote.zygote(AsyncDaytona.__module__)
+        process = parent.fork("pytest_kiro", ["sandboxes"], cwd="/", env=command.env, warnings=["error"], **files)
+        os.close(stdout)
+        assert process.wait(DEADLINE) == 1
+        said.seek(0)
+        assert said.read() == ""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import contextlib
+import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
+import zygote
 from plugin.device_runs import STORIES, Device, without_a_terminal
 from plugin.eval_runs import DEADLINE
 
@@ -38,19 +39,37 @@ def test_a_lost_link_is_told(device: Device) -> None:
     assert "LoginError: the link to the sandbox was lost during the device login" in shown
 
 
+class Chat:
+    """A chat whose keyboard and screen are pipes."""
+
+    def __init__(self, runs: Runs, stack: contextlib.ExitStack) -> None:
+        (stdin, keyboard), (screen, stdout) = os.pipe(), os.pipe()
+        self.typed = stack.enter_context(os.fdopen(keyboard, "w"))
+        self.said = stack.enter_context(os.fdopen(screen))
+        words = ["chat", "--kiro-sandbox=daytona", "--kiro-cli=scripted"]
+        parent = zygote.zygote(*runs.preloaded)
+        self._process = parent.fork("pytest_kiro", words, cwd=runs.path, stdin=stdin, stdout=stdout, stderr=2)
+        stack.callback(self._process.kill)
+        for theirs in (stdin, stdout):
+            os.close(theirs)
+
+    def ends_with(self, line: str) -> str:
+        """Type a last line, and return what is said until its successful end."""
+        self.typed.write(line)
+        self.typed.close()
+        said = self.said.read()
+        assert self._process.wait(DEADLINE) == 0
+        return said
+
+
 def test_two_chats_at_once(runs: Runs) -> None:
     """Each is a run of its own: what one clears away at its end is not the other's."""
-    command = [sys.executable, "-m", "pytest_kiro", "chat", "--kiro-sandbox=daytona", "--kiro-cli=scripted"]
-    options: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "cwd": runs.path, "text": True}
-    with subprocess.Popen(command, **options) as one, subprocess.Popen(command, **options) as other:
+    with contextlib.ExitStack() as stack:
+        one, other = (Chat(runs, stack) for _ in range(2))
         for chat in (one, other):
-            assert chat.stdout is not None
-            assert chat.stdout.readline().startswith("Agent ready.")
-        other.communicate("Hello.\n", timeout=DEADLINE)
-        assert other.returncode == 0
-        said, _ = one.communicate("Hello.\n", timeout=DEADLINE)
-        assert one.returncode == 0
-        assert "The stand-in heard you." in said
+            assert chat.said.readline().startswith("Agent ready.")
+        other.ends_with("Hello.\n")
+        assert "The stand-in heard you." in one.ends_with("Hello.\n")
 
 
 def test_ctrl_c_in_a_chat_deletes_its_sandbox(device: Device) -> None:

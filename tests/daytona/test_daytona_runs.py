@@ -34,7 +34,7 @@ def command(runs: Runs, words: str) -> str:
 
 
 def test_without_evals_neither_a_key_nor_the_sdk_is_needed(runs: Runs) -> None:
-    runs.forks = False  # a zygote has imported the SDK
+    runs.preloaded = ()  # what this zygote has imported is pytest, and what evals import of ours: no SDK
     runs.use(DAYTONA_API_KEY="", DAYTONA_API_URL="")
     runs.note()
     runs.write(

@@ -78,7 +78,7 @@ def together(runs: Runs, workers: int) -> None:
 
 @pytest.mark.parametrize(
     ("workers", "args", "quota", "made"),
-    [(3, (), None, 3), (2, ("--kiro-max-sandboxes=1",), None, 1), (3, (), 8, 2)],
+    [(2, (), None, 2), (2, ("--kiro-max-sandboxes=1",), None, 1), (3, (), 8, 2)],
     ids=["one each", "beyond a limit of ours", "beyond the organisation's"],
 )
 def test_workers_have_a_sandbox_each_or_share(
@@ -99,8 +99,8 @@ def test_workers_have_a_sandbox_each_or_share(
     said = [line for line in result.errlines if line]
     assert all(re.match(r"\[gw[012]\] kiro: (creating|sharing) sandbox pytest-kiro-", line) for line in said), said
     assert len(said) >= workers
-    if made == 3:
-        assert runs.workers == ["gw0", "gw1", "gw2"]
+    if made == workers:
+        assert runs.workers == ["gw0", "gw1"]
         made_last = max(entry["started"] for entry in runs.asked("sandbox_create"))
         deleted_first = min(entry["started"] for entry in runs.asked("sandbox_delete"))
         assert made_last < deleted_first, "side by side, not one after the other"
