@@ -64,7 +64,7 @@ def test_setup_plan_starts_nothing(evals: Evals) -> None:
 @pytest.mark.parametrize("args", [(), ("-v",), ("-q",), ("-n2",), ("-n2", "--dist=loadfile")], ids=" ".join)
 def test_header_and_summary_stand_there_once(evals: Evals, args: tuple[str, ...]) -> None:
     evals.write("test_it.py", TWO, ANSWERS)
-    result = evals.process(*args)
+    result = evals.run(*args)
     result.assert_outcomes(passed=2) if "-q" not in args else None
     assert result.ret == 0
     lines = result.outlines
@@ -318,7 +318,7 @@ def test_who_answers_is_corrected_when_the_version_tells_otherwise(evals: Evals)
     program(evals, stand_in())
     evals.write("test_it.py", "def test_it(kiro): kiro.run('Hello.')", {"test_it": ["OK"]})
     for extra in ((), ("-n1",)):
-        result = evals.process(f"--kiro-cli={evals.path}/bin/kiro-cli", *extra)
+        result = evals.run(f"--kiro-cli={evals.path}/bin/kiro-cli", *extra)
         result.assert_outcomes(passed=1)
         result.stdout.fnmatch_lines(
             ["kiro: kiro-cli 2.29.0: the stand-in answers, Kiro is not asked", "scripted: the stand-in answered*"]

@@ -148,7 +148,7 @@ def test_the_name_of_a_test_stays_what_others_find_it_by(evals: Evals, monkeypat
     assert result.stdout.str().count("test_it.py::test_it[[KIRO_API_KEY]]") == 2
     for text in (result.stdout.str(), *((evals.path / name).read_text() for name in ("results.json", "junit.xml"))):
         assert KEY not in text
-    evals.process("--lf").assert_outcomes(failed=1)
+    evals.run("--lf").assert_outcomes(failed=1)
 
 
 def test_errors_of_pytest_itself(evals: Evals, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,7 +156,7 @@ def test_errors_of_pytest_itself(evals: Evals, monkeypatch: pytest.MonkeyPatch) 
     evals.write(
         "test_it.py", "import os, pytest\ndef test_it(): pytest.exit('left with ' + os.environ['KIRO_API_KEY'])"
     )
-    result = evals.process()
+    result = evals.run()
     result.stdout.fnmatch_lines(["*Exit: left with [[]KIRO_API_KEY[]]*"])
     assert KEY not in result.stdout.str() + result.stderr.str()
     monkeypatch.setenv("LATE", LATE)
@@ -172,14 +172,14 @@ def test_errors_of_pytest_itself(evals: Evals, monkeypatch: pytest.MonkeyPatch) 
         """,
     )
     for args in ((), ("-n1",)):
-        result = evals.process(*args)
+        result = evals.run(*args)
         assert "ValueError: broken by [device code]" in result.stdout.str()
         assert LATE not in result.stdout.str() + result.stderr.str()
 
 
 def test_a_setting_that_is_a_secret_is_not_repeated(evals: Evals, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KIRO_API_KEY", KEY)
-    result = evals.process(f"--kiro-login={KEY}")
+    result = evals.run(f"--kiro-login={KEY}")
     result.stderr.fnmatch_lines(["ERROR: --kiro-login: *KIRO_API_KEY*"])
     assert KEY not in result.stderr.str()
 
@@ -202,7 +202,7 @@ def test_a_setting_that_is_a_secret_is_not_repeated(evals: Evals, monkeypatch: p
 def test_a_hook_that_tells_nothing_of_use(evals: Evals, told: str, message: str, args: tuple[str, ...]) -> None:
     evals.write("conftest.py", f"def pytest_kiro_secrets(): return {told}")
     evals.write("test_it.py", "def test_it(): pass")
-    result = evals.process(*args)
+    result = evals.run(*args)
     result.stderr.fnmatch_lines([f"ERROR: pytest_kiro_secrets returned {message}*".replace("[", "[[]")])
     assert result.ret == 4
     assert "hunter2" not in result.stderr.str() + result.stdout.str()
@@ -215,7 +215,7 @@ def test_a_conftest_in_a_folder_is_asked_when_it_is_found_and_once(evals: Evals,
     evals.write("conftest.py", top.format("outer"))
     evals.write("inner/deep/conftest.py", top.format("inner"))
     evals.write("inner/deep/test_it.py", "def test_it(): assert 'outer-' + 'c4n4ry' == 'inner-' + 'c4n4ry'")
-    result = evals.process(*args)
+    result = evals.run(*args)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["E * AssertionError: assert '[[]secret[]]' == '[[]secret[]]'"])
     assert sorted(evals.story) == (["inner", "outer", "outer"] if args else ["inner", "outer"])
@@ -225,12 +225,12 @@ def test_a_hook_in_a_folder_that_is_wrong(evals: Evals) -> None:
     evals.write("inner/deep/conftest.py", "def pytest_kiro_secrets(): return ['short']")
     evals.write("inner/deep/test_it.py", "def test_it(): pass")
     for args in ((), ("-n1",)):
-        result = evals.process(*args)
+        result = evals.run(*args)
         assert result.ret != 0
         assert "pytest_kiro_secrets returned a text of 5 characters" in result.stderr.str() + result.stdout.str()
 
 
 def test_who_has_no_secrets_and_no_terminal_is_left_alone(evals: Evals) -> None:
     evals.write("test_it.py", "def test_it(kiro): assert kiro.run('Hello.').text == 'Hi.'", {"test_it": ["Hi."]})
-    assert evals.process("-p", "no:terminal").ret == 0
+    assert evals.run("-p", "no:terminal").ret == 0
     assert evals.process("-p", "no:logging", "-p", "no:junitxml").ret == 0
