@@ -100,7 +100,9 @@ MATRIX = {
     r"plugin/test_outcomes.py::test_every_row\[[^]]*alike": "the same [--kiro-engine=v2 *], [--kiro-engine=v3 *]",
     # What is large enough for each way of ours to send and to list is so at any size beyond.
     r"daytona/test_daytona_files.py::test_megabytes_go_both_ways\[100": "the same [20]",
-    r"daytona/test_daytona_files.py::test_many_files_are_one_request_each_way\[2000": "the same [600]",
+    r"daytona/test_daytona_files.py::test_many_files_are_one_request_each_way\[2000": (
+        "the same [600], daytona/test_daytona_files.py::test_more_names_than_one_command_holds"
+    ),
     r"daytona/test_daytona_files.py::test_a_folder_with_many_entries\[5000": (
         "the same [1000], daytona/test_daytona_files.py::test_more_names_than_one_command_holds"
     ),
