@@ -15,6 +15,7 @@ def test_watching(evals: Evals) -> None:
             with kiro.stream("Talk.") as live:
                 with pytest.raises(ConversationError, match="the turn is not finished yet; leave the with statement"):
                     live.turn
+                assert live.ending is None
                 seen = []
                 for chunk in live:
                     seen.append(chunk)
@@ -32,6 +33,7 @@ def test_watching(evals: Evals) -> None:
             turn = live.turn
             assert (turn.status, turn.cause, turn.exit_code) == ("stopped", "stopped", 130)
             assert turn.detail == "the test stopped it" and not turn.ok and turn.proof is None
+            assert (live.ending.status, live.ending.cause) == ("stopped", "stopped")
             assert [call.name for call in turn.tool_calls][:1] == ["write"]
             assert turn.changes.added == {"a.txt"} and turn.duration < 60
             assert live.finish() is turn  # stopped by the test, so nothing to raise
