@@ -189,6 +189,12 @@ def test_a_sandbox_that_cannot_be_looked_into_is_deleted(emulator: Emulator, pro
     assert names(emulator) == []
 
 
+def test_a_sandbox_with_a_temporary_folder_that_is_nowhere_is_deleted(emulator: Emulator, provider: Make) -> None:
+    with pytest.raises(SandboxError, match=r"no usable home or temporary folder\n(?s:.*) tmp/tasks\nmake it from"):
+        provider().create(SandboxSpec(env={"TMPDIR": "tmp"}))
+    assert names(emulator) == []
+
+
 def test_a_snapshot_of_unknown_size_is_not_said_to_take_anything(emulator: Emulator, provider: Make) -> None:
     emulator.configure(memory_quota=2)
     with pytest.raises(SandboxError, match="a sandbox takes what its snapshot says"):
