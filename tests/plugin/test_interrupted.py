@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import pytest
 from eval_runs import Evals, Turn, shell, turn, wait_until
@@ -106,10 +109,21 @@ def begin(evals: Evals, stage: str) -> list[str]:
     return [arg.format(**words) for arg in args]
 
 
+def is_asked(evals: Evals) -> bool:
+    """Whether kiro-cli has a turn: before that, something of the run's own may be interrupted."""
+    asked = False
+    for pid in evals.processes:
+        with contextlib.suppress(OSError):
+            asked |= b"\0chat\0" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    return asked
+
+
 @pytest.mark.parametrize("stage", STAGES)
 def test_ctrl_c(evals: Evals, stage: str) -> None:
     child = evals.start(*begin(evals, stage))
     evals.reaches_its_stage()
+    if stage == "silent_turn" and sys.platform.startswith("linux"):
+        wait_until(lambda: is_asked(evals), "kiro-cli to be asked")
     assert evals.sandboxes
     child.sendintr()
     status, printed = evals.ends(child)
