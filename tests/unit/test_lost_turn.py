@@ -34,7 +34,7 @@ class Bench:
 
     def __init__(self, folder: Path, **options: Any) -> None:
         self.sandbox = LossySandbox(**options)
-        waits = Waits(link_pauses=(0.04,))
+        waits = Waits(link_pauses=(0.05, 0.1, 0.2), last_grace=0.1)
         chosen = settings.read(option=lambda _: None, environ={}, ini=lambda _: None, waits=waits)
         self.scenario = folder / chosen.scenarios / "bench.toml"
         self.scenario.parent.mkdir()
@@ -187,7 +187,7 @@ def test_a_failed_turn_fails_as_with_a_link(bench: Bench, misbehave: dict[str, A
 
 @pytest.mark.parametrize("misbehave", [{"silent": True}, {"ignores_signals": True}], ids=str)
 def test_the_time_goes_on_counting_and_ends_the_tree(bench: Bench, misbehave: dict[str, Any]) -> None:
-    bench.wait(grace=0.5)
+    bench.wait(grace=0.3)
     bench.script([["Hello."]], misbehave)
     turn = bench.run(after(b"ready-", 148), timeout=1.0)
     assert (turn.status, turn.cause) == ("timed_out", Cause.OUT_OF_TIME)
@@ -243,7 +243,7 @@ def test_a_network_that_is_gone_while_the_time_runs_out_is_no_fault_of_the_agent
         bench.sandbox.deaf = True
 
     bench.sandbox.on_exec = fail
-    turn = bench.run(after(b"ready-", 148), timeout=2)
+    turn = bench.run(after(b"ready-", 148), timeout=1)
     assert (turn.status, turn.cause) == ("lost", Cause.CONNECTION)
     assert turn.cause.infrastructure
 
@@ -259,13 +259,13 @@ def test_a_network_that_comes_back_when_the_time_is_over_does_not_tell_who_took_
             raise SandboxError("no route to host")
 
     bench.sandbox.on_exec = fail
-    turn = bench.run(after(b"ready-", 148), timeout=2)
+    turn = bench.run(after(b"ready-", 148), timeout=1)
     assert (turn.status, turn.cause) == ("lost", Cause.CONNECTION)
     assert not turn.changes  # which are known
 
 
 def test_a_network_that_goes_when_the_time_is_over_is_told_with_the_time(bench: Bench) -> None:
-    bench.wait(grace=0.1, last_grace=0.1)
+    bench.wait(grace=0.1)
     bench.script([["Hello."]], {"ignores_signals": True})
 
     def fail(command: str) -> None:
@@ -273,9 +273,9 @@ def test_a_network_that_goes_when_the_time_is_over_is_told_with_the_time(bench: 
             raise SandboxError("no route to host")
 
     bench.sandbox.on_exec = fail
-    turn = bench.run(after(b"ready-", 148), timeout=2)
+    turn = bench.run(after(b"ready-", 148), timeout=1)
     assert (turn.status, turn.cause) == ("lost", Cause.CONNECTION)
-    assert turn.detail == ("what it left could not be read: no route to host; before that: its time of 2 s was over")
+    assert turn.detail == ("what it left could not be read: no route to host; before that: its time of 1 s was over")
 
 
 def test_a_program_that_was_killed_with_its_link_is_lost(bench: Bench) -> None:
@@ -344,7 +344,7 @@ def test_an_outcome_that_is_too_large_for_an_answer_is_read_as_a_file(
 
 
 def test_a_killed_turn_needs_two_more(bench: Bench) -> None:
-    bench.wait(grace=0.1, last_grace=0.1)
+    bench.wait(grace=0.1)
     bench.script([["Hello."]], {"ignores_signals": True})
     with bench.kiro.stream("Work.") as watched:
         for _ in watched:
