@@ -121,6 +121,10 @@ MATRIX = {
     rf"shells/test_shells.py::test_shell\[(sh-plain|zsh -l-durable)-(?!{_START_UP})": (
         "shells/test_shells.py::test_shell[sh-durable-*], [zsh -l-plain-*]"
     ),
+    # What becomes of a prompt, and of the list of files, is the launch's script's.
+    r"shells/test_shells.py::test_shell\[zsh -l-plain-(l7_|l6_(a_late|what_the))": (
+        "the same [sh-durable-*]; unit/test_launch.py::test_l7_*, test_every_kind_of_change_is_told"
+    ),
     r"shells/test_shells.py::test_every_story_without_root\[(plain-|durable-(?!sh\]))": "the same [durable-sh], test_shell[sh-*]",
     # What a value means is told for each row by values; of pytest it is asked in one way, a switch's apart.
     r"plugin/test_options.py::test_(option_over|a_wrong_value).*\[(?!(timeout|open_browser|snapshot|ignore)\])": (

@@ -19,11 +19,14 @@ from typing import Any
 PROGRAMS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "chrome")
 #: A loaded machine may take this long for one answer; a browser that hangs takes for ever.
 PATIENCE = 60.0
+#: The last two lines save processes that pages of our own do not need.
 _FLAGS = """
     --headless=new --no-sandbox --remote-debugging-pipe --no-first-run --no-default-browser-check --disable-gpu
     --disable-dev-shm-usage --disable-background-networking --disable-component-update --disable-sync
     --disable-extensions --disable-default-apps --disable-breakpad --mute-audio --hide-scrollbars
-    --force-color-profile=srgb --font-render-hinting=none"""
+    --force-color-profile=srgb --font-render-hinting=none
+    --renderer-process-limit=1 --in-process-gpu --disable-site-isolation-trials
+    --disable-features=IsolateOrigins,site-per-process,SpareRendererForSitePerProcess,BackForwardCache"""
 #: Names of hosts lead nowhere, so that a page cannot reach one even if it tries.
 _OFFLINE = "--host-resolver-rules=MAP * ~NOTFOUND"
 #: Chromium speaks by the descriptors 3 and 4; the shell puts ours there.
@@ -75,7 +78,7 @@ class Browser:
         target = self.call("Target.createTarget", {"url": "about:blank", "browserContextId": context})["targetId"]
         session = self.call("Target.attachToTarget", {"targetId": target, "flatten": True})["sessionId"]
         page = self._pages[session] = Page(self, session, context)
-        for domain in ("Page", "Runtime", "Network", "Log", "Accessibility"):
+        for domain in ("Page", "Runtime", "Network", "Log"):
             page.call(f"{domain}.enable")
         return page
 

@@ -161,10 +161,10 @@ def l4_a_shell_that_never_gets_there_is_given_up(shell: Shell) -> None:
     launch, pty = shell.launch("echo never")
     pty.close()
     started = time.monotonic()
-    pty = attach(shell.sandbox, launch, waits=Waits(launch=0.4))
+    pty = attach(shell.sandbox, launch, waits=Waits(launch=0.2))
     with pytest.raises(TimeoutError):
-        pty.read(0.1)
-    with pytest.raises(LaunchError, match=r"(?s)did not start within 0.4 s.*busy"):
+        pty.read(0.05)
+    with pytest.raises(LaunchError, match=r"(?s)did not start within 0.2 s.*busy"):
         pty.read(60)
     assert time.monotonic() - started < 20
     pty.close()
