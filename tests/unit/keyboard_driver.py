@@ -89,14 +89,14 @@ class Driver:
 
     def open(self, sandbox: LocalSandbox) -> Pty:
         pty = sandbox.open_pty(size=(66, 33))
-        pty.write(f" exec {sys.executable} {PROGRAM} {self.told['program']}\n".encode())
+        pty.write(f" exec {sys.executable} -I -S {PROGRAM} {self.told['program']}\n".encode())
         return pty
 
     def gated(self, sandbox: LocalSandbox) -> Pty:
         """A program whose shell waits at a gate before it starts it."""
         gate = f"{sandbox.home}/gate"
         sandbox._shell = ("/bin/sh", "-c", f"mkfifo {gate}; : <{gate}; exec sh -i")
-        argv = (sys.executable, str(PROGRAM), self.told["program"])
+        argv = (sys.executable, "-I", "-S", str(PROGRAM), self.told["program"])
         return attach(sandbox, Launch(argv, sandbox.home, ".l", "0123", stdin=None))
 
     def lend(self, pty: Wire) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import signal
 import sys
@@ -32,6 +31,8 @@ def keys() -> int:
 
 def paste() -> int:
     """Reads a paste up to its q, and prints each byte ten times meanwhile."""
+    import hashlib  # which takes as long to load as all else
+
     tty.setraw(0, termios.TCSANOW)
     say("READY")
     seen = b""
