@@ -123,8 +123,8 @@ MATRIX = {
     ),
     # What is recorded of a terminal, and played, is so of any engine; V2's is printed in every other test.
     r"html/test_real_turn.py::test_what_was_recorded_is_played\[v2": "the same [v3]",
-    # What becomes of a prompt, and of the list of files, is the launch's script's.
-    r"shells/test_shells.py::test_shell\[zsh -l-plain-(l7_|l6_(a_late|what_the))": (
+    # What becomes of a prompt, and what is told of files, is the script's that is launched.
+    r"shells/test_shells.py::test_shell\[zsh -l-plain-(l7_|l6_what_the)": (
         "the same [sh-durable-*]; unit/test_launch.py::test_l7_*, test_every_kind_of_change_is_told"
     ),
     r"shells/test_shells.py::test_every_story_without_root\[(plain-|durable-(?!sh\]))": "the same [durable-sh], test_shell[sh-*]",
