@@ -122,6 +122,7 @@ MATRIX = {
         "shells/test_shells.py::test_shell[sh-durable-*], [zsh -l-plain-*]"
     ),
     # What is recorded of a terminal, and played, is so of any engine; V2's is printed in every other test.
+    r"html/test_page.py::test_a_large_run.*\[10": "the same [4]",
     r"html/test_real_turn.py::test_what_was_recorded_is_played\[v2": "the same [v3]",
     # What becomes of a prompt, and what is told of files, is the script's that is launched.
     r"shells/test_shells.py::test_shell\[zsh -l-plain-(l7_|l6_what_the)": (
