@@ -112,7 +112,7 @@ def test_a_conftest_of_a_page_is_one(pytester: pytest.Pytester, block: str) -> N
 def test_readme_names_the_commands_that_ci_runs() -> None:
     ci = (ROOT / ".ci/run").read_text()
     commands = [line[2:] for block in _blocks("console") for line in block.splitlines() if line.startswith("$ ")]
-    for command in ("uv run pytest evals", "uv run pytest tests -n 3"):
+    for command in ("uv run pytest evals", "uv run pytest tests -n 4"):
         assert command in commands
         assert re.search(rf"(^|\s){re.escape(command)}$", ci, re.MULTILINE)
 
