@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pytest_kiro.errors import SandboxError, SandboxTimeout, SettingsError
 from pytest_kiro.sandbox.daytona import faults
+from pytest_kiro.sandbox.ready import LONGEST_WAIT
 from pytest_kiro.settings.table import Secret
 from pytest_kiro.settings.waits import DaytonaWaits
 
@@ -96,13 +97,16 @@ class Client:
         `timeout` is for a loop that hangs: the work has deadlines of its own.
         """
         timeout += self.waits.slack
-        future = asyncio.run_coroutine_threadsafe(work, self.loop)
+        future, deadline = asyncio.run_coroutine_threadsafe(work, self.loop), time.monotonic() + timeout
         try:
-            return future.result(timeout)
-        except concurrent.futures.TimeoutError:
-            if not future.done():
-                raise SandboxTimeout(f"Daytona's client did not come back within {timeout:g} s") from None
-            raise
+            while True:
+                try:
+                    return future.result(min(LONGEST_WAIT, max(0.0, deadline - time.monotonic())))
+                except concurrent.futures.TimeoutError:
+                    if future.done():
+                        return future.result()  # or the work's own
+                if time.monotonic() >= deadline:
+                    raise SandboxTimeout(f"Daytona's client did not come back within {timeout:g} s")
         finally:
             future.cancel()
 
