@@ -32,14 +32,14 @@ def test_it_costs_no_request(runs: Runs) -> None:
         def test_seeded(kiro):
             kiro.workspace.seed({"a.txt": "a"})
             assert kiro.workspace.exec("cat a.txt").output == "a"
-            kiro.run("Hello.")
+            assert "sleep" in "".join(kiro.run("Hello.").survivors), "what it left is ended and named as well"
 
         def test_unused(kiro):
             kiro.conversation().run("Hello.")
         """,
         {
             "test_turns": [turn([shell("echo $HOME")], ["Hello."]), "Hello."],
-            "test_seeded": ["Hello."],
+            "test_seeded": [turn([shell("setsid sleep 600 >/dev/null 2>&1 </dev/null &")], ["Hello."])],
             "test_unused": ["Hello."],
         },
     )
