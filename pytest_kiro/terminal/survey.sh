@@ -49,12 +49,12 @@ survey_size() {
 # Prints which of these files are brought back, and into descriptor 3 those that are too large.
 # How a path begins says what is wanted of it. `././`: one of ours, when it has at most 64 KiB. `./`: it is wanted whole,
 # since what belongs to it may be the only one that was touched (SQLite's WAL). Others when they were written to since.
-# At most 64 MiB of each.
+# At most 64 MiB of each. Times are compared before names: of 5,000 old sessions, 2 ms of 15.
 survey_files() {
   # shellcheck disable=SC2016 # the shell that find starts has it
-  exec find "$@" -type f ! -path "*$list_newline*" \( -path '././*' -size -129 -print -o \
-    ! -path '././*' \( -path './*' -o -newer "$survey_since" \) \
-    \( -size -131073 -print -o -exec sh -c 'for file do printf "/%s\n" "${file#./}" >&3; done' sh {} + \) \)
+  exec find "$@" \( -path './*' -o -newer "$survey_since" \) -type f ! -path "*$list_newline*" \( \
+    -path '././*' -size -129 -print -o \
+    ! -path '././*' \( -size -131073 -print -o -exec sh -c 'for file do printf "/%s\n" "${file#./}" >&3; done' sh {} + \) \)
 }
 
 # Whether this file of ours is among them.
@@ -89,15 +89,15 @@ is_small() { case $list_newline$survey_small$list_newline in *"$list_newline././
   set -- status sums before
   survey_made='listed strange after-sums survivors beyond stderr size'
   if ! is_small "$made-after"; then
-    survey_made="$survey_made after"
     survey_sum=$($list_sum "$made-after")
     # Others' times are in seconds.
     if [ -n "$list_gnu" ] && [ "${survey_sum%% *}" = "$survey_before" ]; then
       echo same >"$made-same"
-      if [ -n "$survey_brief" ]; then rm "$made-after"; fi
       set -- status sums
       survey_made="$survey_made same"
+    else survey_brief=
     fi
+    if [ -z "$survey_brief" ]; then survey_made="$survey_made after"; fi
   fi
   if [ -s "$survey_folder/stderr" ] && ! is_small "$survey_folder/stderr"; then
     tail -c 262144 "$survey_folder/stderr" >"$made-stderr"
