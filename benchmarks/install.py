@@ -84,8 +84,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         wheels = folder / "dist"
-        subprocess.run([sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", wheels, ROOT], check=True)
         bare = Environment(folder / "bare", "pytest")
+        # Its pip: an environment that uv has made has none.
+        subprocess.run([bare.python, "-m", "pip", "wheel", "-q", "--no-deps", "-w", wheels, ROOT], check=True)
         full = Environment(folder / "full", *map(str, wheels.glob("*.whl")))
         print(f"\n{time.strftime('%Y-%m-%d')}, Python {sys.version.split()[0]}, medians of {PAIRS} pairs")
         _sizes(bare, full)

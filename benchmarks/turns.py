@@ -25,6 +25,8 @@ from pytest_kiro.agent.bench import Owner
 from pytest_kiro.kirocli import commands
 
 FILES, LINKS, SESSIONS, TURNS = 20_000, 2_000, 5_000, 200
+#: Seconds after which no turn looks at the contents of what was written before; the benchmark's turns are shorter.
+_RECENT = 3
 _PROMPT = "Say hello."
 _MAKE_LINKS = f"import os\nfor i in range({LINKS}): os.symlink('target', f'link{{i}}')"
 _MAKE_FILES = f"""import os
@@ -147,6 +149,8 @@ def many_files() -> Row:
     with place() as there, there.eval():
         there.python(_MAKE_FILES)
         there.turn()
+        time.sleep(_RECENT)
+        there.turn()
         figures = [there.turn() for _ in range(15)]
     return Row(
         f"a turn in a workspace of {FILES:,} files, nothing changed", *under(statistics.median(figures) * 1000, 150)
@@ -167,13 +171,24 @@ def many_links() -> Row:
     return Row(f"what {LINKS:,} symbolic links add to the turn that makes them", *under(milliseconds, 100))
 
 
-def old_sessions() -> Row:
-    """Both kinds of turn in turn: one eval has the sessions, the other has none."""
+def old_sessions() -> Sequence[Row]:
+    """Those that the sandbox has, and those in the HOME of the eval itself; both kinds of turn in turn."""
+    with place() as with_sessions, place() as without:
+        with_sessions.kiro.sandbox.exec(f"python3 -c {shlex.quote(_MAKE_SESSIONS)}").check()
+
+        def fresh(there: Place) -> float:
+            with there.eval():
+                return there.turn()
+
+        figures = alternate(lambda: fresh(with_sessions), lambda: fresh(without))
     with place() as with_sessions, place() as without, with_sessions.eval(), without.eval():
         with_sessions.turn()
         with_sessions.python(_MAKE_SESSIONS)
-        figures = alternate(with_sessions.turn, without.turn)
-    return Row(f"{SESSIONS:,} old session files, over none", *at_most(median_ratio(*figures), 1.1))
+        own = alternate(with_sessions.turn, without.turn)
+    return (
+        Row(f"{SESSIONS:,} old session files in the sandbox, over none", *at_most(median_ratio(*figures), 1.1)),
+        Row("the same in the HOME of the test itself", *under(median_difference(*own) * 1000, 20)),
+    )
 
 
 def long_conversation() -> Row:
@@ -199,7 +214,7 @@ def show(rows: Sequence[Row]) -> None:
 
 
 def main() -> None:
-    rows = [measure() for measure in (overhead, many_files, many_links, old_sessions, long_conversation)]
+    rows = [overhead(), many_files(), many_links(), *old_sessions(), long_conversation()]
     if importlib.util.find_spec("turns_in_daytona"):
         rows += importlib.import_module("turns_in_daytona").rows()
     show(rows)
