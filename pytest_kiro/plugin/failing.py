@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 #: The title of the section on a failed test.
 TURNS = "kiro turns"
-#: Characters that are kept of a statement.
-_STATEMENT = 400
+#: Characters that are kept of a statement, and of an error that has been told.
+_STATEMENT, _TOLD = 400, 66
 #: Packages in whose frames nothing of a user's is; functools' are of our cached properties.
 _MACHINERY = frozenset({"pytest_kiro", "_pytest", "pluggy", "contextlib", "functools"})
 
@@ -62,7 +62,10 @@ class Failing:
     @pytest.hookimpl(tryfirst=True)  # what is reported elsewhere has been written by now, or has no colours
     def pytest_sessionfinish(self) -> None:
         terminal = self._state.config.pluginmanager.getplugin("terminalreporter")
-        if terminal is None or not self._state.config.get_terminal_writer().hasmarkup:
+        if terminal is None:
+            return
+        _tell_once(terminal.stats.get("error", ()))
+        if not self._state.config.get_terminal_writer().hasmarkup:
             return
         for report in [*terminal.stats.get("failed", ()), *terminal.stats.get("error", ())]:
             sections = getattr(report, "sections", [])
@@ -134,3 +137,22 @@ def _leave_frames_out(report: pytest.TestReport) -> None:
         for entry in traceback.reprentries:
             entry.lines[:] = [line for line in entry.lines if line.startswith("E ")]
             entry.reprfileloc = entry.reprfuncargs = entry.reprlocals = None
+
+
+def _tell_once(reports: Iterable[pytest.TestReport]) -> None:
+    """Shorten errors of ours that were told before: pytest raises a session fixture's again for each test."""
+    told: dict[str, pytest.TestReport] = {}
+    for report in reports:
+        for traceback, _, _ in getattr(report.longrepr, "chain", ()) if report.when == "setup" else ():
+            entries = traceback.reprentries
+            lines: list[str] = entries[-1].lines
+            if len(entries) > 1 or not lines or not all(line.startswith("E ") for line in lines):
+                continue  # its frames are a user's, and tell more than the error
+            first = told.setdefault("\n".join(lines), report)
+            words = lines[0].removeprefix("E").lstrip()
+            indent = lines[0].removesuffix(words)
+            if first is not report and (len(lines) > 2 or len(words) > _TOLD):
+                lines[:] = [
+                    indent + short(words, _TOLD),
+                    f"{indent}(told whole above: ERROR at setup of {first.head_line})",
+                ]

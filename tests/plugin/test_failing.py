@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from eval_runs import Evals, shell, turn, write
@@ -157,6 +159,46 @@ def test_errors_end_in_the_users_line(evals: Evals) -> None:
     debugger.expect_exact("(Pdb)")
     debugger.sendline("q")
     evals.ends(debugger)
+
+
+@pytest.mark.parametrize("workers", [[], ["-n", "2"]], ids=["one-process", "workers"])
+def test_an_error_of_the_sessions_set_up_is_told_whole_once(evals: Evals, workers: list[str]) -> None:
+    """JUnit and results have it for each test; what a user's own fixture raises is pytest's to show."""
+    source = """
+        import pytest
+        from pytest_kiro import SetupError
+
+        @pytest.fixture(scope="session")
+        def own():
+            raise SetupError("mine is broken", output="why " * 40)
+
+        @pytest.mark.parametrize("n", [1, 2, 3])
+        def test_one(kiro, n): pass
+
+        def test_own(own): pass
+        def test_own_as_well(own): pass
+    """
+    evals.write("test_it.py", source)
+    junit, results = evals.tmp / "junit.xml", evals.tmp / "results.json"
+    cli = "--kiro-cli=/nowhere/kiro-cli"
+    text = evals.run(cli, f"--junit-xml={junit}", f"--kiro-results={results}", *workers).stdout.str()
+    whole = "E             | /bin/sh: 1: /nowhere/kiro-cli: not found\n"
+    parts = re.split(r"^_+ (ERROR at setup of .*?) _+$", text, flags=re.M)
+    shown = dict(zip(parts[1::2], parts[2::2], strict=True))
+    first, *others = (title for title in shown if "test_one" in title)
+    assert whole in shown[first]
+    assert len(others) == 2
+    for title in others:
+        told = [line for line in shown[title].splitlines() if line.startswith("E ")]
+        assert told[0].startswith("E           pytest_kiro.InstallError: /nowhere/kiro-cli --version")
+        assert told[1:] == [f"E           (told whole above: {first})"]
+        assert max(map(len, told)) < 80
+    assert text.count("mine is broken") == 4 + 2, "twice each, and once in the list at the end"
+    errors = [error.text or "" for error in ElementTree.parse(junit).iter("error")]
+    assert sum(whole in error for error in errors) == 3
+    assert not any("told whole" in error for error in errors)
+    messages = [phase["message"] for test in json.loads(results.read_text())["tests"] for phase in test["phases"]]
+    assert sum("  | /bin/sh: 1: /nowhere/kiro-cli: not found" in message for message in messages) == 3
 
 
 RESULT = ExecResult(
