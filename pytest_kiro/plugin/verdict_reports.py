@@ -25,7 +25,9 @@ def verdict_report(
         location=location,
         keywords={},
         outcome=cast(Any, "failed" if outcome == "error" else outcome),  # pytest passes others' outcomes on
-        longrepr=cast(Any, None if outcome == "passed" else _Shown(message, text)),  # whose type it does not export
+        longrepr=cast(
+            Any, None if outcome == "passed" else _Shown(name, message, text)
+        ),  # whose type it does not export
         when="setup" if outcome == "error" else "call",  # by which it tells an error from a failure
         user_properties=[("kiro_verdict", finding)],
     )
@@ -66,8 +68,8 @@ def undecided_as(setting: str | None) -> str:
 class _Shown:
     """What a report shows; pytest's list of failures takes the message of its `reprcrash`."""
 
-    def __init__(self, message: str, text: str) -> None:
-        self.reprcrash = _Crash(message)
+    def __init__(self, name: str, message: str, text: str) -> None:
+        self.reprcrash = _Crash(name, message)
         self._text = text
 
     def toterminal(self, writer: Any) -> None:
@@ -78,5 +80,8 @@ class _Shown:
 
 
 class _Crash:
-    def __init__(self, message: str) -> None:
-        self.message = message
+    def __init__(self, name: str, message: str) -> None:
+        self.name, self.message = name, message
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.message}"  # which --tb=line shows

@@ -51,7 +51,8 @@ class Verdicts:
         self._locations: dict[str, Location] = {}
         #: By their names, what pytest finds tests by.
         self._ids: dict[str, object] = {}
-        self._judged: set[str] = set()
+        #: Those that were judged, and those of them whose failures pytest shows.
+        self._judged, self._shown = set[str](), set[str]()
 
     # -- trials
 
@@ -116,7 +117,8 @@ class Verdicts:
             yield group_line(group, full=full), is_warning
             if medians := self._scores(group):
                 yield scores_line(medians), False
-            yield from ((line, is_warning) for line in failure_lines(group))
+            if group.name not in self._shown:
+                yield from ((line, is_warning) for line in failure_lines(group))
         if any(group.curtailed for group in shown):
             costs = costs_of(self._gathered.tests, self._gathered.turns_of)
             counts = [(self._tests_of(group.name)[0].identity, group.not_needed) for group in shown]
@@ -180,6 +182,8 @@ class Verdicts:
         report = self._report(group)
         log(self._config, report)
         if report.failed:
+            if getattr(self._config.option, "tbstyle", "no") != "no":
+                self._shown.add(group.name)
             self._count_for_xdist()
         self._tell_last_failed(group, report)
 

@@ -210,6 +210,21 @@ def test_the_verdict_is_what_pytest_counts_and_not_its_trials(evals: Evals, work
     assert 'errors="1" failures="2"' in junit
 
 
+def test_what_failures_say_is_shown_once(evals: Evals) -> None:
+    """With the failure, where pytest shows it; the line of each group stands in the summary too."""
+    evals.write("test_it.py", RATES, RATES_TURNS)
+    alike = "  2 of 2 failures alike: AssertionError: assert 'no' == 'yes'"
+    for option, above, below in (("--tb=auto", 1, 0), ("--tb=line", 1, 0), ("--tb=no", 0, 1)):
+        text = evals.run("--kiro-all-trials", "--kiro-retries=0", option).stdout.str()
+        failures, _, summary = text.partition("- kiro: trials -")
+        assert (failures.count(alike), summary.count(alike)) == (above, below), option
+        assert summary.count("test_bad  ✓✗✗  1/3") == 1
+        assert "  its failure: assert 2 != 2" in summary, "of a group that passed"
+        assert "  its failure: assert 5 != 5" in summary, "of one that is undecided"
+        line = "test_it.py::test_bad: 1 of 3 passed, needs 90 %: failed"
+        assert (line in failures.splitlines()) == (option == "--tb=line")
+
+
 def test_undecided_is_red_where_it_is_asked_for(evals: Evals) -> None:
     evals.write("test_it.py", RATES, RATES_TURNS)
     evals.run("-k", "test_open", "--kiro-undecided=fail").assert_outcomes(failed=1)
