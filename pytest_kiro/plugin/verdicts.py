@@ -182,7 +182,7 @@ class Verdicts:
         report = self._report(group)
         log(self._config, report)
         if report.failed:
-            if getattr(self._config.option, "tbstyle", "no") != "no":
+            if getattr(self._config.option, "tbstyle", "no") not in ("no", "line"):  # of which 8.2 shows a line only
                 self._shown.add(group.name)
             self._count_for_xdist()
         self._tell_last_failed(group, report)
