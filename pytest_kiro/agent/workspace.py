@@ -20,7 +20,8 @@ from pytest_kiro.agent.homes import OwnerHome, leave
 from pytest_kiro.agent.paths import SandboxPath
 from pytest_kiro.errors import HIDE_FRAMES, SandboxError, SettingsError
 from pytest_kiro.sandbox.protocol import ExecResult, Sandbox
-from pytest_kiro.turn.changes import LARGEST, Changes, Ledger, unified
+from pytest_kiro.turn.changes import Changes, Ledger
+from pytest_kiro.turn.diff import LARGEST, unified
 from pytest_kiro.turn.ignore import Ignore
 
 __tracebackhide__ = HIDE_FRAMES

@@ -1,10 +1,9 @@
-"""What turns changed in a workspace, by content: paths, and a unified diff."""
+"""What turns changed in a workspace: paths, by content."""
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 
 from pytest_kiro.errors import HIDE_FRAMES, SandboxError
@@ -15,9 +14,6 @@ from pytest_kiro.turn.planted import planted
 from pytest_kiro.turn.shown import SHOWN, listed, short
 
 __tracebackhide__ = HIDE_FRAMES
-#: Bytes of a file that a diff compares; a larger one is only named.
-LARGEST = 256 * 1024
-_UNKNOWN = b"\0unknown"
 KINDS = ("added", "modified", "deleted")
 #: Seconds by which a machine's file system may be late.
 _COARSE = 2
@@ -208,35 +204,3 @@ def _compare(differing: Mapping[str, tuple[Entry | None, Entry | None]], ignored
             kinds[path in ignored][kind].add(path)
     added, modified, deleted = ([Paths(kinds[flag][kind]) for flag in (False, True)] for kind in KINDS)
     return Changes(added[0], modified[0], deleted[0], Changes(added[1], modified[1], deleted[1]))
-
-
-def unified(
-    paths: Iterable[str], before: Mapping[str, bytes | None], after: Mapping[str, bytes | int]
-) -> dict[str, str]:
-    """Return the diff of each of these paths.
-
-    `before` has None for what was not there, and lacks what is not known; `after` lacks what is gone, and has the size
-    of what is too large to be compared.
-
-    >>> print(unified(["a"], {"a": b"one\\n"}, {"a": b"two\\n"})["a"], end="")
-    --- a/a
-    +++ b/a
-    @@ -1 +1 @@
-    -one
-    +two
-    """
-    return {path: _one(path, before.get(path, _UNKNOWN), after.get(path)) for path in sorted(paths)}
-
-
-def _one(path: str, was: bytes | None, now: bytes | int | None) -> str:
-    names = ("/dev/null" if was is None else f"a/{path}", "/dev/null" if now is None else f"b/{path}")
-    if was is _UNKNOWN:
-        return f"--- {names[0]}\n+++ {names[1]}\n(what it was before is not known: no seed has put it there)\n"
-    old_data, new_data = was or b"", now or b""
-    if isinstance(new_data, int) or any(len(side) > LARGEST or b"\0" in side for side in (old_data, new_data)):
-        size = new_data if isinstance(new_data, int) else len(new_data)
-        sizes = f"{len(old_data)} bytes to {size} bytes"
-        return f"--- {names[0]}\n+++ {names[1]}\n(binary, or larger than {LARGEST // 1024} KiB: {sizes})\n"
-    old, new = (side.decode("utf-8", "replace").splitlines(keepends=True) for side in (old_data, new_data))
-    lines = difflib.unified_diff(old, new, *names)
-    return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
