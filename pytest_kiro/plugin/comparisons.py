@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pytest_kiro.records.tests import Gathered
 
 _Lines = Iterator[tuple[str, bool]]
+_OUTCOMES = {"better": "passed", "worse": "failed", "error": "failed"}
 
 
 class Comparisons:
@@ -52,15 +53,18 @@ class Comparisons:
         return lines
 
     def finish(self, session: pytest.Session) -> None:
-        """Report what was compared; what is worse makes the run fail."""
+        """Report what was compared; what is worse, or was all lost, fails."""
         for name, compared, lines in self._all():
-            if compared.decision is None:
+            if compared.decision is not None:
+                found: str = compared.decision.finding
+            elif compared.is_empty:  # no green that proves nothing, as of a group
+                found = "error"
+            else:
                 continue
-            found = compared.decision.finding
             report = verdict_report(
                 name,
                 (name.partition("::")[0], None, name.rpartition("::")[2]),
-                {"better": "passed", "worse": "failed"}.get(found) or undecided_as(self._settings.undecided),
+                _OUTCOMES.get(found) or undecided_as(self._settings.undecided),
                 message=finding(compared, "", None),
                 text="\n".join(line for line, _ in lines),
                 finding=found,
@@ -74,7 +78,8 @@ class Comparisons:
         for contest in self._contests():
             for one in contest.compared:
                 yield f"{contest.name}[{one.variant.name} vs {one.baseline.name}]", one, contest_lines(contest)
-        if (runs := self._against_baseline()) is not None and runs.compared is not None:
+        runs = self._against_baseline()
+        if runs is not None and runs.compared is not None and runs.compared.decision is not None:
             yield f"{self._settings.baseline}[after vs before]", runs.compared, runs_lines(runs)
 
     def variant_lines(self, *, full: bool) -> _Lines:

@@ -130,16 +130,21 @@ def detail_lines(compared: Compared, full: bool) -> Iterator[str]:
             left = f"; and {len(own) - len(shown)} more" if len(own) > len(shown) else ""
             yield f"more in {more}: {'; '.join(words)}{left}"
     for arm in (compared.variant, compared.baseline):
-        failed = sum(arm.failures.values())
-        for why, count in list(arm.failures.items())[:_FAILURES]:
-            which = f"{count} of {arm.name}'s {failed} failures{' alike' * (count > 1)}"
-            yield f"{which if failed > 1 else f'{arm.name} failed once'}: {short(escaped(why), _MESSAGE)}"
+        yield from _alike(arm.failures, arm.name, "failures", "failed once")
+        yield from _alike(arm.losses, arm.name, "losses", "lost a trial")
     if compared.sequential:
         yield "trials were added because of what the first ones had shown: p and interval hold for one look only"
     if compared.differences:
         yield f"what answered differs: {', '.join(compared.differences)}"
     yield from map(score_line, compared.scores)
     yield from _measures(compared, full)
+
+
+def _alike(said: Mapping[str, int], arm: str, several: str, once: str) -> Iterator[str]:
+    total = sum(said.values())
+    for why, count in list(said.items())[:_FAILURES]:
+        which = f"{count} of {arm}'s {total} {several}{' alike' * (count > 1)}"
+        yield f"{which if total > 1 else f'{arm} {once}'}: {short(escaped(why), _MESSAGE)}"
 
 
 def score_line(score: ScoreCompared) -> str:

@@ -137,10 +137,13 @@ def _failed_phases(test: TestRecord) -> tuple[Shown, ...]:
 
 def _worse(run: RunRecord, against: RunsCompared | None) -> Iterator[Finding]:
     for contest in contests_in(run):
-        for one in filter(is_worse, contest.compared):
+        for one in contest.compared:
+            if not (is_worse(one) or one.is_empty):
+                continue
             name = f"{contest.name}[{one.variant.name} vs {one.baseline.name}]"
             lines = tuple(line for line, _ in contest_lines(contest))
-            yield Finding(name, "worse", finding(one, "", None), lines, at=_anywhere(run, contest.name))
+            word = "error" if one.is_empty else "worse"
+            yield Finding(name, word, finding(one, "", None), lines, at=_anywhere(run, contest.name))
     if against is not None and against.compared is not None and is_worse(against.compared):
         lines = tuple(line for line, _ in runs_lines(against))
         yield Finding("the baseline", "worse", finding(against.compared, "", None), lines)

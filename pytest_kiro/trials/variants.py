@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -25,6 +25,7 @@ _MEANT = {
     "agent": ("agent_asked",),
     "engine": ("engine", "agent_version", "memory", "features"),
 }
+_NOTHING = "no task was evaluated under both"
 
 
 @dataclass(frozen=True)
@@ -95,11 +96,12 @@ class Arm:
     @property
     def failures(self) -> dict[str, int]:
         """How many trials failed, by what their messages begin with."""
-        counts: defaultdict[str, int] = defaultdict(int)
-        for sample in self.samples:
-            for why, count in sample.group.failures.items():
-                counts[why] += count
-        return dict(sorted(counts.items(), key=lambda counted: -counted[1]))
+        return _added(sample.group.failures for sample in self.samples)
+
+    @property
+    def losses(self) -> dict[str, int]:
+        """How many trials were lost, by what made them so."""
+        return _added(sample.group.losses for sample in self.samples)
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,15 @@ class Compared:
     comparison: Comparison | None
     decision: Decision | None
     reason: str = ""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing can be compared, since trials were lost.
+
+        A group of which all were skipped is no such.
+        """
+        samples = (*self.variant.samples, *self.baseline.samples)
+        return self.reason == _NOTHING and any(sample.group.verdict.outcome == "error" for sample in samples)
 
     @property
     def traits(self) -> list[Trait]:
@@ -263,7 +274,7 @@ def _compared(arm: Arm, baseline: Arm) -> Compared:
         reason = f"in {moved.name} another model answered than was asked for"
         return Compared(arm, baseline, None, None, reason)
     if not any(stratum.both for stratum in strata):
-        return Compared(arm, baseline, None, None, "no task was evaluated under both")
+        return Compared(arm, baseline, None, None, _NOTHING)
     return Compared(arm, baseline, compare(strata), None)
 
 
@@ -280,6 +291,13 @@ def _judged(rows: Sequence[tuple[Compared, float]], alpha: float) -> list[Compar
 def _pairs(arm: Arm, baseline: Arm) -> list[tuple[Sample, Sample]]:
     others = {sample.variant.task: sample for sample in baseline.samples}
     return [(sample, others[sample.variant.task]) for sample in arm.samples if sample.variant.task in others]
+
+
+def _added(counts: Iterable[dict[str, int]]) -> dict[str, int]:
+    added: Counter[str] = Counter()
+    for one in counts:
+        added.update(one)
+    return dict(added.most_common())
 
 
 def _numbers(sample: Sample, what: str) -> tuple[float, ...]:

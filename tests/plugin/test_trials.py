@@ -729,6 +729,27 @@ def test_an_option_given_twice_runs_every_eval_under_each(evals: Evals) -> None:
     assert evals.run(*MODELS, "--kiro-aa", "-k", "test_it[x").ret == 0
 
 
+def test_a_comparison_in_which_a_variant_was_never_evaluated_is_red(evals: Evals) -> None:
+    evals.write("test_it.py", "def test_it(kiro):\n    kiro.run('?')\n", {"test_it": ["yes"]})
+    result = evals.run("--kiro-model=auto", "--kiro-model=nobody", "--kiro-trials=2", "--kiro-report=page.html")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    said = "not judged (no task was evaluated under both)"
+    result.stdout.fnmatch_lines(
+        [
+            "  nobody      0/0  2 lost",
+            f"  nobody − auto  {said}",
+            "    2 of nobody's 2 losses alike: kiro-cli said: Model 'nobody' does not exist*",
+            "FAILED --kiro-model?nobody vs auto? - not judged (*",
+            "*= 1 failed, 2 trials lost in *",
+        ]
+    )
+    page = (evals.path / "page.md").read_text()
+    assert "`--kiro-model[nobody vs auto]`" in page.partition("## What to look at")[2]
+    skipped = "import pytest\n@pytest.mark.skip\ndef test_it(kiro):\n    kiro.run('?')\n"
+    evals.write("test_it.py", skipped, {"test_it": ["yes"]})
+    assert evals.run("--kiro-model=auto", "--kiro-model=nobody").ret == 0
+
+
 def test_one_thing_is_compared_at_a_time(evals: Evals) -> None:
     evals.write("test_it.py", COMPARED, {})
     for args, message in (
