@@ -21,7 +21,7 @@ def explain(op: str, left: object, right: object, *, full: bool = False) -> list
 
     >>> print(*explain("in", "node x.js", Commands(["ls"])), sep="\\n")
     'node x.js' in 1 command
-    Kiro did not execute 'node x.js'; it executed:
+    the turn did not execute 'node x.js'; it executed:
       'ls'
     """
     if isinstance(right, Commands) and op in ("in", "not in") and isinstance(left, str):
@@ -50,8 +50,8 @@ def _in_commands(op: str, wanted: str, commands: Commands, full: bool) -> list[s
         lines = _entries(commands[first:], full, more=first)
         marked = places[0] - 1 - first
         lines[marked] = "> " + lines[marked][2:]
-        return [summary, f"Kiro executed it, as number {numbers}; in order:", *lines]
-    lines = [summary, f"Kiro did not execute {_cut(wanted, full)}; it executed{':' if commands else ' nothing'}"]
+        return [summary, f"the turn executed it, as number {numbers}; in order:", *lines]
+    lines = [summary, f"the turn did not execute {_cut(wanted, full)}; it executed{':' if commands else ' nothing'}"]
     lines += _entries(_nearest_first(wanted, commands, full), full)
     if wanted in commands.denied:
         lines.append("it asked for it, and was denied")
@@ -80,7 +80,7 @@ def _commands(op: str, left: object, right: object, full: bool) -> list[str] | N
         lines += [f"{name}: {_listed(list(words.elements()), full)}"] if words else []
     if asked == executed:
         lines.append("the same commands, in another order" if isinstance(wanted, list) else "a list is no tuple")
-    return [*lines, f"Kiro executed{':' if actual else ' nothing'}", *_entries(actual, full)]
+    return [*lines, f"the turn executed{':' if actual else ' nothing'}", *_entries(actual, full)]
 
 
 # -- changes

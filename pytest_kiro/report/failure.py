@@ -95,7 +95,7 @@ def clarified(message: str, executed: Iterable[ExecResult], turns: Iterable[Turn
     assert False
      +  where False = <ExecResult 'make' exit_code=2 output="make: *** No rule to make target 'all'.  Stop.\\n">.ok
     >>> print(clarified("assert False\\n +  where False = exists()\\n +    where exists = (x / 'a.py').exists", [], []))
-    a.py does not exist; Kiro changed no file
+    a.py does not exist; no turn was run
     assert False
      +  where False = exists()
      +    where exists = (x / 'a.py').exists
@@ -116,14 +116,20 @@ def clarified(message: str, executed: Iterable[ExecResult], turns: Iterable[Turn
 
 
 def _missing(asked: re.Match[str], turns: Iterable[Turn]) -> str:
-    """Return a line on a missing path, with what Kiro changed instead."""
+    """Return a line on a missing path, with what turns changed instead."""
     turns = list(turns)
     path = "/".join(_PARTS.findall(asked[2])) or asked[2].partition("'")[2].rstrip("')")
     for turn in turns:
         path = path.removeprefix(f"{turn.workspace.path}/")
     path = _DEEP.sub("…/", escaped(path))
     changed = dict.fromkeys(path for turn in turns for path in sorted((turn.known_changes or Changes()).paths))
-    return f"{path} {_ANSWERS[asked[1]]}; Kiro changed {short(escaped(', '.join(changed)), _COMMAND) or 'no file'}"
+    did = f"{_turns(turns)} changed {short(escaped(', '.join(changed)), _COMMAND) or 'no file'}"
+    return f"{path} {_ANSWERS[asked[1]]}; {did if turns else 'no turn was run'}"
+
+
+def _turns(turns: Sequence[Turn]) -> str:
+    """Name who did something: a stand-in's turn is none of Kiro's."""
+    return "the turn" if len(turns) == 1 else "the turns"
 
 
 def failed_line(result: ExecResult) -> str:
@@ -159,7 +165,7 @@ def _one(looked_at: LookedAt, failure: str, most: int, full: bool) -> Iterator[s
     if (result := looked_at.failed) is not None:
         yield from _end_of(result.output, f"--- {failed_line(result)}", 10**9 if full else _OUTPUT)
     if diffs:
-        yield f"--- what Kiro changed{f' in {looked_at.name}' if looked_at.name else ''}"
+        yield f"--- what {_turns(looked_at.turns)} changed{f' in {looked_at.name}' if looked_at.name else ''}"
         yield from _diff(diffs, failure, full)
     for turn in looked_at.turns[-1:]:
         yield from _transcript(turn, before, most)

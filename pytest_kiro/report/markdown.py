@@ -170,7 +170,7 @@ def _phase(shown: Shown, *, named: bool) -> Iterator[str]:
     yield block(cut("\n".join([*source, phase.message.strip("\n")]), _MESSAGE)[0])
     if phase.explained:
         said = block(cut(phase.explained, _EXPLAINED)[0], "diff")
-        yield f"<details><summary>What Kiro did</summary>\n\n{said}\n\n</details>"
+        yield f"<details><summary>What the turns did</summary>\n\n{said}\n\n</details>"
 
 
 # -- against the baseline

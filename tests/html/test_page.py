@@ -110,7 +110,7 @@ def test_a_link_leads_to_a_trial(page: Page, file: Path) -> None:
         "2 files changed",
         "What the eval executed",
         "Here the assert failed",
-        "What Kiro changed",
+        "What the turns changed",
         "+It draws a donut.",
     ]
     places = [said.find(words) for words in order]

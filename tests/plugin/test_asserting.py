@@ -94,7 +94,7 @@ def test_what_is_said(evals: Evals, args: tuple[str, ...]) -> None:
     # A command that is missing; the nearest is named; where there was none at all, that is said.
     assert told["commands", "'node x.js' in turn.commands"] == [
         "assert 'node x.js' in 3 commands",
-        "Kiro did not execute 'node x.js'; it executed:",
+        "the turn did not execute 'node x.js'; it executed:",
         "'true first'",
         "'cd . && true node x.js'",
         "'true first'",
@@ -103,7 +103,7 @@ def test_what_is_said(evals: Evals, args: tuple[str, ...]) -> None:
     for name in ("nothing", "no_command"):
         assert told[name, "'node x.js' in turn.commands"] == [
             "assert 'node x.js' in no commands",
-            "Kiro did not execute 'node x.js'; it executed nothing",
+            "the turn did not execute 'node x.js'; it executed nothing",
         ]
     # Many commands are counted, the nearest is not cut off, and pytest cuts nothing.
     lines, shown = told["many", "'true' in turn.commands"], 16 if verbose else 4
@@ -118,7 +118,7 @@ def test_what_is_said(evals: Evals, args: tuple[str, ...]) -> None:
     around = ["'true 8'", "> 'true 9'", "'true 10'", "'true 11'", "and 12 more (-vv)"]
     assert told["many", "'true 9' not in turn.commands"] == [
         "assert 'true 9' not in 16 commands",
-        "Kiro executed it, as number 10; in order:",
+        "the turn executed it, as number 10; in order:",
         *([f"{'> ' * (n == 9)}'true {n}'" for n in range(16)] if verbose else around),
     ]
     # Commands that are not equal, on either side, and those in another order.
@@ -127,13 +127,13 @@ def test_what_is_said(evals: Evals, args: tuple[str, ...]) -> None:
         assert told["commands", line][1:] == [
             "missing: 'make'",
             "too many: 'true first', 'cd . && true node x.js'",
-            "Kiro executed:",
+            "the turn executed:",
             "'true first'",
             "'cd . && true node x.js'",
             "'true first'",
         ]
     line = "turn.commands == ['true first', 'true first', 'cd . && true node x.js']"
-    assert told["commands", line][1:3] == ["the same commands, in another order", "Kiro executed:"]
+    assert told["commands", line][1:3] == ["the same commands, in another order", "the turn executed:"]
 
     # Changes that should not be there, that are not equal, and that are no part of others; many are counted.
     assert told["files", "not kiro.workspace.changes()"][0] == (
@@ -195,7 +195,9 @@ def test_a_denied_call_was_not_used(evals: Evals) -> None:
 def test_a_command_that_was_denied(evals: Evals) -> None:
     source = "def test_it(kiro):\n    assert 'true a' in kiro.run('Work.').commands\n"
     evals.write("test_it.py", source, {"test_it": [turn([shell("true a")], ["Done."], misbehave={"denied": "shell"})]})
-    evals.run().stdout.fnmatch_lines(["E * Kiro did not execute 'true a'; it executed nothing", "E * and was denied"])
+    evals.run().stdout.fnmatch_lines(
+        ["E * the turn did not execute 'true a'; it executed nothing", "E * and was denied"]
+    )
 
 
 # -- others
@@ -267,7 +269,7 @@ def test_a_failed_assert_on_changes_shows_the_diff(evals: Evals) -> None:
     result.assert_outcomes(failed=2)
     section = result.stdout.str().partition("- kiro turns -")[2].partition("_ test_else _")[0]
     assert "  changed: a.py +1 −1, gone.py deleted, image.bin changed, mine.txt changed, new.py +1\n" in section
-    shown = section.partition("--- what Kiro changed\n")[2].partition("--- what turn 1 printed\n")[0].splitlines()
+    shown = section.partition("--- what the turn changed\n")[2].partition("--- what turn 1 printed\n")[0].splitlines()
     assert shown == [
         "--- a/a.py",
         "+++ b/a.py",

@@ -60,7 +60,7 @@ turn 1 completed in # s, 3 tool calls: Write donut.py and run it.
   changed: doughnut.py +1, and 1 by the way, as caches are
 --- 'python3 donut.py' ended with exit code 2: {WHY.format("…")}
 | {WHY.format("#")}
---- what Kiro changed
+--- what the turn changed
 --- /dev/null
 +++ b/doughnut.py
 @@ -0,0 +1 @@
@@ -78,16 +78,16 @@ def test_a_failed_test_says_what_kiro_did_and_why_it_is_red(evals: Evals, monkey
     result.assert_outcomes(failed=5)
     coloured = result.stdout.str()
     assert "\x1b[32m+print(1)\x1b[0m" in coloured
-    assert "\x1b[1m--- what Kiro changed\x1b[0m" in coloured
+    assert "\x1b[1m--- what the turn changed\x1b[0m" in coloured
     assert "#x1B[32m+print" not in junit.read_text()
     text = re.sub(r"\x1b\[[\d;]*m", "", coloured)
     wrong, two, not_ok, _ = [section.partition("\n")[2] for section in text.split("- kiro turns -")[1:]]
     wrong = re.sub(r"in \d+\.\d s", "in # s", re.sub(r"'/[^']*/donut", "'#/donut", wrong))
     assert wrong.startswith(WRONG_NAME)
     assert re.findall(r"^(conversation \d, turn 1|--- what .*)", two, re.M) == [
-        *("conversation 1, turn 1", "--- what Kiro changed in conversation 1"),
+        *("conversation 1, turn 1", "--- what the turn changed in conversation 1"),
         *("--- what conversation 1, turn 1 printed", "conversation 2, turn 1"),
-        *("--- what Kiro changed in conversation 2", "--- what conversation 2, turn 1 printed"),
+        *("--- what the turn changed in conversation 2", "--- what conversation 2, turn 1 printed"),
     ]
     assert not_ok.startswith("turn 1 failed (throttled: infrastructure)")
     # The line that is seen first says more than `assert False`.
@@ -95,8 +95,8 @@ def test_a_failed_test_says_what_kiro_did_and_why_it_is_red(evals: Evals, monkey
         [
             "*FAILED*test_wrong_name*AssertionError: 'python3 donut.py' ended with exit code 2: python3: can't open*",
             "*FAILED*test_not_ok*AssertionError: turn 1 failed (throttled: infrastructure)*",
-            "*FAILED*test_missing*AssertionError: src/a.py does not exist; Kiro changed lib/a.py, lib/b.py",
-            "*FAILED*test_missing_file*AssertionError: src/a.py is no file; Kiro changed no file",
+            "*FAILED*test_missing*AssertionError: src/a.py does not exist; the turn changed lib/a.py, lib/b.py",
+            "*FAILED*test_missing_file*AssertionError: src/a.py is no file; no turn was run",
         ]
     )
 

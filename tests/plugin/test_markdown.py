@@ -68,7 +68,7 @@ AssertionError: assert 'no' == 'yes'
   + no
 ```
 
-<details><summary>What Kiro did</summary>
+<details><summary>What the turns did</summary>
 
 ```diff
 turn 1 completed in N s: Answer yes.
