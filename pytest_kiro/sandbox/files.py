@@ -93,7 +93,7 @@ def _folder_above(path: Path, root: Path | None, trash: Path) -> int:
     if root is None:
         path.parent.mkdir(parents=True, exist_ok=True)
         return os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    folder = os.open(root, _FOLDER)
+    folder = _opened(root)
     for name in path.parent.relative_to(root).parts:
         above = folder
         try:
@@ -109,12 +109,26 @@ def _enter(above: int, name: str, path: Path, trash: Path) -> int:
         with suppress(FileExistsError):
             os.mkdir(name, dir_fd=above)
         try:
-            return os.open(name, _FOLDER, dir_fd=above)
+            return _opened(name, above)
         except OSError as error:
             if error.errno not in (errno.ENOTDIR, errno.ELOOP, errno.ENOENT):
                 raise
         _put_away(above, name, trash)
     raise _restless(path)
+
+
+def _opened(name: str | Path, above: int | None = None) -> int:
+    """Open a folder to write in, whatever permissions an agent left it."""
+    try:
+        folder = os.open(name, _FOLDER, dir_fd=above)
+    except PermissionError:
+        os.chmod(name, 0o700, dir_fd=above)
+        folder = os.open(name, _FOLDER, dir_fd=above)
+    mode = os.fstat(folder).st_mode
+    if mode & 0o700 != 0o700:
+        with suppress(PermissionError):  # it is another's, and may let us write all the same
+            os.fchmod(folder, stat.S_IMODE(mode) | 0o700)
+    return folder
 
 
 def _put(folder: int, path: Path, data: bytes, mode: int, *, replace: bool, trash: Path) -> None:
@@ -174,6 +188,8 @@ def _put_away(folder: int, name: str, trash: Path) -> None:
             os.unlink(name, dir_fd=folder)
         except (IsADirectoryError, PermissionError):  # POSIX has EPERM for a folder
             waste = trash / f"waste-{token_hex(8)}"
+            with suppress(OSError):
+                os.close(_opened(name, folder))  # or it could not be moved
             os.rename(name, waste, src_dir_fd=folder)
             remove_tree(waste)
 
@@ -181,7 +197,7 @@ def _put_away(folder: int, name: str, trash: Path) -> None:
 def _forget_byte_code(folder: int, module: str, trash: Path) -> None:
     """Remove what Python would run in place of a module's new source."""
     try:
-        cache = os.open("__pycache__", _FOLDER, dir_fd=folder)
+        cache = _opened("__pycache__", folder)
     except FileNotFoundError:
         return
     except OSError:  # a link, through which Python would go

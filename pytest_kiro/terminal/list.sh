@@ -41,10 +41,24 @@ list_entries() {
   # that took twice as long as all the rest.
   set -- \( "$@" -path './work/*' ! -path "$list_here" ! -path "$list_here/*" \) -prune -o
   list_gnu=1
-  # A folder that cannot be read makes it fail as well.
-  list_printed "$@" || find . -maxdepth 0 -printf '' && return
+  list_printed "$@" && return
+  if find . -maxdepth 0 -printf ''; then
+    # A folder that cannot be read makes it fail as well. What is told twice is the same then, or the later counts.
+    list_opened "$@"
+    list_printed "$@"
+    return
+  fi
   list_gnu=
+  list_opened "$@"
   list_others "$@"
+}
+
+# Opens the folders that their owner may not look into: nothing can be hidden in one, from this list or from the eval.
+# First those that can be seen, in one process; then each that is in one of these, on the way into it.
+list_opened() {
+  set -- . ${list_root:+"$list_root"} -mindepth 1 "$@" -type d ! -perm -500 -exec chmod u+rwx {}
+  find "$@" +
+  find "$@" \;
 }
 
 # By GNU's find, which notes on its way whose contents have to be read: a second walk would take half as long again.

@@ -417,6 +417,8 @@ IN_THE_WAY = {
     "pipe": "mkfifo {0}",
     "socket": "python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"{0}\")'",
     "folder": "mkdir -p {0}/full; touch {0}/full/a {0}/-b; chmod 640 {0}/full/a {0}/-b",
+    "folder without permissions": "mkdir {0}; touch {0}/a; chmod 640 {0}/a; chmod 0 {0}",
+    "folder to read only": "mkdir -p {0}/full; touch {0}/full/a; chmod 640 {0}/full/a; chmod 500 {0}/full {0}",
     "file": "echo >{0}; chmod 600 {0}",
     "hard link": "ln ../out/file {0}",
 }
@@ -498,7 +500,7 @@ def test_s16_byte_code_of_what_was_there_before_is_not_run_in_place_of_new_sourc
     sandbox: Sandbox, guarded: str
 ) -> None:
     code = "__pycache__/check.cpython-313.pyc __pycache__/check.x.opt-1.pyc __pycache__/other.pyc"
-    plant = f"mkdir -p __pycache__; touch {code}"
+    plant = f"mkdir -p __pycache__; touch {code}; chmod 500 __pycache__"
     sandbox.exec(f"{plant}; mkdir a; ln -s ../../out a/__pycache__; touch ../out/check.y.pyc", cwd=guarded).check()
     sandbox.write_files({f"{guarded}/{folder}check.py": (b"", 0o644) for folder in ("", "a/")})
     assert sandbox.exec("ls __pycache__ a", cwd=guarded).output == "__pycache__:\nother.pyc\n\na:\ncheck.py\n"

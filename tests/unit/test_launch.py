@@ -595,22 +595,35 @@ from pathlib import Path
 sys.path[:0] = [sys.argv[1], sys.argv[1] + "/unit"]
 import test_launch
 from helpers import drop_root
+from pytest_kiro.turn.changes import Ledger
+from pytest_kiro.turn.ignore import Ignore
 if os.getuid() == 0:
     drop_root()
-with tempfile.TemporaryDirectory(dir="/tmp") as home:
-    os.makedirs(home + "/w/closed")
-    for name in ("closed/file", "open", "secret"):
-        open(f"{home}/w/{name}", "w").close()
-    for name in ("closed", "secret"):
-        os.chmod(f"{home}/w/{name}", 0)
-    outcome = test_launch.run(Path(home), "true")[1]
-    os.chmod(home + "/w/closed", 0o700)
-    after = outcome.after.split()[0]
-    print(outcome.status, sorted(after.entries), sorted(after.digests))
+for does in sys.argv[2:]:
+    with tempfile.TemporaryDirectory(dir="/tmp") as home:
+        os.makedirs(home + "/w/closed/deep")
+        for name in ("closed/deep/file", "open", "secret"):
+            open(f"{home}/w/{name}", "w").close()
+        for name in ("closed/deep", "closed", "secret"):
+            os.chmod(f"{home}/w/{name}", 0)
+        status, outcome = test_launch.run(Path(home), "sh", "-c", does)
+        before, after = outcome.before.split()[0], outcome.after.split()[0]
+        print(outcome.status, Ledger().record(before, after, Ignore()))
 """
 
 
-def test_unreadable_without_root() -> None:
-    """A folder that nobody may enter is no reason to fail."""
-    said = run_python(WITHOUT_ROOT, str(Path(__file__).parents[1]), cwd=Path("/"))
-    assert said == "0 [b'closed', b'open', b'secret'] [b'open']\n"
+def test_nothing_is_hidden_in_a_folder_that_is_closed() -> None:
+    """Who is not root lists no folder whose permissions an agent, or an eval, has taken."""
+    does = [
+        "true",
+        "echo x >x; chmod 0 .",
+        "mkdir -p a/b; echo x >a/b/x; chmod 0 a/b a",
+        "cd closed/deep; echo x >file; cd ../..; chmod 0 closed/deep closed",
+    ]
+    said = run_python(WITHOUT_ROOT, str(Path(__file__).parents[1]), *does, cwd=Path("/")).splitlines()
+    assert said == [
+        "0 <Changes none>",
+        "0 <Changes added: x>",
+        "0 <Changes added: a/b/x>",
+        "0 <Changes modified: closed/deep/file>",
+    ]
