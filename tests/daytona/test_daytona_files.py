@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import random
 import shlex
+import subprocess
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from emulator import Emulator
+from helpers import NOBODY, open_folder
 
 from pytest_kiro.errors import SandboxError, SandboxTimeout
 from pytest_kiro.sandbox.daytona import guest
+from pytest_kiro.sandbox.daytona.files import _archive
 from pytest_kiro.sandbox.daytona.sandbox import DaytonaSandbox
+from pytest_kiro.sandbox.guarded import clearing
 from pytest_kiro.sandbox.protocol import SandboxSpec
 from pytest_kiro.settings.waits import DaytonaWaits
 
@@ -328,3 +334,32 @@ def test_a_large_file_that_has_the_line_by_which_downloads_are_cut(sandbox: Dayt
     assert answer[:2] == ["f", "failed"]
     assert answer[2].endswith("/large file")
     assert "by which Daytona cuts what is downloaded" in answer[3]
+
+
+CLOSED = """
+mkdir -p ws/closed ws/readonly/__pycache__ ws/new.py/full
+touch ws/closed/kept ws/new.py/full/x ws/readonly/__pycache__/a.x.pyc
+chmod 500 ws/readonly ws/readonly/__pycache__ ws
+chmod 0 ws/closed ws/new.py/full ws/new.py
+"""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="not root, so nobody else can be asked")
+@pytest.mark.parametrize("by", ["archive", "each"])
+def test_a_folder_that_was_closed_is_opened_by_who_is_not_root(by: str) -> None:
+    """Sandboxes in Daytona have a user of their own; the emulated ones are whose the emulator is."""
+    files = dict.fromkeys(("closed/in", "readonly/a.py", "readonly/deep/b", "new.py"), (b"new", PLAIN))
+    with open_folder() as folder:
+        ask = partial(subprocess.run, cwd=folder, user=NOBODY, group=NOBODY, extra_groups=[], text=True, check=True)
+        ask(["sh", "-c", CLOSED])
+        if by == "archive":
+            inline = base64.b64encode(_archive({f"0/{path}": entry for path, entry in files.items()})).decode()
+            values = {"stage": f"{folder}/stage", "inline": inline, "archive": "", "unpack": "tar -xpof -"}
+            command = guest.on_files("place", [f"{folder}/ws", "1"], **values)
+        else:
+            placed = {f"{folder}/ws/{path}": entry for path, entry in files.items()}
+            command = clearing(placed, folder, [f"{folder}/ws"])
+            command += "".join(f"echo new >{folder}/ws/{path} || exit\n" for path in files)
+        ask(["sh", "-c", command])
+        left = {str(path.relative_to(folder)) for path in Path(folder, "ws").rglob("*") if path.is_file()}
+    assert left == {f"ws/{path}" for path in (*files, "closed/kept")}

@@ -12,6 +12,8 @@
 # disk, so that they are first brought into a new folder beside their places. It answers `f` when all is done, or a letter of look.sh and the path that cannot be.
 : "${names?}" "${stage?}" "${inline?}" "${archive?}" "${unpack?}"
 failed() { printf '\nplaced %s %s\n' "$1" "$2"; exit 1; }
+# Gives us back the permissions of a folder, which an agent may have taken.
+open_up() { [ -r "$1" ] && [ -w "$1" ] && [ -x "$1" ] || chmod u+rwx "$1" 2>/dev/null || :; }
 # Brings what is in the folder $1 into this one, which is $2.
 merge() {
   new=./.${stage##*/} from=$1 here=$2
@@ -28,14 +30,16 @@ merge() {
       fi
       (
         if [ -z "$guarded" ]; then cd -- "./$name" || exit
-        else cd -P -- "./$name" && [ "$PWD" = "$here/$name" ] || failed strange "$here/$name"
+        else
+          open_up "./$name"
+          cd -P -- "./$name" && [ "$PWD" = "$here/$name" ] || failed strange "$here/$name"
         fi
         merge "$entry" "$here/$name"
       ) || exit
     elif [ -e "$entry" ] || [ -L "$entry" ]; then
       if [ -d "./$name" ] && ! [ -L "./$name" ]; then
         [ -n "$guarded" ] || failed d "$here/$name"
-        rm -rf -- "./$name" || exit
+        rm -rf -- "./$name" 2>/dev/null || { chmod -R u+rwX -- "./$name" 2>/dev/null; rm -rf -- "./$name"; } || exit
       elif [ -d "./$name" ]; then rm -f -- "./$name" || exit # busybox would move into it
       elif [ -z "$guarded" ] && { [ -b "./$name" ] || [ -c "./$name" ]; } && ! [ -L "./$name" ]; then
         failed o "$here/$name"
@@ -43,7 +47,9 @@ merge() {
       case $guarded$name in 1*.py)
         # Python would run this in place of the new source.
         if [ -L ./__pycache__ ]; then rm -f ./__pycache__
-        else for code in ./__pycache__/"${name%.py}".*.pyc; do [ -e "$code" ] && rm -rf -- "$code"; done
+        elif [ -d ./__pycache__ ]; then
+          open_up ./__pycache__
+          for code in ./__pycache__/"${name%.py}".*.pyc; do [ -e "$code" ] && rm -rf -- "$code"; done
         fi ;;
       esac
       set -- "$@" "$name"
@@ -81,7 +87,9 @@ while [ $# -gt 0 ]; do
   guarded=$2
   (
     if [ -z "$guarded" ]; then cd -- "$1" || exit
-    else cd -P -- "$1" 2>/dev/null && [ "$PWD" = "$1" ] || failed strange "$1"
+    else
+      cd -P -- "$1" 2>/dev/null && [ "$PWD" = "$1" ] || failed strange "$1"
+      open_up .
     fi
     merge "$stage/$number" "${1%/}"
   ) || exit 0
