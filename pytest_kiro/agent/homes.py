@@ -20,6 +20,7 @@ from pytest_kiro.errors import HIDE_FRAMES, LaunchError, SandboxError, SandboxTi
 from pytest_kiro.kirocli import commands
 from pytest_kiro.login.credentials import Credentials
 from pytest_kiro.login.store import Renewal
+from pytest_kiro.sandbox.checks import check_command
 from pytest_kiro.sandbox.protocol import ExecResult, Sandbox
 from pytest_kiro.sandbox.script import program
 
@@ -186,6 +187,7 @@ class OwnerHome:
         timeout: float | None = None,
     ) -> ExecResult:
         """Execute a command in this HOME, which is made on the way."""
+        check_command(command, timeout)
         env = {**self.env(path), **(env or {})}
         if self.made:
             return self._homes.sandbox.exec(command, cwd=cwd, env=env, timeout=timeout)

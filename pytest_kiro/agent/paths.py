@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import operator
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from pytest_kiro.errors import HIDE_FRAMES
+from pytest_kiro.errors import KiroError
 from pytest_kiro.sandbox.protocol import Sandbox
 
-__tracebackhide__ = HIDE_FRAMES
+#: That a file is not there says the error, and our frames above it say nothing more.
+__tracebackhide__ = operator.methodcaller("errisinstance", (KiroError, OSError))
 
 
 @dataclass(frozen=True, repr=False)
@@ -74,7 +76,10 @@ class SandboxPath:
 
     def read_bytes(self) -> bytes:
         """Return the content; `FileNotFoundError`, `IsADirectoryError`."""
-        return self._sandbox.read_file(str(self))
+        try:
+            return self._sandbox.read_file(str(self))
+        except OSError as error:
+            raise error.with_traceback(None) from None
 
     def read_text(self, encoding: str = "utf-8") -> str:
         """Return the content as text, line ends as they are."""
@@ -90,7 +95,10 @@ class SandboxPath:
 
     def iterdir(self) -> Iterator[SandboxPath]:
         """Yield what is directly in this folder, sorted by name."""
-        entries = self._sandbox.list_files(str(self))
+        try:
+            entries = self._sandbox.list_files(str(self))
+        except OSError as error:
+            raise error.with_traceback(None) from None
         yield from (self / name.rstrip("/") for name in entries if "/" not in name.rstrip("/"))
 
     def unlink(self) -> None:

@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Any, TypedDict
 
 from pytest_kiro.errors import HIDE_FRAMES, SettingsError
-from pytest_kiro.sandbox.protocol import check_env
+from pytest_kiro.sandbox.checks import check_env
 from pytest_kiro.settings import parsing
 from pytest_kiro.settings.rows import EFFORTS
 from pytest_kiro.settings.table import Settings, did_you_mean

@@ -19,6 +19,7 @@ from pytest_kiro.agent.digests import digest, digest_of_files
 from pytest_kiro.agent.homes import OwnerHome, leave
 from pytest_kiro.agent.paths import SandboxPath
 from pytest_kiro.errors import HIDE_FRAMES, SandboxError, SettingsError
+from pytest_kiro.sandbox.checks import check_command
 from pytest_kiro.sandbox.protocol import ExecResult, Sandbox
 from pytest_kiro.turn.changes import Changes, Ledger
 from pytest_kiro.turn.diff import LARGEST, unified
@@ -188,6 +189,7 @@ class Workspace:
         ...     kiro.run("Write slugify.py, which prints the slug of its argument.")
         ...     assert kiro.workspace.check("checks/slugify", "python3 -I -m unittest -q").ok
         """
+        check_command(command, timeout)
         files, path = self._read_source(source), self.path
         self.check_hash = digest(self.check_hash, command, digest_of_files(files))
         state = parent(self.sandbox)
@@ -205,16 +207,22 @@ class Workspace:
         self.executed_at.append(time.time())
         return result
 
-    def _read_source(
-        self, source: str | os.PathLike[str] | Mapping[str, str | bytes]
-    ) -> Mapping[str, tuple[bytes, int]]:
+    def _read_source(self, source: object) -> Mapping[str, tuple[bytes, int]]:
         """Return the files of a mapping or folder."""
         if isinstance(source, Mapping):
-            for path in source:
+            for path, content in source.items():
+                if not isinstance(path, str) or not isinstance(content, str | bytes):
+                    raise TypeError(
+                        f"seed {{{path!r}: {content!r:.40}}} is not right; wanted: paths, with str or bytes"
+                    )
                 parts = PurePosixPath(path)
                 if not path or parts.is_absolute() or ".." in parts.parts or "\0" in path:
                     raise ValueError(f"seed path {path!r}: a relative path inside the workspace is wanted")
             return {path: (c.encode() if isinstance(c, str) else c, 0o644) for path, c in source.items()}
+        if not isinstance(source, str | os.PathLike):
+            raise TypeError(
+                f"seed {source!r} is not right; wanted: the name of a folder, or a dict of paths and contents"
+            )
         folder = self._origin / source
         if not folder.is_dir():
             beside = sorted(p.name for p in folder.parent.iterdir()) if folder.parent.is_dir() else []

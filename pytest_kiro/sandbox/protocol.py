@@ -25,14 +25,14 @@ P8  It is pulled: `read(timeout)`; callbacks and threads stay inside the provide
 
 from __future__ import annotations
 
-import re
 import stat
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from pytest_kiro.errors import HIDE_FRAMES, KiroError, SandboxError
+from pytest_kiro.sandbox.checks import check_env
 from pytest_kiro.sandbox.guarded import clearing, root_of
 
 __tracebackhide__ = HIDE_FRAMES
@@ -83,15 +83,6 @@ class CommandFailed(KiroError):
         what = f"command failed with exit code {result.exit_code}: {result.command}"
         super().__init__(what, output=result.output)
         self.result = result
-
-
-def check_env(env: Mapping[Any, Any]) -> None:
-    """Raise `ValueError` for what no environment can hold; values are not shown, they may be secret."""
-    for name, value in env.items():
-        if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-            raise ValueError(f"environment variable {name!r} cannot be set: letters, digits and _")
-        if not isinstance(value, str) or "\0" in value or re.search("[\ud800-\udfff]", value):
-            raise ValueError(f"environment variable {name!r} cannot be set: a str without NUL and lone surrogates")
 
 
 @dataclass(frozen=True)

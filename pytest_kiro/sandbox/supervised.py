@@ -16,9 +16,10 @@ from typing import IO
 
 from pytest_kiro.errors import SandboxClosed, SandboxError, SandboxTimeout, SettingsError
 from pytest_kiro.sandbox import files, leases, processes
+from pytest_kiro.sandbox.checks import check_command, check_env
 from pytest_kiro.sandbox.disk import Disk
 from pytest_kiro.sandbox.local_pty import LocalPty, no_start
-from pytest_kiro.sandbox.protocol import EXEC_TIMEOUT, OUTPUT_KEPT, ExecResult, SandboxBase, SandboxSpec, check_env
+from pytest_kiro.sandbox.protocol import EXEC_TIMEOUT, OUTPUT_KEPT, ExecResult, SandboxBase, SandboxSpec
 from pytest_kiro.sandbox.supervision import Supervised, Warden
 from pytest_kiro.settings.table import Settings
 from pytest_kiro.settings.waits import Waits
@@ -116,6 +117,7 @@ class SupervisedSandbox(SandboxBase):
         env: Mapping[str, str] | None = None,
         timeout: float | None = None,
     ) -> ExecResult:
+        check_command(command, timeout)
         check_env(env or {})
         limit = EXEC_TIMEOUT if timeout is None else timeout
         tag, folder = self._tag(), self._files().folder(cwd or "")

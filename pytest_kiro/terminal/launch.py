@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from pytest_kiro.errors import LaunchError
-from pytest_kiro.sandbox.protocol import check_env
+from pytest_kiro.sandbox.checks import check_env
 from pytest_kiro.sandbox.script import program
 from pytest_kiro.terminal.text import plain_text
 

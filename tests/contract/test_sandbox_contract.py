@@ -344,6 +344,18 @@ def test_s13_a_command_is_a_posix_sh_line(sandbox: Sandbox) -> None:
         assert (result.exit_code, result.output) == (0, output), line
 
 
+@pytest.mark.parametrize(
+    ("command", "timeout", "error"),
+    [(["ls"], None, TypeError), ("a\0b", None, ValueError), ("\ud800", None, ValueError), ("ls", "1m", ValueError)],
+    ids=["list", "nul", "surrogate", "timeout"],
+)
+def test_s13_what_is_no_sh_line_is_refused_by_name(
+    sandbox: Sandbox, command: Any, timeout: Any, error: type[Exception]
+) -> None:
+    with pytest.raises(error, match=r"^(command|timeout)=.* is not right; wanted: "):
+        sandbox.exec(command, timeout=timeout)
+
+
 @pytest.mark.parametrize("child", CHILDREN)
 def test_s14_background_children_do_not_hold_exec(machines: Machines, sandbox: Sandbox, child: str) -> None:
     result = sandbox.exec(f"echo started; {CHILDREN[child]} while ! [ -s child ]; do :; done", timeout=60)

@@ -138,12 +138,19 @@ def test_errors_end_in_the_users_line(evals: Evals) -> None:
             return kiro.run("Build.")
 
         def test_shop(shop): pass
+
+        def test_not_there(kiro):
+            (kiro.workspace / "nothing.txt").read_text()
+
+        def test_no_folder(kiro):
+            list((kiro.workspace / "nothing").iterdir())
     """
     evals.write("test_it.py", source, {kind: [turn(misbehave=kind[5:])] for kind in ("test_throttled", "test_typo")})
     evals.write("test_b.py", "def test_no_cli(kiro): pass")
     text = evals.run("--kiro-retries=0", "test_it.py").stdout.str()
     assert "unknown kind 'typo'" in text
     assert "pytest_kiro/" not in text
+    assert text.count("E       FileNotFoundError: ") == 2
     assert "functools" not in text
     native = evals.run("--kiro-retries=0", "--tb=native", "test_it.py::test_throttled").stdout.str()
     frames = re.findall(r'^  File "(.*)", line', native, re.M)

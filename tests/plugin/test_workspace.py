@@ -131,6 +131,11 @@ def test_bad_seeds(evals: Evals) -> None:
                 kiro.workspace.seed({"good.txt": "g", path: "x"})
             assert kiro.workspace.contents() == {}
 
+        @pytest.mark.parametrize("seed", [3, None, {"a.txt": 3}, {3: "a"}], ids=str)
+        def test_no_seed(kiro, seed):
+            with pytest.raises(TypeError, match="is not right; wanted: "):
+                kiro.workspace.seed(seed)
+
         @pytest.mark.kiro(workspace="missing")
         def test_marker(kiro):
             with pytest.raises(SettingsError, match="workspace 'missing': there is no folder"):
@@ -189,6 +194,14 @@ def test_paths_and_commands(evals: Evals) -> None:
             with pytest.raises(SandboxTimeout, match="did not end within 0.2 s and was killed: echo so far; sleep 600"):
                 workspace.exec("echo so far; sleep 600", timeout=0.2)
             assert repr(workspace) == f"<Workspace {workspace.path}>"
+
+        @pytest.mark.parametrize("begun", [True, False])
+        def test_no_command(kiro, begun):
+            if begun:
+                kiro.workspace.exec("true")
+            for execute in (kiro.workspace.exec, lambda command: kiro.workspace.check({"a": "b"}, command)):
+                with pytest.raises(TypeError, match=r"command=\['ls'\] is not right; wanted: an sh line as a str"):
+                    execute(["ls"])
 
         def test_contents(kiro):
             kiro.workspace.seed({".git/HEAD": "x", "sub/.git/HEAD": "x", ".gitignore": "y"})

@@ -11,11 +11,12 @@ from pathlib import PurePosixPath
 from typing import Any, TypeVar
 
 from pytest_kiro.errors import SandboxClosed, SandboxError, SandboxTimeout
+from pytest_kiro.sandbox.checks import check_command, check_env
 from pytest_kiro.sandbox.daytona import files, fleet, guest
 from pytest_kiro.sandbox.daytona.machine import Machine
 from pytest_kiro.sandbox.daytona.pty import DaytonaPty
 from pytest_kiro.sandbox.guarded import not_ours
-from pytest_kiro.sandbox.protocol import EXEC_TIMEOUT, ExecResult, SandboxBase, check_env
+from pytest_kiro.sandbox.protocol import EXEC_TIMEOUT, ExecResult, SandboxBase
 
 T = TypeVar("T")
 #: Minutes that must be left to a sandbox beyond the turn that begins in it.
@@ -64,6 +65,7 @@ class DaytonaSandbox(SandboxBase):
         timeout: float | None = None,
     ) -> ExecResult:
         self._check()
+        check_command(command, timeout)
         check_env(env or {})
         limit = EXEC_TIMEOUT if timeout is None else timeout
         folder = self._resolve(cwd or "")
