@@ -33,7 +33,8 @@ class Owner:
     Relative workspaces start at `file`'s folder; `tables` are its names in a scenario file, best first; `trial` counts
     from 1, and `variant` is the value of a setting that it is compared under; `marker` (of `mark.kiro`) and `run_args`
     are asked for at the first turn; `answer` is what a scripted turn gets where no scenario is meant; `scores` are the
-    numbers that a test gave to itself; `stays` is whether what it leaves in the sandbox outlives it.
+    numbers that a test gave to itself; `workspaces` are those of its conversations that were asked for; `stays` is
+    whether what it leaves in the sandbox outlives it.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Owner:
     answer: Reply | None = None
     scores: dict[str, ScoreRecord] = field(default_factory=dict)
     conversations: list[Conversing] = field(default_factory=list)
+    workspaces: dict[Conversing, Workspace] = field(default_factory=dict, repr=False)
     ended: bool = False
     stays: bool = False
     numbers: ConversationNumbers = field(default_factory=ConversationNumbers)
@@ -61,6 +63,11 @@ class Owner:
     def turns(self) -> list[Turn]:
         """All turns of all its conversations, in order of conversation."""
         return [turn for conversation in self.conversations for turn in conversation.turns]
+
+    @property
+    def executed(self) -> bool:
+        """Whether something was executed in its workspaces."""
+        return any(workspace.executed for workspace in self.workspaces.values())
 
     def home(self, homes: Homes) -> OwnerHome:
         """Return its HOME in a sandbox; its conversations there share it."""

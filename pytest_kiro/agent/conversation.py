@@ -89,6 +89,7 @@ class Conversation:
                 home = self._owner.home(bench.homes)
                 ignored = self._ignored()
                 self._workspace = Workspace.seeded(bench.sandbox, home, self._owner.file.parent, seed, ignored=ignored)
+                self._owner.workspaces[self] = self._workspace
             return self._workspace
 
     def run(

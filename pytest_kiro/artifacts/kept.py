@@ -174,9 +174,10 @@ class Kept:
     def tell(self, phases: Sequence[PhaseRecord], outcome: str = "", *, finished: bool = True) -> None:
         """Write the index; when its owner has ended, what people read too."""
         if finished:
+            self._note_executed()
             for conversation in self._conversations:
                 self._describe(conversation)
-        places = self._conversations.items()
+        places = sorted(self._conversations.items(), key=lambda one: one[1].number)
         self._write_json(
             TEST,
             {
@@ -213,6 +214,15 @@ class Kept:
                 return "\n".join([f"{title}{more}:", *(f"| {line}".rstrip() for line in lines[-_LINES:])])
         return ""
 
+    def _note_executed(self) -> None:
+        """Take conversations in that had commands, but no turn."""
+        for conversation, workspace in self.owner.workspaces.items():
+            if workspace.executed and conversation not in self._conversations:
+                number = self.owner.conversations.index(conversation) + 1
+                self._conversations[conversation] = _Conversation(number)
+                began = workspace.executed_at[0] - workspace.executed[0].duration
+                self._started = min(self._started, began)
+
     def _describe(self, conversation: Conversing) -> None:
         """Write a conversation's transcript, and what was executed in its workspace."""
         place, texts = self._conversations[conversation], list[str]()
@@ -221,8 +231,7 @@ class Kept:
                 texts.append(turn_text(asked.turn))
             else:
                 texts.append(broken_off_text(asked.number, asked.prompt, _shown_by(self.folder.path / asked.cast.name)))
-        if conversation.turns:
-            workspace = conversation.workspace
+        if workspace := self.owner.workspaces.get(conversation):
             executed = list(zip(workspace.executed, workspace.executed_at, strict=True))
             texts.append(executed_text(result for result, _ in executed))
             if executed:

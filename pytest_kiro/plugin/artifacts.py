@@ -124,7 +124,10 @@ class Artifacts:
 
     def _looked_at(self, item: pytest.Item) -> Iterator[Kept]:
         """Yield what is kept of a test's wide fixtures."""
-        yield from (kept for owner in self._owners(item) if owner.wide and (kept := self._keeping.known(owner)))
+        for owner in self._owners(item):
+            look = self._keeping.of if owner.executed else self._keeping.known
+            if owner.wide and (kept := look(owner)):
+                yield kept
 
     def _fetch(self, item: pytest.Item) -> None:
         """Keep what stands in the sandbox now."""

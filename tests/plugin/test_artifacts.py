@@ -152,6 +152,48 @@ def test_what_failed_tests_leave(evals: Evals) -> None:
     assert properties == {name: path for name, path in paths.items() if path}
 
 
+def test_what_was_executed_is_kept_without_any_turn(evals: Evals) -> None:
+    source = """
+        import pytest
+
+        @pytest.fixture(scope="module")
+        def tools(kiro):
+            return kiro.workspace.exec("echo tools")
+
+        def test_no_turn(kiro, tools):
+            kiro.conversation().run("Hello.")
+            kiro.workspace.exec("echo one").check()
+            assert kiro.workspace.exec("exit 3").ok
+
+        def test_nothing_executed(kiro):
+            kiro.workspace
+            assert 0
+
+        def test_passes(kiro):
+            kiro.workspace.exec("true")
+    """
+    evals.write("test_it.py", source, {"test_no_turn": ["Hello."]})
+    evals.run(*NO_CACHE).assert_outcomes(failed=2, passed=1)
+    kept = folders(latest(evals))
+    assert set(kept) == {"test_no_turn", "fixture-tools", "test_nothing_executed"}
+    told = index(kept["test_no_turn"])
+    assert [(one["number"], len(one["turns"]), one["executed"]) for one in told["conversations"]] == [
+        (1, 1, None),
+        (2, 0, "executed.json"),
+    ]
+    place = kept["test_no_turn"] / "conversation-2"
+    executed = json.loads((place / "executed.json").read_text())
+    assert [(one["command"], one["exit_code"], one["after_turn"]) for one in executed] == [
+        ("echo one", 0, 0),
+        ("exit 3", 3, 0),
+    ]
+    assert told["started"] <= executed[0]["began"]
+    assert "$ echo one\n| one\n" in (place / "transcript.txt").read_text()
+    fixture = kept["test_no_turn"] / told["fixtures"][0]
+    assert "| tools" in (fixture / "conversation-1/transcript.txt").read_text()
+    assert index(kept["test_nothing_executed"])["conversations"] == []
+
+
 def test_a_run_that_passes_leaves_nothing_but_its_end(evals: Evals) -> None:
     after = "from pathlib import Path\ndef test_after(): assert not [*Path('kiro-results/latest').glob('fixture-*')]"
     evals.write("test_later.py", after)
