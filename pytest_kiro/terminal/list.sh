@@ -37,9 +37,10 @@ list_entries() {
     shift
     list_count=$((list_count - 1))
   done
-  # Of other workspaces nothing is said. Names are compared of folders only, and as bytes: of 20,000 files, in UTF-8,
-  # that took twice as long as all the rest.
-  set -- \( "$@" -path './work/*' ! -path "$list_here" ! -path "$list_here/*" \) -prune -o
+  # Of other workspaces nothing is said, whose names have eight digits. Names are compared of folders only, and as
+  # bytes: of 20,000 files, in UTF-8, that took twice as long as all the rest.
+  list_digits='[0-9a-f][0-9a-f][0-9a-f][0-9a-f]'
+  set -- \( "$@" -path "./work/$list_digits$list_digits" ! -path "$list_here" \) -prune -o
   list_gnu=1
   list_printed "$@" && return
   if find . -maxdepth 0 -printf ''; then

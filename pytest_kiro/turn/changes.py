@@ -174,7 +174,7 @@ def outside(before: Listing, after: Listing, ignore: Ignore) -> Changes:
     """Return what changed outside of a workspace, by size and times; folders do not count."""
     differing = {_name(path, was, now): (was, now) for path, was, now in changed(before, after)}
     differing = {path: both for path, both in differing.items() if not path.endswith("/")}
-    return _compare(differing, {path for path in differing if ignore(path)})
+    return _compare(differing, {path for path in differing if _passed_over(path, ignore, after.entries)})
 
 
 def _name(path: bytes, was: Entry | None, now: Entry | None) -> str:

@@ -9,6 +9,7 @@ from eval_runs import Evals, shell, turn
 DOES = "\n".join(
     [
         "echo '[user]' >~/.gitconfig; mkdir -p ~/.kiro/steering; echo Always. >~/.kiro/steering/left.md",
+        "mkdir -p ../.git/hooks ../deadbeef; echo >../.git/hooks/pre-commit; echo >../deadbeef/x",
         "mkfifo pipe; ln -s / link; mkdir empty; mkdir -p .git/hooks .pytest_cache __pycache__",
         "echo >.git/hooks/post-checkout; echo >.git/config; echo >.pytest_cache/x",
         "echo >__pycache__/app.cpython-311.pyc; truncate -s 40G disk.img",
@@ -26,7 +27,8 @@ def test_what_a_turn_did_besides_is_known(evals: Evals) -> None:
 
         def test_it(kiro):
             turn = kiro.run("Help.")
-            assert ".gitconfig" in turn.outside.added
+            assert {".gitconfig", "work/.git/hooks/pre-commit"} <= turn.outside.added
+            assert "work/deadbeef/x" not in turn.outside.paths  # as another workspace is called
             assert not {path for path in turn.outside.paths if "sessions" in path}
             assert "sleep" in "".join(turn.survivors)
             made = {"pipe", "link", "empty/", ".git/hooks/post-checkout", "__pycache__/app.cpython-311.pyc"}
