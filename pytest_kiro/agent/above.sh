@@ -13,6 +13,12 @@ above() {
     package.json | node_modules | .nvmrc | [jt]sconfig.json | *eslint* | *babel* | *prettier* | jest.config.* | vite*) ;;
     .git | .hg | .editorconfig | .tool-versions | .envrc | .cargo | rust-toolchain* | go.mod | go.work | Gemfile) ;;
     .mvn | pom.xml | *.gradle | *.gradle.kts | global.json | Directory.*) ;;
+    .venv | uv.toml | .mypy.ini | mypy.ini | .pylintrc | pylintrc | .isort.cfg | Pipfile | .pixi | pixi.toml) ;;
+    .yarnrc* | .pnp.* | pnpm-workspace.yaml | lerna.json | nx.json | turbo.json | deno.json* | biome.json* | *stylelint*) ;;
+    Cargo.toml | .rustfmt.toml | rustfmt.toml | .clang-* | .bazel* | WORKSPACE* | MODULE.bazel | dune-project) ;;
+    composer.json | pubspec.yaml | Package.swift | .rubocop.yml | .bundle | [Nn]u[Gg]et.[Cc]onfig | stack.yaml) ;;
+    [Rr]akefile* | .justfile | [Jj]ustfile | [Tt]askfile.* | [Gg]ulpfile.* | .mise* | mise.* | *compose.y*ml) ;;
+    .ignore | .rgignore | .fdignore) ;;
     *) continue ;;
     esac
     if [ -e "$above_entry" ]; then above=$above/${above_entry##*/}; fi

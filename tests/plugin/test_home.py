@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
 import pytest
 from eval_runs import Evals, shell, turn
 from home_runs import evals_of_two_tests
+
+from pytest_kiro.agent import homes
+from pytest_kiro.sandbox.script import program
 
 
 def test_the_next_test_sees_nothing_of_it(evals: Evals) -> None:
@@ -134,6 +144,52 @@ def test_one_whose_making_was_interrupted_is_made_anew(evals: Evals) -> None:
         """,
         {"test_it": ["OK"]},
     )
+
+
+#: What decides in a folder what these programs say of another one far below it.
+DECIDES = {
+    "git": (".git/HEAD", "ref: refs/heads/main\n", "git rev-parse --git-dir"),
+    "node": ("node_modules/left/index.js", "console.log(1)", "node -e 'require(\"left\")'"),
+    "pytest": ("pytest.ini", "[pytest]\naddopts = --collect-only", "{python} -m pytest -p no:cacheprovider test_a.py"),
+    "mypy": ("mypy.ini", "[mypy]\nignore_errors = true", "{python} -m mypy --cache-dir=/dev/null test_a.py"),
+    "ruff": ("ruff.toml", "lint.select = []", "ruff check --no-cache test_a.py"),
+    "cargo": ("Cargo.toml", "[workspace]", "cargo metadata --offline --no-deps"),
+    "uv": ("uv.toml", "x = 1", "uv python find --offline"),
+    "rg": (".ignore", "*", "rg --files"),
+}
+
+
+@pytest.mark.parametrize("name", DECIDES)
+def test_what_programs_take_up_from_far_above_is_looked_for(tmp_path: Path, name: str) -> None:
+    path, content, command = DECIDES[name]
+    if not (find_spec(name) if "{python}" in command else shutil.which(name)):
+        pytest.skip(f"there is no {name}")
+    below = tmp_path / "users/own/work/w"
+    (below / "src").mkdir(parents=True)
+    (below / "src/main.rs").write_text("fn main() {}")
+    (below / "Cargo.toml").write_text('[package]\nname = "a"\nversion = "0.1.0"\n')
+    (below / "test_a.py").write_text('def test_a() -> None:\n    x: int = "a"\n    assert 0\n')
+
+    def says() -> tuple[int, str]:
+        """Without what takes some time."""
+        done = subprocess.run(
+            command.format(python=sys.executable), shell=True, cwd=below, capture_output=True, text=True
+        )
+        return done.returncode, re.sub(r"[\d.]+s", "", done.stdout)
+
+    def above() -> str:
+        look = program(Path(homes.__file__).with_name("above.sh")) + f"above {tmp_path}; echo $above"
+        return subprocess.run(["sh", "-c", look], capture_output=True, text=True, check=True).stdout.strip()
+
+    assert above() == ""
+    plain = says()
+    file = tmp_path / path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(content)
+    if name == "git":
+        subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    assert says() != plain, "it is looked at nowhere"
+    assert above() == f"/{path.partition('/')[0]}"
 
 
 def test_what_one_test_leaves_above_its_home_is_not_found_from_the_next(evals: Evals) -> None:
