@@ -8,7 +8,7 @@ import os
 from collections import deque
 from pathlib import Path
 
-from pytest_kiro.artifacts.folder import Folder
+from pytest_kiro.artifacts.folder import Folder, names_in, read_from
 from pytest_kiro.secrecy.chunks import without_secrets
 from pytest_kiro.secrecy.redaction import Secrets
 
@@ -34,7 +34,7 @@ class Cast:
         most: tuple[int, int] = (OF_BEGINNING, OF_PART),
     ) -> None:
         self.name = name
-        self._folder, self._parts, self._number = folder, deque[str](), 0
+        self._folder, self._parts, self._number, self._closed = folder, deque[str](), 0, False
         self._decode = codecs.getincrementaldecoder("utf-8")("replace")
         header = {"version": 2, "width": size[0], "height": size[1], "title": title}
         self._file = os.open(folder.claim(name), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
@@ -51,21 +51,26 @@ class Cast:
 
     def close(self, secrets: Secrets) -> None:
         """Put the parts together, without secrets that colours had torn apart; idempotent."""
-        if self._file < 0:
-            return
-        os.close(self._file)
-        self._file = -1
-        settle(self._folder, self.name, secrets)
+        if not self._closed:
+            self._end_part()
+            settle(self._folder, self.name, secrets)
+            self._closed = True
 
     def _put(self, line: str) -> None:
         data = line.encode("utf-8", "replace") + b"\n"
         self._size += len(data)
         os.write(self._file, data)
 
+    def _end_part(self) -> None:
+        """Close the file, once: after Ctrl-C its number may be another file's."""
+        file, self._file = self._file, -1
+        if file >= 0:
+            os.close(file)
+
     def _next_part(self) -> None:
         """Go on in another file; drop the oldest behind the beginning."""
-        os.close(self._file)
-        self._file, self._number = -1, self._number + 1
+        self._end_part()
+        self._number += 1
         name = f"{self.name}.{self._number}"
         self._file = os.open(self._folder.claim(name), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
         self._size, self._most = 0, self._of_part
@@ -99,12 +104,12 @@ def settle(folder: Folder, name: str, secrets: Secrets) -> None:
 
 def lines_of(cast: Path) -> list[str]:
     """Return the whole lines of a cast; what Unicode calls an end of a line may stand within one."""
-    return cast.read_bytes().decode("utf-8", "replace").split("\n")[:-1]
+    return read_from(cast).decode("utf-8", "replace").split("\n")[:-1]
 
 
 def _parts_of(folder: Folder, name: str) -> dict[int, str]:
     """Return the files in which a cast goes on, by their numbers."""
     file = folder.path / name
-    found = (path.name.removeprefix(f"{file.name}.") for path in file.parent.iterdir())
+    found = (one.removeprefix(f"{file.name}.") for one in names_in(file.parent))
     numbers = sorted(int(rest) for rest in found if rest.isascii() and rest.isdigit())
     return {number: f"{name}.{number}" for number in numbers if folder.owns(f"{name}.{number}")}

@@ -6,15 +6,17 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO, TypeVar
 
 #: Where a folder's own files are listed, a JSON text a line: each before it is written.
 WRITTEN = ".written"
 #: Bytes of a name that stay readable; file systems take 255.
 _READABLE = 100
 _UNUSUAL = re.compile(r"[^\w.=+-]+")
+_Result = TypeVar("_Result")
 
 
 def folder_name(readable: str, whole: str) -> str:
@@ -43,7 +45,7 @@ class Folder:
         target = self.claim(name)
         part = target.with_name(f".{os.getpid()}.part")
         try:
-            part.write_bytes(data)
+            write_to(part, data)
             part.replace(target)
         finally:
             part.unlink(missing_ok=True)
@@ -55,8 +57,7 @@ class Folder:
         if name not in self._own:
             if os.path.lexists(target):
                 raise FileExistsError(17, "it is there already, and is not ours", str(target))
-            with (self.path / WRITTEN).open("a", encoding="ascii") as listed:
-                listed.write(json.dumps(name) + "\n")
+            write_to(self.path / WRITTEN, f"{json.dumps(name)}\n".encode("ascii"), add=True)
             self._own[name] = None
         return target
 
@@ -102,8 +103,38 @@ class Folder:
     def _listed(self) -> Iterator[str]:
         """Yield the names of files that an earlier process has written here."""
         with suppress(OSError, ValueError):
-            for line in (self.path / WRITTEN).read_text(encoding="ascii").splitlines():
+            for line in read_from(self.path / WRITTEN).decode("ascii").splitlines():
                 name = json.loads(line)
                 parts = PurePosixPath(name).parts if isinstance(name, str) else ()
                 if parts and ".." not in parts and parts[0] != "/":
                     yield name
+
+
+# -- files, which Ctrl-C leaves closed wherever it comes
+
+
+def write_to(path: Path, data: bytes, *, add: bool = False) -> None:
+    """Write a file, or go on at its end."""
+    _with(path, "ab" if add else "wb", lambda file: file.write(data))
+
+
+def read_from(path: Path) -> bytes:
+    """Return what a file has."""
+    return _with(path, "rb", lambda file: file.read())
+
+
+def names_in(folder: Path) -> list[str]:
+    """Return the names in a folder, in order."""
+    return sorted(os.listdir(folder))  # noqa: PTH208 - Python 3.13's `iterdir` opens the folder by a `with`
+
+
+def _with(path: Path, mode: str, use: Callable[[BinaryIO], _Result]) -> _Result:
+    opened: list[BinaryIO] = []
+    try:
+        # A `with` lets Ctrl-C come between the opening and its own beginning. C code opens and appends here: that is
+        # one step for Python, which looks for signals between its own.
+        opened.extend(map(open, [os.fspath(path)], [mode]))  # type: ignore[arg-type]
+        return use(opened[0])
+    finally:
+        for file in opened:
+            file.close()

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pytest_kiro.artifacts.folder import WRITTEN, Folder
+from pytest_kiro.artifacts.folder import WRITTEN, Folder, names_in, read_from, write_to
 from pytest_kiro.records.folders import LATEST, RUN, TEST
 from pytest_kiro.settings.table import Settings
 
@@ -60,7 +60,7 @@ class RunFolder:
         self.top.mkdir(parents=True, exist_ok=True)
         ignore = self.top / ".gitignore"
         if not ignore.exists():
-            ignore.write_text("*\n", encoding="ascii")
+            write_to(ignore, b"*\n")
         try:
             self.path.mkdir()
         except FileExistsError:
@@ -79,12 +79,13 @@ class RunFolder:
 
     def tests(self) -> list[Path]:
         """Return the folders of tests that have artifacts, by name."""
-        return sorted(file.parent for file in self.path.glob(f"*/{TEST}"))
+        folders = [self.path / name for name in names_in(self.path)] if self.path.is_dir() else []
+        return [folder for folder in folders if (folder / TEST).is_file()]
 
     def _tell(self, **more: Any) -> None:
         facts: dict[str, Any] = {"format": FORMAT, "version": 1, "run": self._run_id, "started": _now()}
         with suppress(OSError, ValueError):
-            facts["started"] = json.loads((self.path / RUN).read_bytes())["started"]
+            facts["started"] = json.loads(read_from(self.path / RUN))["started"]
         facts |= {"when": self._when, **more}
         Folder(self.path).write(RUN, json.dumps(facts, indent=1).encode() + b"\n")
 
@@ -105,7 +106,7 @@ def prune(top: Path, present: str) -> None:
     """Remove what earlier runs wrote beyond the latest ten; those of which nothing was kept go first."""
     kept = 0
     for run in sorted(_earlier(top, present), reverse=True):
-        tests = [folder for folder in run.iterdir() if folder.is_dir() and not folder.is_symlink()]
+        tests = [folder for name in names_in(run) if (folder := run / name).is_dir() and not folder.is_symlink()]
         if tests and kept < KEPT:
             kept += 1
             continue
@@ -117,10 +118,11 @@ def prune(top: Path, present: str) -> None:
 
 def _earlier(top: Path, present: str) -> Iterator[Path]:
     """Yield the folders of runs that are over."""
-    for run in top.iterdir():
+    for name in names_in(top):
+        run = top / name
         facts: Any = None
         with suppress(OSError, ValueError):
-            facts = json.loads((run / RUN).read_bytes())
+            facts = json.loads(read_from(run / RUN))
         if run.name == present or run.is_symlink() or not isinstance(facts, dict) or facts.get("format") != FORMAT:
             continue
         with suppress(OSError):

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import gc
+import itertools
 import json
 import os
+import sys
+import warnings
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
+from types import FrameType
 
 import pytest
 from helpers import open_folder, run_python
@@ -136,6 +143,62 @@ def test_a_folder_that_is_read_only_is_an_error_of_the_file_system() -> None:
         )
         os.chmod(folder, 0o777)
     assert said == "refused\n"
+
+
+def interrupted(at: int, work: Callable[[], object]) -> bool:
+    """Do something, with Ctrl-C at the so manieth call or return; return whether it came so far."""
+    steps = itertools.count(1)
+
+    def step(frame: FrameType, event: str, argument: object) -> None:
+        # Before a call of C code Python looks for no signal, but after it.
+        if event != "c_call" and frame.f_code is not interrupted.__code__ and next(steps) == at:
+            raise KeyboardInterrupt
+
+    sys.setprofile(step)
+    try:
+        work()
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.setprofile(None)
+    return False
+
+
+def test_ctrl_c_leaves_no_file_open(tmp_path: Path) -> None:
+    """Wherever it comes: a file that nobody has closed is a ResourceWarning."""
+
+    def write(at: int) -> None:
+        folder = Folder(tmp_path / str(at))
+        folder.write("a.txt", b"text\n")
+        lines_of(folder.path / "a.txt")
+
+    write(0)
+    before = len(os.listdir("/dev/fd"))
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        at = next(at for at in itertools.count(1) if not interrupted(at, partial(write, at)))
+        gc.collect()
+    assert at > 100, "steps were counted"
+    assert [str(one.message) for one in warned] == []
+    assert len(os.listdir("/dev/fd")) == before
+
+
+def test_a_cast_that_ctrl_c_has_found_closing_is_closed_once(tmp_path: Path) -> None:
+    """Its descriptor's number may be another file's by then."""
+
+    def end(cast: Cast) -> None:
+        cast.add(1.0, b"more")
+        cast.close(Secrets())
+
+    for at in itertools.count(1):
+        cast = Cast(Folder(tmp_path / str(at)), "turn-1.cast", size=(80, 24), title="", most=(100, 100))
+        cast.add(0.0, b"text " * 20)
+        over = not interrupted(at, partial(end, cast))
+        cast.close(Secrets())  # no OSError of a descriptor that is closed
+        assert len(lines_of(tmp_path / str(at) / "turn-1.cast")) >= 2
+        assert not (tmp_path / str(at) / "turn-1.cast.1").exists(), "its parts are put together"
+        if over:
+            break
 
 
 def test_a_cast_is_on_disk_at_once_and_its_middle_goes(tmp_path: Path) -> None:
