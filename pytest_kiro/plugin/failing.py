@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 import pytest_kiro
 from pytest_kiro.errors import KiroError, SandboxError
+from pytest_kiro.plugin.frames import users_part
 from pytest_kiro.records.phases import PlaceRecord
 from pytest_kiro.report.failure import LookedAt, clarified, coloured, failure_lines, planted_lines, surprise_lines
 from pytest_kiro.turn.shown import short
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 TURNS = "kiro turns"
 #: Characters that are kept of a statement, and of an error that has been told.
 _STATEMENT, _TOLD = 400, 66
-#: Packages in whose frames nothing of a user's is; functools' are of our cached properties.
-_MACHINERY = frozenset({"pytest_kiro", "_pytest", "pluggy", "contextlib", "functools"})
 
 
 class Failing:
@@ -43,7 +41,7 @@ class Failing:
         if isinstance(error, KiroError) and type(error).__name__ in pytest_kiro.__all__:
             type(error).__module__ = pytest_kiro.__name__  # pytest's lines have little room: by its public name
         ours = isinstance(error, KiroError) and not item.config.getoption("fulltrace", False)
-        users = error is None or not ours or _end_in_users_line(error.__traceback__)
+        users = error is None or not ours or users_part(error.__traceback__) is not None
         self._clarify(item, error)
         report = yield
         if not users:
@@ -113,21 +111,6 @@ def place_of(item: pytest.Item, excinfo: pytest.ExceptionInfo[BaseException]) ->
             with suppress(Exception):  # of what was generated or has changed since there is no source
                 source = short(str(entry.statement).strip(), _STATEMENT)
     return PlaceRecord(file=Path(file).as_posix(), line=line, source=source)
-
-
-def _end_in_users_line(traceback: TracebackType | None) -> bool:
-    """Cut our own frames off: no style of traceback shows them, and --pdb stops above them.
-
-    Returns whether there is a line of the user's at all.
-    """
-    last: Any = None
-    while traceback is not None:
-        if str(traceback.tb_frame.f_globals.get("__name__")).partition(".")[0] not in _MACHINERY:
-            last = traceback
-        traceback = traceback.tb_next
-    if last is not None:
-        last.tb_next = None
-    return last is not None
 
 
 def _leave_frames_out(report: pytest.TestReport) -> None:

@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 EVAL_FIXTURES = frozenset({"kiro", "kiro_sandbox", "kiro_cli", "kiro_login"})
 
 
+def __tracebackhide__(error: pytest.ExceptionInfo[BaseException]) -> bool:
+    """Tell pytest whether to hide frames of this file."""
+    from pytest_kiro.plugin.frames import hide_above_users  # which a plain run need not compile
+
+    return hide_above_users(error)
+
+
 def is_eval(item: pytest.Item) -> bool:
     """Whether a test asks for Kiro."""
     return not EVAL_FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))

@@ -14,6 +14,7 @@ from pytest_kiro.errors import HIDE_FRAMES, KiroError, SettingsError, SetupError
 from pytest_kiro.login.device import LoginTerminal
 from pytest_kiro.login.login import Identity, LoginMeans, expect_login, login
 from pytest_kiro.login.saved import SavedLogin
+from pytest_kiro.plugin.frames import users_part
 from pytest_kiro.sandbox.protocol import Sandbox, SandboxSpec
 from pytest_kiro.settings.table import did_you_mean
 
@@ -113,7 +114,7 @@ def _fly(state: State) -> Fly | None:
 
 
 class InFewWords:
-    """Shows an error of ours without frames and causes; --full-trace shows them."""
+    """Shows an error of ours without our frames, and without causes; --full-trace shows them."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._whole = bool(config.getoption("fulltrace", False))  # an option of the terminal's
@@ -123,7 +124,7 @@ class InFewWords:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, KiroError) and not self._whole:
-            error.__cause__ = error.__traceback__ = None
+            error.__cause__, error.__traceback__ = None, users_part(error.__traceback__)
 
 
 def _specification(args: object) -> SandboxSpec:

@@ -123,7 +123,19 @@ def test_the_page_shows_it() -> None:
     assert WRONG_NAME in page
 
 
-def test_errors_end_in_the_users_line(evals: Evals) -> None:
+HOOKS = """
+    import os, pytest
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(fixturedef):  # as pytest-asyncio has one
+        return (yield)
+
+    def pytest_kiro_sandbox_ready(sandbox):
+        sandbox.exec(os.environ.get("AT_FIRST", "true")).check()
+"""
+
+
+def test_errors_end_in_the_users_line(evals: Evals, monkeypatch: pytest.MonkeyPatch) -> None:
     source = """
         import pytest
 
@@ -147,6 +159,7 @@ def test_errors_end_in_the_users_line(evals: Evals) -> None:
     """
     evals.write("test_it.py", source, {kind: [turn(misbehave=kind[5:])] for kind in ("test_throttled", "test_typo")})
     evals.write("test_b.py", "def test_no_cli(kiro): pass")
+    evals.write("conftest.py", HOOKS)
     text = evals.run("--kiro-retries=0", "test_it.py").stdout.str()
     assert "unknown kind 'typo'" in text
     assert "pytest_kiro/" not in text
@@ -160,6 +173,11 @@ def test_errors_end_in_the_users_line(evals: Evals) -> None:
     first = next(line for line in lines if line.strip())
     assert first.startswith("E "), "no frame, no source line"
     assert "InstallError: " in first
+    monkeypatch.setenv("AT_FIRST", "exit 3")
+    unready = evals.run("test_b.py").stdout.str()
+    assert "pytest_kiro/" not in unready
+    assert unready.index(">       sandbox.exec(") < unready.index("E       pytest_kiro.CommandFailed: ")
+    monkeypatch.delenv("AT_FIRST")
 
     debugger = evals.start("--kiro-retries=0", "--pdb", "test_it.py::test_throttled")
     debugger.expect_exact('-> kiro.run("Work.")')
