@@ -121,7 +121,7 @@ def remove_tree(path: Path) -> None:
     removed, so two descriptors and short names do, and no link is followed.
     """
     with suppress(OSError):
-        path.chmod(0o700)
+        _open_up(path)
         top = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
             _empty(top)
@@ -155,7 +155,7 @@ def _remove_files(folder: int) -> list[str]:
     for name, is_folder in found:
         with suppress(OSError):
             if is_folder:
-                os.chmod(name, 0o700, dir_fd=folder)
+                _open_up(name, folder)
                 continue
             try:
                 os.unlink(name, dir_fd=folder)
@@ -165,8 +165,17 @@ def _remove_files(folder: int) -> list[str]:
     return [name for name, is_folder in found if is_folder]
 
 
-def _unlock(name: str, folder: int) -> None:
-    """Take the attributes off a file that keep it from removal (chattr)."""
+def _open_up(name: str | Path, folder: int | None = None) -> None:
+    """Let us remove what is in a folder."""
+    try:
+        os.chmod(name, 0o700, dir_fd=folder)
+    except PermissionError:
+        _unlock(name, folder)
+        os.chmod(name, 0o700, dir_fd=folder)
+
+
+def _unlock(name: str | Path, folder: int | None) -> None:
+    """Take the attributes off that keep something from removal (chattr)."""
     file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
     try:
         fcntl.ioctl(file, _SET_FLAGS, b"\0" * 8)
