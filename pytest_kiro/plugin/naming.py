@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import inspect
+import re
 from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -138,6 +139,8 @@ def wrong_mark(items: Sequence[pytest.Item]) -> str | None:
     """Say what is wrong with the first wrong `mark.kiro`; None without one."""
     known = ", ".join(_MARKER_WORDS)
     for item in items:
+        if (said := _unknown_mark(item)) is not None:
+            return said
         for mark in item.iter_markers("kiro"):
             unknown = next((word for word in mark.kwargs if word not in _MARKER_WORDS), None)
             if mark.args:
@@ -149,6 +152,18 @@ def wrong_mark(items: Sequence[pytest.Item]) -> str | None:
             if not isinstance(word, str) or not word.strip():
                 return f"{item.nodeid}: mark.kiro: kiro_id is {word!r}; wanted: a name that no other test has"
     return _same_id(items)
+
+
+def _unknown_mark(item: pytest.Item) -> str | None:
+    """Name a mark that looks like ours and is nobody's: a test without its trials would run once, and be green."""
+    if alike := [mark.name for mark in item.iter_markers() if mark.name.startswith("kiro")]:
+        lines = item.config.getini("markers")
+        known = [name for line in lines if (name := re.split("[:(]", line)[0].strip()).startswith("kiro")]
+        for name in alike:
+            if name not in known:
+                hint = did_you_mean(name, known)
+                return f"{item.nodeid}: there is no mark.{name}{hint}; known: {', '.join(known)}"
+    return None
 
 
 def _same_id(items: Sequence[pytest.Item]) -> str | None:
