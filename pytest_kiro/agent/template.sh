@@ -28,7 +28,7 @@ cd -- "$template_base" || exit
 # Minutes since this machine began. What is older came with its image, and is reached by its path.
 age=
 if [ -r /proc/1/stat ] && [ -r /proc/stat ]; then
-  ticks=$(getconf CLK_TCK) || ticks=100
+  ticks=$(getconf CLK_TCK 2>/dev/null) || ticks=100
   age=$(($(date +%s) - $(sed -n 's/^btime //p' /proc/stat) - $(sed 's/.*) //' /proc/1/stat | cut -d ' ' -f 20) / ticks))
   age=$((age / 60 + 2))
   [ "$age" -gt 0 ] || age=
@@ -60,7 +60,7 @@ for entry in .kiro/* .kiro/.[!.]* .local/share/kiro-cli/* .[!.]* ..?* * .local/*
     total=$((total + ${size:-0}))
     set -- "$@" "$entry"
   fi
-done
+done 2>/dev/null # a file may vanish meanwhile, or be root's; what is said of it would be taken for an answer
 true >"$template_archive" || exit
 # It goes on without what it may not read, which root may have left here.
 if [ $# -gt 0 ]; then said=$(tar -cf "$template_archive" -- "$@" 2>&1); fi
