@@ -55,6 +55,7 @@ def deaf() -> int:
 
 def cooked() -> int:
     """Dies of Ctrl-C, with the cursor hidden, the mouse reporting, and in red."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a traceback of Python 3.13 has colours, and ends them
     os.write(1, b"\x1b[?25l\x1b[?1000;1006h\x1b[>1u\x1b[31m")
     say("READY")
     signal.pause()
