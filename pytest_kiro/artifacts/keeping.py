@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from pytest_kiro.agent.bench import Conversing, Owner
 from pytest_kiro.artifacts.folder import Folder, folder_name
 from pytest_kiro.artifacts.kept import Kept
 from pytest_kiro.artifacts.run import RunFolder
 from pytest_kiro.errors import KiroError
 from pytest_kiro.secrecy.redaction import Secrets
-from pytest_kiro.turn.turn import Turn
+
+if TYPE_CHECKING:
+    from pytest_kiro.agent.bench import Conversing, Owner
+    from pytest_kiro.turn.turn import Turn
 
 
 class Keeping:

@@ -9,9 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pytest_kiro.agent.bench import Conversing, Owner
 from pytest_kiro.artifacts.cast import Cast, lines_of
 from pytest_kiro.artifacts.folder import Folder
 from pytest_kiro.artifacts.leavings import Left, all_in, left_in
@@ -23,7 +22,10 @@ from pytest_kiro.records.plain import clean
 from pytest_kiro.secrecy.redaction import Secrets
 from pytest_kiro.secrecy.visible import visible
 from pytest_kiro.terminal.text import plain_text
-from pytest_kiro.turn.turn import Turn
+
+if TYPE_CHECKING:
+    from pytest_kiro.agent.bench import Conversing, Owner
+    from pytest_kiro.turn.turn import Turn
 
 #: Lines that a report shows of a turn that was broken off.
 _LINES = 20

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from pytest_kiro.agent.contents import is_reachable, read_present
-from pytest_kiro.agent.workspace import Workspace
 from pytest_kiro.errors import KiroError
 from pytest_kiro.records.plain import cut
+
+if TYPE_CHECKING:
+    from pytest_kiro.agent.workspace import Workspace
 
 #: Bytes that are kept of a file, and of all files of a conversation; how many these are; characters of a diff.
 OF_A_FILE, OF_ALL, COUNT, OF_DIFF = 4 * 1024**2, 32 * 1024**2, 500, 2 * 1024**2

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from pytest_kiro.records.plain import cut
-from pytest_kiro.sandbox.protocol import ExecResult
 from pytest_kiro.secrecy.visible import visible
 from pytest_kiro.turn.calls import described, walk
-from pytest_kiro.turn.turn import Turn
+
+if TYPE_CHECKING:
+    from pytest_kiro.sandbox.protocol import ExecResult
+    from pytest_kiro.turn.turn import Turn
 
 #: Characters that are kept of a turn's output, and of one that a call or a command printed.
 _OUTPUT, _RESULT = 1024**2, 64 * 1024

@@ -1,4 +1,7 @@
-"""Compares variants, and runs, when all tests have ended."""
+"""Compares variants, and runs, when all tests have ended.
+
+Statistics are imported by what has something to compare: editors collect at every save.
+"""
 
 from __future__ import annotations
 
@@ -12,20 +15,14 @@ from pytest_kiro.plugin.comparing import plans_of
 from pytest_kiro.plugin.growing import baseline_of, growth_plan, identity_of
 from pytest_kiro.plugin.owners import is_eval
 from pytest_kiro.plugin.verdict_reports import log, undecided_as, verdict_report
-from pytest_kiro.records.run import installed_version
-from pytest_kiro.report.comparing import contest_lines, finding, plan_lines
-from pytest_kiro.report.runs import runs_lines
-from pytest_kiro.report.trials import estimate_line
-from pytest_kiro.trials.costs import costs_of, estimate
-from pytest_kiro.trials.drift import Side
-from pytest_kiro.trials.runs import RunsCompared, compare_runs
-from pytest_kiro.trials.variants import Compared, Contest, contests_of, sample_of
 
 if TYPE_CHECKING:
     from pytest_kiro.plugin.state import State
     from pytest_kiro.plugin.verdicts import Verdicts
     from pytest_kiro.records.groups import ComparisonRecord
     from pytest_kiro.records.tests import Gathered
+    from pytest_kiro.trials.runs import RunsCompared
+    from pytest_kiro.trials.variants import Compared, Contest
 
 _Lines = Iterator[tuple[str, bool]]
 _OUTCOMES = {"better": "passed", "worse": "failed", "error": "failed"}
@@ -44,10 +41,19 @@ class Comparisons:
 
     def planned(self, items: Sequence[pytest.Item]) -> list[str]:
         """Say what a run can tell and will take, before it spends."""
-        lines = plan_lines(plans_of(items, self._settings))
+        lines = list[str]()
+        if plans := plans_of(items, self._settings):
+            from pytest_kiro.report.comparing import plan_lines
+
+            lines += plan_lines(plans)
         lines += growth_plan(self._config, self._settings, items)
-        evals = [identity_of(item) for item in items if is_eval(item)]
-        if (baseline := baseline_of(self._config, self._settings)) is not None and evals:
+        if (baseline := baseline_of(self._config, self._settings)) is None:
+            return lines
+        if evals := [identity_of(item) for item in items if is_eval(item)]:
+            from pytest_kiro.report.trials import estimate_line
+            from pytest_kiro.trials.costs import costs_of, estimate
+            from pytest_kiro.trials.drift import Side
+
             costs = costs_of(baseline.tests, Side.of(baseline).turns_of)
             lines.append(estimate_line(estimate(evals, costs), str(self._settings.baseline)))
         return lines
@@ -61,6 +67,8 @@ class Comparisons:
                 found = "error"
             else:
                 continue
+            from pytest_kiro.report.comparing import finding
+
             report = verdict_report(
                 name,
                 (name.partition("::")[0], None, name.rpartition("::")[2]),
@@ -76,20 +84,28 @@ class Comparisons:
 
     def _all(self) -> Iterator[tuple[str, Compared, _Lines]]:
         for contest in self._contests():
+            from pytest_kiro.report.comparing import contest_lines
+
             for one in contest.compared:
                 yield f"{contest.name}[{one.variant.name} vs {one.baseline.name}]", one, contest_lines(contest)
         runs = self._against_baseline()
         if runs is not None and runs.compared is not None and runs.compared.decision is not None:
+            from pytest_kiro.report.runs import runs_lines
+
             yield f"{self._settings.baseline}[after vs before]", runs.compared, runs_lines(runs)
 
     def variant_lines(self, *, full: bool) -> _Lines:
         """Yield the lines on variants, and whether each is a warning."""
         for contest in self._contests():
+            from pytest_kiro.report.comparing import contest_lines
+
             yield from contest_lines(contest, full=full, aa=self._settings.aa)
 
     def baseline_lines(self, *, full: bool) -> _Lines:
         """Yield the lines on an earlier run, with their warnings."""
         if (runs := self._against_baseline()) is not None:
+            from pytest_kiro.report.runs import runs_lines
+
             yield from runs_lines(runs, full=full)
 
     def records(self) -> list[ComparisonRecord]:
@@ -98,7 +114,11 @@ class Comparisons:
         return [replace(record, alike=alike) for contest in self._contests() for record in contest.records]
 
     def _contests(self) -> list[Contest]:
-        samples = (sample_of(group, tests, self._verdicts.turns_of) for group, tests in self._verdicts.groups())
+        if not (groups := [*self._verdicts.groups()]):
+            return []
+        from pytest_kiro.trials.variants import contests_of, sample_of
+
+        samples = (sample_of(group, tests, self._verdicts.turns_of) for group, tests in groups)
         return contests_of(sample for sample in samples if sample is not None)
 
     def _against_baseline(self) -> RunsCompared | None:
@@ -107,6 +127,10 @@ class Comparisons:
             return None
         if not self._gathered.tests:  # they were only collected
             return None
+        from pytest_kiro.records.run import installed_version
+        from pytest_kiro.trials.drift import Side
+        from pytest_kiro.trials.runs import compare_runs
+
         return compare_runs(
             Side.of(baseline),
             Side(self._gathered.tests, self._gathered.turns_of, installed_version()),

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_kiro.kirocli.layout import Layout
 from pytest_kiro.plugin.progress import let_pass_first, uncaptured
 from pytest_kiro.plugin.stream import Stream
 from pytest_kiro.report.status import UnderWay, doing, parts_of, status_line
@@ -98,6 +97,8 @@ class _Watched:
     """A turn that is under way."""
 
     def __init__(self, conversation: Conversing) -> None:
+        from pytest_kiro.kirocli.layout import Layout  # not before a turn: editors collect at every save
+
         bench, owner = conversation.bench, conversation.owner
         self.began, self.told = time.monotonic(), 0
         self.calls, self.doing = 0, ""

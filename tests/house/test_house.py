@@ -393,6 +393,12 @@ def test_a_collected_eval_loads_what_only_evals_need(loaded_in: dict[str, set[st
     assert {"pytest_kiro.plugin.reporting", "pytest_kiro.plugin.hiding"} <= loaded
     for heavy in ("pexpect", "ptyprocess", "daytona", "asyncio", "sqlite3", "ssl", "aiohttp", "pydantic"):
         assert heavy not in loaded, heavy
+    # Editors collect at every save: who runs turns, reads records of kiro-cli's or compares trials comes later.
+    assert not {name for name in loaded if name.startswith(("pytest_kiro.kirocli.", "pytest_kiro.terminal."))} - {
+        "pytest_kiro.kirocli.commands",
+        "pytest_kiro.terminal.text",
+    }
+    assert not loaded & {"pytest_kiro.agent.bench", "pytest_kiro.trials.variants", "pytest_kiro.trials.runs"}
 
 
 def test_what_starts_every_program_of_a_sandbox_loads_nothing_slow() -> None:
