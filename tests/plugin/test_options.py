@@ -310,7 +310,8 @@ def test_a_wrong_marker_is_a_usage_error(evals: Evals, what: str, where: str) ->
     mark = given if given.startswith("kiro") else f"kiro({given})"
     quiet = "import pytest, warnings\nwarnings.simplefilter('ignore')  # pytest's own, of an unknown mark"
     source = f"{quiet}\n\n@pytest.mark.{mark}"
-    evals.write("test_it.py", f"{source}\ndef test_it(): pass\n\ndef test_b(): pass\n")
+    wanted = "kiro" if mark is given else ""  # of a test that is no eval pytest warns
+    evals.write("test_it.py", f"{source}\ndef test_it({wanted}): pass\n\ndef test_b(): pass\n")
     args = {"alone": (), "xdist": ("-n2",), "collecting": ("--collect-only",)}[where]
     result = evals.process(*args) if args else evals.run()
     assert result.ret == pytest.ExitCode.USAGE_ERROR, result.stdout.str() + result.stderr.str()
