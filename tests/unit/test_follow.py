@@ -443,6 +443,21 @@ def test_what_is_killed_cannot_write_its_end_down_first(tmp_path: Path) -> None:
     assert len(killed) == 2 + 21
 
 
+def test_ctrl_c_is_for_the_launch_where_nobody_says_who_has_the_terminal(tmp_path: Path) -> None:
+    """Its shell has none, or is nowhere to be found, as on a machine without /proc."""
+    words = {"follow_folder": str(tmp_path), "follow_stores": "", "follow_words": "interrupt"}
+    text = program(Path(follow.__file__).with_suffix(".sh"), **words)
+    launched = subprocess.Popen(["sh", "-c", "read x"], stdin=subprocess.PIPE, start_new_session=True)
+    assert launched.stdin
+    (tmp_path / "begun").write_text(f"{launched.pid}\n")
+    noting = 'kill() { echo "$@" >>killed; }\n'
+    subprocess.run(["sh", "-c", noting + text], check=True, timeout=60)
+    launched.stdin.close()
+    launched.wait(60)
+    subprocess.run(["sh", "-c", noting + text], check=True, timeout=60)
+    assert (tmp_path / "killed").read_text().splitlines() == [f"-s INT -- -{launched.pid}"] * 2
+
+
 def test_a_killed_program_has_no_status_and_is_never_a_pass(place: Place) -> None:
     seen = "until [ -e seen ]; do sleep 0.02; done"  # what `script` has not handed on yet would die with it
     script = f'echo up; {seen}; kill -9 $(cat "$HOME"/.cache/*/pid) $PPID; exec sleep 1000'
