@@ -133,6 +133,19 @@ def test_a_link_that_is_lost_has_no_status(emulator: Emulator, start: Start, how
     assert emulator.sandboxes()[0]["pids"] == []
 
 
+def test_a_terminal_that_is_closed_has_the_status_that_its_link_told(
+    emulator: Emulator, sandbox: DaytonaSandbox, start: Start
+) -> None:
+    emulator.fault("pty_create_connect", exit_style="none")
+    untold, told, deleted = (start("sleep 600") for _ in range(3))
+    for pty in (untold, told, deleted):
+        read_until(pty, b"BEGIN")
+    untold.close()
+    told.close()
+    sandbox.close()
+    assert [pty.wait(0) for pty in (untold, told, deleted)] == [None, 137, None]
+
+
 def test_a_polite_close_before_the_shell_has_begun_is_no_success(emulator: Emulator, start: Start) -> None:
     """Its session is not known yet."""
     emulator.fault("pty_create_connect", shell_delay=2, close_after=1)

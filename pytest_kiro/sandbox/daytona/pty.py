@@ -233,7 +233,7 @@ class DaytonaPty:
     def _release(self) -> None:
         with self._news:
             self._held.clear()
-            self._end(137)
+            self._end(None)  # unless the link has told its end: that is lost with it
 
     async def _close(self, ended: bool) -> None:
         self._room.set()
