@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from secrets import token_hex
 
 from pytest_kiro.errors import HIDE_FRAMES, SandboxError
 from pytest_kiro.sandbox.protocol import ExecResult, Sandbox
+from pytest_kiro.sandbox.script import program
 from pytest_kiro.turn.planted import planted
 
 __tracebackhide__ = HIDE_FRAMES
+_STAMPS = Path(__file__).with_name("stamps.sh")
+#: What changes a file's time although it stays as it is, and what a check may do to its own.
+_CHMOD = "chmod"
 #: Where programs that look upwards for settings of a project stop: above the check's own, before any of an agent's.
 _STOPS = {"pytest.ini": (b"", 0o644), "package.json": (b"{}\n", 0o644)}
 
@@ -42,9 +46,13 @@ def execute(
     try:
         sandbox.write_new({f"{base}/{path}": entry for path, entry in written.items()})
         _compare(sandbox, base, written, "before it began", strict=True)
+        stamps = set[str]() if _changes_modes(files, command) else _stamps(sandbox, base)
         variables = {"HOME": home, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONNOUSERSITE": "1", **env}
         result = sandbox.exec(command, cwd=folder, env=variables, timeout=timeout)
         _compare(sandbox, base, written, "while it ran", strict=False)
+        # Who alters a file while it is read, and puts it back, cannot put back when it was changed last.
+        if touched := stamps and stamps - _stamps(sandbox, base):
+            raise _altered({line.split(" ./", 1)[-1] for line in touched}, "while it ran, and put back")
         return result
     finally:
         with suppress(SandboxError):
@@ -68,6 +76,19 @@ def _compare(sandbox: Sandbox, base: str, written: Mapping[str, tuple[bytes, int
         except OSError as error:  # no file any more
             altered = {os.path.relpath(error.filename or base, base)}
     if altered:
-        names = ", ".join(sorted(os.path.relpath(name, "check") for name in altered)[:10])
-        what = f"the check is not what was seeded, it was altered {when}: {names}"
-        raise SandboxError(what, advice="see what Kiro left running, or what the check runs of what Kiro wrote")
+        raise _altered(altered, when)
+
+
+def _stamps(sandbox: Sandbox, base: str) -> set[str]:
+    """Return a line on each file, another one once that was changed."""
+    return set(sandbox.exec(program(_STAMPS), cwd=base).output.splitlines())
+
+
+def _changes_modes(files: Mapping[str, tuple[bytes, int]], command: str) -> bool:
+    return _CHMOD in command or any(_CHMOD.encode() in data for data, _ in files.values())
+
+
+def _altered(paths: Collection[str], when: str) -> SandboxError:
+    names = ", ".join(sorted(os.path.relpath(path, "check") for path in paths)[:10])
+    what = f"the check is not what was seeded, it was altered {when}: {names}"
+    return SandboxError(what, advice="see what Kiro left running, or what the check runs of what Kiro wrote")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from eval_runs import Evals, shell, turn
+from pathlib import Path
+
+import pytest
+from eval_runs import Evals, shell, turn, write
 
 FAILING = """
 import os, subprocess, sys, unittest
@@ -115,4 +118,45 @@ def test_where_a_check_is_executed(evals: Evals) -> None:
                 kiro.workspace.check({"a": "b"}, "true")
         """,
         {"test_swap": [turn([shell("echo >made")], ["OK"])]},
+    )
+
+
+#: What a check starts, and what then replaces the rest of the check until that runs.
+REPLACES = """
+import os, time
+check = os.readlink(f"/proc/{os.getppid()}/cwd")
+with open(f"{check}/second.py", "r+") as file:
+    was = file.read()
+    file.seek(0)
+    file.truncate()
+    file.write("import os, time\\nopen('begun', 'w')\\nwhile not os.path.exists('back'): time.sleep(0.01)\\n")
+if os.fork() == 0:
+    for descriptor in range(3):
+        os.close(descriptor)
+    while not os.path.exists(f"{check}/begun"):
+        time.sleep(0.01)
+    with open(f"{check}/second.py", "w") as file:
+        file.write(was)
+    open(f"{check}/back", "w")
+"""
+FIRST = "import os, subprocess as s, sys; s.run([sys.executable, os.environ['WORKSPACE'] + '/app.py'], check=True)"
+
+
+def test_a_check_that_was_replaced_for_a_while_does_not_pass(evals: Evals) -> None:
+    """Linux alone has the folder in which another process stands."""
+    if not Path("/proc/self/cwd").exists():
+        pytest.skip("there is no /proc")
+    evals.passes(
+        f"""
+        import pytest
+        from pytest_kiro import SandboxError
+
+        def test_it(kiro):
+            kiro.run("Write app.py.")
+            with pytest.raises(SandboxError, match="it was altered while it ran, and put back: second.py; see"):
+                check = {{"first.py": {FIRST!r}, "second.py": "raise SystemExit('wrong')"}}
+                kiro.workspace.check(check, "python3 -I first.py && python3 -I second.py")
+            assert kiro.workspace.check({{"run": "exit 0"}}, "chmod +x run && ./run").ok
+        """,
+        {"test_it": [turn([write("app.py", REPLACES)], ["OK"])]},
     )
