@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import functools
 import json
 import re
@@ -12,9 +11,9 @@ from functools import partial
 from pathlib import Path
 
 from pytest_kiro.errors import HIDE_FRAMES, SettingsError
-from pytest_kiro.standin import STAND_IN, toml_tables
-from pytest_kiro.standin.scripted_calls import RECALL, ToolUse, is_json, refuse_unknown, requests_of
-from pytest_kiro.standin.tool_forms import did_you_mean
+from pytest_kiro.standin import toml_tables
+from pytest_kiro.standin.misbehaviours import misbehaving
+from pytest_kiro.standin.scripted_calls import RECALL, ToolUse, refuse_unknown, requests_of
 
 __tracebackhide__ = HIDE_FRAMES
 TURN_KEYS = ("requests", "conversation", "trial", "retry", "chance", "misbehave")
@@ -159,7 +158,7 @@ def _table(file: Path, name: str, value: object, lines: Sequence[int]) -> list[S
 def _turn(where: str, key: str, entry: dict[str, object]) -> ScenarioTurn:
     """Read one turn; the ids of its calls come from `key`, the same in every run."""
     refuse_unknown(where, entry, TURN_KEYS)
-    misbehave = _misbehave(where, entry["misbehave"]) if "misbehave" in entry else {}
+    misbehave = misbehaving(where, entry["misbehave"]) if "misbehave" in entry else {}
     only_misbehaves = misbehave and "requests" not in entry
     return ScenarioTurn(
         conversation=_count(where, entry, "conversation") or 1,
@@ -206,29 +205,3 @@ def _check_chances(entries: Iterable[ScenarioTurn]) -> None:
         if chance:
             what = f"{last[key].reply.source} has a chance, and no turn after it for the rest"
             raise SettingsError(what, advice="add the other alternative, without a chance")
-
-
-@functools.cache
-def misbehaviours() -> tuple[frozenset[str], ...]:
-    """Read the stand-in's kinds, for users and internal ones; it must not be imported here."""
-    tree = ast.parse((STAND_IN / "misbehave.py").read_text(encoding="utf-8"))
-    values = {ast.unparse(node.targets[0]): node.value for node in tree.body if isinstance(node, ast.Assign)}
-    return tuple(frozenset(ast.literal_eval(values[name])) for name in ("KINDS", "INTERNAL"))
-
-
-def _misbehave(where: str, value: object) -> Mapping[str, object]:
-    kinds = {value: True} if isinstance(value, str) else value
-    if not isinstance(kinds, dict) or not kinds:
-        raise SettingsError(
-            f'{where}: misbehave must be a kind, "throttled", or kinds with arguments, {{ exit = 7 }}, not {value!r}'
-        )
-    for_users, internal = misbehaviours()
-    for kind, argument in kinds.items():
-        if kind not in for_users | internal:
-            what = f"{where}: misbehave has the unknown kind {kind!r}{did_you_mean(kind, for_users)}"
-            raise SettingsError(what, advice=f"known kinds: {', '.join(sorted(for_users))}")
-        if argument is False or not is_json(argument):
-            what = f"{where}: misbehave {kind} has the argument {argument!r}"
-            advice = "it takes true, a number, a text, a list or a table. Leave the kind out to have it off"
-            raise SettingsError(what, advice=advice)
-    return kinds

@@ -17,6 +17,8 @@ _TOKEN = re.compile(
 )
 #: What an array has on a line of its own, beside texts; no table is named so.
 _VALUE = re.compile(r"true|false|[+-]?(?:inf|nan|\d[\d_.eE+-]*)")
+#: A header with a name that only quotes can hold, as those of parametrised tests and of fixtures.
+_UNQUOTED = re.compile(r"[ \t]*\[\[?[ \t]*[\w.-]+[\[:]")
 _WHERE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)")
 
 
@@ -81,6 +83,8 @@ def _said(error: Exception, parts: Sequence[tuple[int, str]]) -> tuple[int, str]
     within = int(at[1])
     for first, text in parts:
         if within <= text.count("\n"):
+            if _UNQUOTED.match(text.split("\n")[within - 1]):
+                what += '; a name with brackets or a colon stands in quotes, [["test_x[id]".turn]]'
             return first + within - 1, what
         within -= text.count("\n")
     return first + within, what

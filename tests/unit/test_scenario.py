@@ -14,8 +14,9 @@ import pytest
 
 from pytest_kiro.errors import SettingsError
 from pytest_kiro.standin import STAND_IN
+from pytest_kiro.standin.misbehaviours import misbehaviours
 from pytest_kiro.standin.scenario import ConversationNumbers, find, script
-from pytest_kiro.standin.scenario_file import Reply, ToolUse, misbehaviours
+from pytest_kiro.standin.scenario_file import Reply, ToolUse
 
 
 def write(folder: Path, text: str) -> Path:
@@ -309,6 +310,8 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
         (b"\xff", r"is not TOML: 'utf-8' codec"),
         ("[[a.turn]]".encode("utf-16"), "is not TOML: 'utf-8' codec .*\nsave it as UTF-8"),
         (b"x = [", "x.toml:1 is not TOML: "),
+        (b"[[a[x].turn]]\n", r"x.toml:1 is not TOML: .*; a name with brackets or a colon stands in quotes"),
+        (b"\n[[fixture:a.turn]]\n", r"x.toml:2 is not TOML: .*; a name with brackets or a colon stands in quotes"),
         (b"[[a.turn]]\nrequests = " + b"[" * 5000, r"x.toml:1 \[a\] is not TOML: lists or tables in too many others"),
     ],
 )
@@ -438,6 +441,21 @@ def test_a_table_is_made_of_turns(tmp_path: Path, text: str, what: str) -> None:
         ("misbehave = 7", "misbehave must be a kind"),
         ("misbehave = { slow = false }", "misbehave slow has the argument False"),
         ("misbehave = { slow = 07:32:00 }", "misbehave slow has the argument"),
+        (
+            "misbehave = { silent = '2s' }",
+            "silent has the argument '2s'; it takes true, or a number of seconds.",
+        ),
+        ("misbehave = { hangs = -1 }", "misbehave hangs has the argument -1; it takes true, or a number of seconds."),
+        ("misbehave = { slow = nan }", "misbehave slow has the argument nan; it takes true, or a number of seconds."),
+        ("misbehave = { exit = 300 }", "misbehave exit has the argument 300; it takes true, or an exit code from 0 to"),
+        ("misbehave = { crash = 'middle' }", 'has the argument \'middle\'; it takes true, "before" or "after".'),
+        (
+            "misbehave = { denied = [3] }",
+            "has the argument [3]; it takes true, the name of a tool, or a list",
+        ),
+        ("misbehave = { throttled = 3 }", "misbehave throttled has the argument 3; it takes true."),
+        ("misbehave = { credits = 'many' }", "has the argument 'many'; it takes true, a number of credits, or a table"),
+        ("misbehave = { credits = { mian = 1 } }", "it takes true, a number of credits, or a table of main, delegated"),
     ],
 )
 def test_a_mistake_names_file_table_turn_and_what_is_right(tmp_path: Path, turn: str, what: str) -> None:
