@@ -18,10 +18,13 @@ def is_reachable(path: str) -> bool:
     return len(os.fsencode(path)) <= LONGEST_PATH
 
 
-def read_present(sandbox: Sandbox, folder: str, names: Iterable[str]) -> dict[str, bytes]:
+def read_present(
+    sandbox: Sandbox, folder: str, names: Iterable[str], closed: list[str] | None = None
+) -> dict[str, bytes]:
     """Return files of a folder by their names; what is no file, or is gone by now, is left out.
 
-    `SandboxError` for what is too large, or lies too deep.
+    `closed` takes the names of those that nobody may read; without it there is a `PermissionError`. `SandboxError` for
+    what is too large, or lies too deep.
     """
     paths = {f"{folder}/{name}": name for name in names}
     if deep := [name for path, name in paths.items() if not is_reachable(path)]:
@@ -36,7 +39,10 @@ def read_present(sandbox: Sandbox, folder: str, names: Iterable[str]) -> dict[st
             try:
                 contents[path] = sandbox.read_file(path)
             except PermissionError:
-                raise
+                if closed is None:
+                    raise
+                closed.append(paths[path])
+                continue
             except OSError:
                 continue
             size += len(contents[path])

@@ -270,8 +270,10 @@ class Workspace:
         before: dict[str, bytes | None] = {**self._seeded, **dict.fromkeys(changes.added)}
         sizes = {path: size for path in changes.paths if (size := self.ledger.size(path)) is not None}
         small = {path for path, size in sizes.items() if size <= LARGEST and is_reachable(f"{self.path}/{path}")}
-        others = {path: size for path, size in sizes.items() if path not in small}
-        return unified(changes.paths, before, {**others, **read_present(self.sandbox, self.path, small)})
+        closed = list[str]()
+        present = read_present(self.sandbox, self.path, small, closed)
+        others = {path: size for path, size in sizes.items() if path not in small or path in closed}
+        return unified(changes.paths, before, {**others, **present})
 
     def contents(self) -> dict[str, bytes]:
         """Return every file's content by its relative path.

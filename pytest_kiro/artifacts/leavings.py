@@ -48,7 +48,7 @@ def left_in(workspace: Workspace) -> Left:
         if more:
             left.left_out.append(f"the diff: {more} characters of its middle")
         names = _wanted(workspace, sorted(changes.added | changes.modified), left)
-        left.files = read_present(workspace.sandbox, workspace.path, names)
+        left.files = _read(workspace, workspace.path, names, left)
     except (KiroError, OSError) as error:
         left.left_out.append(f"files that Kiro left: {error}".partition("\n")[0])
     if len(left.left_out) > _NAMED:
@@ -64,10 +64,17 @@ def all_in(workspace: Workspace) -> Left:
         found = workspace.sandbox.exec(_FIND, cwd=folder, timeout=_SECONDS).output.split("\0")
         paths = [path.removeprefix("./") for path in found[:-1]]
         names = [path for path in paths if not workspace.ignore(path) and is_reachable(f"{folder}/{path}")]
-        left.files = read_present(workspace.sandbox, folder, names[:COUNT])
+        left.files = _read(workspace, folder, names[:COUNT], left)
     except (KiroError, OSError) as error:
         left.left_out.append(f"files of the workspace: {error}".partition("\n")[0])
     return left
+
+
+def _read(workspace: Workspace, folder: str, names: list[str], left: Left) -> dict[str, bytes]:
+    closed = list[str]()
+    files = read_present(workspace.sandbox, folder, names, closed)
+    left.left_out += [f"{path}: it may not be read" for path in closed]
+    return files
 
 
 def _wanted(workspace: Workspace, paths: list[str], left: Left) -> list[str]:

@@ -19,7 +19,7 @@ def unified(
     """Return the diff of each of these paths.
 
     `before` has None for what was not there, and lacks what is not known; `after` lacks what is gone, and has the size
-    of what is too large to be compared.
+    of what cannot be compared.
 
     >>> print(unified(["a"], {"a": b"one\\n"}, {"a": b"two\\n"})["a"], end="")
     --- a/a
@@ -40,7 +40,7 @@ def _one(path: str, was: bytes | None, now: bytes | int | None) -> str:
     if isinstance(new_data, int) or any(len(side) > LARGEST or b"\0" in side for side in (old_data, new_data)):
         size = new_data if isinstance(new_data, int) else len(new_data)
         sizes = f"{len(old_data)} bytes to {size} bytes"
-        return f"{title}(binary, or larger than {LARGEST // 1024} KiB: {sizes})\n"
+        return f"{title}(binary, not to be read, or larger than {LARGEST // 1024} KiB: {sizes})\n"
     old, new = (side.decode("utf-8", "replace").splitlines(keepends=True) for side in (old_data, new_data))
     lines = [line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in _hunks(old, new)]
     return f"{title}{''.join(lines)}" if lines else ""

@@ -285,7 +285,7 @@ def test_a_failed_assert_on_changes_shows_the_diff(evals: Evals) -> None:
         "\\ No newline at end of file",
         "--- a/image.bin",
         "+++ b/image.bin",
-        "(binary, or larger than 256 KiB: 2 bytes to 3 bytes)",
+        "(binary, not to be read, or larger than 256 KiB: 2 bytes to 3 bytes)",
         "--- a/mine.txt",
         "+++ b/mine.txt",
         "(what it was before is not known: no seed has put it there)",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from contract.namespaces import why_none
 from device_runs import STORIES, Device
-from eval_runs import RECALL, Evals
+from eval_runs import RECALL, Evals, shell, turn
 from login_data import login
 
 from pytest_kiro.kirocli.install import _archive
@@ -90,6 +90,34 @@ def test_scripted_evals_are_as_on_the_local_sandbox(evals: Evals) -> None:
     """
     made = {"requests": [[{"name": "shell", "args": {"command": "echo made >new.txt"}}], ["Yes."]]}
     evals.passes(source, {"test_it": [made, RECALL], "test_next": ["never asked"]}, BUBBLEWRAP, "--kiro-cli=scripted")
+
+
+def test_a_file_that_nobody_may_read_hides_no_other(evals: Evals) -> None:
+    evals.write(
+        "test_it.py",
+        """
+        import pytest
+
+        def test_it(kiro):
+            kiro.workspace.seed({"a.txt": "a"})
+            assert kiro.run("Help.").changes.added == {"b.txt", "closed"}
+            with pytest.raises(PermissionError):
+                kiro.workspace.contents()
+            assert 0
+        """,
+        {"test_it": [turn([shell("echo b | tee b.txt >closed; chmod 0 closed; echo c >a.txt")], ["Done."])]},
+    )
+    result = evals.run(BUBBLEWRAP, "--kiro-cli=scripted")
+    result.stdout.fnmatch_lines(
+        [
+            "  changed: a.txt +1 −1, b.txt +1, closed changed",
+            "+++ b/closed",
+            "(binary, not to be read, or larger than 256 KiB: 0 bytes to 2 bytes)",
+        ]
+    )
+    (kept,) = (evals.path / "kiro-results/latest").rglob("files")
+    assert {file.name for file in kept.iterdir()} == {"a.txt", "b.txt"}
+    assert '"closed: it may not be read"' in (kept.parents[1] / "test.json").read_text()
 
 
 def test_one_that_is_kept_is_looked_at_and_deleted(evals: Evals) -> None:
