@@ -104,7 +104,7 @@ class Player:
             if miss := misses.difference(owner, asked, recorded, recording):
                 raise miss
         recorded = paths.put_turn(recorded)
-        before = present(workspace) if self._strict else {}
+        before = present(workspace, recorded.before) if self._strict else {}
         if self._strict and (miss := misses.other_workspace(owner, recorded, before, _unknown(recording, key))):
             raise miss
         return recorded, recording

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import os
+import shlex
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence, Set
 from hashlib import sha256
 from pathlib import Path
 
@@ -18,25 +20,40 @@ from pytest_kiro.turn.ignore import Ignore
 _PRESENT = Path(__file__).with_name("present.sh")
 #: Bytes of a file whose content counts; list.sh has the same.
 _LARGEST = 16385 * 512 - 512
+#: Files whose sizes are asked for in one command.
+_AT_ONCE = 300
 
 
-def present(workspace: Workspace) -> dict[str, str]:
-    """Return what a workspace has, by path; what is ignored there is left out."""
+def present(workspace: Workspace, then: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return what a workspace has, by path; what is ignored there is left out.
+
+    Of files whose digest `then`, another manifest, does not have, the size is told.
+    """
     if not workspace.made:
         return {}
-    folder, ignore = workspace.path, workspace.ignore
+    folder, ignore, sized = workspace.path, workspace.ignore, _sized(then or {})
     if isinstance(workspace.sandbox, LocalSandbox):
-        return dict(_walk(folder, "", ignore))
-    return listed(workspace.sandbox, folder, ignore)
+        return dict(_walk(folder, "", ignore, sized))
+    return listed(workspace.sandbox, folder, ignore, sized)
 
 
-def listed(sandbox: Sandbox, folder: str, ignore: Ignore) -> dict[str, str]:
-    """Return what a folder of any sandbox has, in one request."""
+def listed(sandbox: Sandbox, folder: str, ignore: Ignore, sized: Set[str] = frozenset()) -> dict[str, str]:
+    """Return what a folder of any sandbox has; of files in `sized`, which are few, the size."""
     output = sandbox.exec(program(_PRESENT, present_folder=folder)).check().output
-    return {path: said for path, said in _listed(output) if not is_passed_over(path, ignore)}
+    known = {path: said for path, said in _listed(output) if not is_passed_over(path, ignore)}
+    files = [path for path in sized if known.get(path, "").startswith(("file ", "exec "))]
+    for some in (files[begin : begin + _AT_ONCE] for begin in range(0, len(files), _AT_ONCE)):
+        for path, size in zip(some, _sizes(sandbox, folder, some), strict=True):
+            known[path] = entry("file", executable=known[path].startswith("exec"), size=size)
+    return known
 
 
-def _walk(folder: str, above: str, ignore: Ignore) -> Iterator[tuple[str, str]]:
+def _sizes(sandbox: Sandbox, folder: str, paths: Sequence[str]) -> Iterator[int]:
+    command = f'for path in {shlex.join(f"./{path}" for path in paths)}; do wc -c <"$path"; done'
+    return map(int, sandbox.exec(command, cwd=folder).check().output.split())
+
+
+def _walk(folder: str, above: str, ignore: Ignore, sized: Set[str]) -> Iterator[tuple[str, str]]:
     try:
         with os.scandir(folder) as entries:
             known = sorted(entries, key=lambda one: one.name)
@@ -47,31 +64,37 @@ def _walk(folder: str, above: str, ignore: Ignore) -> Iterator[tuple[str, str]]:
         if one.is_dir(follow_symlinks=False):
             if is_passed_over(f"{path}/", ignore):
                 continue
-            inside = dict(_walk(one.path, f"{path}/", ignore))
+            inside = dict(_walk(one.path, f"{path}/", ignore, sized))
             yield from inside.items() if inside or any(Path(one.path).iterdir()) else [(path, entry("folder"))]
         elif not is_passed_over(path, ignore):
-            yield path, _entry(one)
+            yield path, _entry(one, by_size=path in sized)
 
 
-def _entry(one: os.DirEntry[str]) -> str:
+def _entry(one: os.DirEntry[str], *, by_size: bool) -> str:
     if one.is_symlink():
         return entry("link", target=os.readlink(one.path))  # noqa: PTH115 - a Path would tidy up where it leads
     status = one.stat(follow_symlinks=False)
     if not stat.S_ISREG(status.st_mode):
         return entry("other")
-    digest = "" if status.st_size > _LARGEST else sha256(Path(one.path).read_bytes()).hexdigest()
+    digest = "" if by_size or status.st_size > _LARGEST else sha256(Path(one.path).read_bytes()).hexdigest()
     return entry("file", executable=bool(status.st_mode & stat.S_IXUSR), digest=digest, size=status.st_size)
 
 
+def _sized(manifest: Mapping[str, str]) -> Set[str]:
+    """Return the files of which a manifest has no digest: large ones, those beyond 256 MiB, odd names."""
+    return {path for path, said in manifest.items() if said.startswith(("file ~", "exec ~"))}
+
+
 def _listed(output: str) -> Iterator[tuple[str, str]]:
-    """Read what present.sh says: kind, word, path; a name with a newline is none of them."""
-    for line in output.splitlines():
-        match line.split("\t", 2):
-            case ["file" | "exec" as kind, word, path]:
+    """Read what present.sh says: kind, word, path."""
+    fields = iter(base64.b64decode(output).decode("utf-8", "surrogateescape").split("\0")[:-1])
+    for kind, word, path in zip(fields, fields, fields, strict=True):
+        match kind:
+            case "file" | "exec":
                 size = int(word.removeprefix("~")) if word.startswith("~") else 0
                 digest = "" if size else word
                 yield path, entry("file", executable=kind == "exec", digest=digest, size=size)
-            case ["link", target, path]:
-                yield path, entry("link", target=target)
-            case ["folder" | "other" as kind, _, path]:
+            case "link":
+                yield path, entry("link", target=word)
+            case "folder" | "other":
                 yield path, entry(kind)

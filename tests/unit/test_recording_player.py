@@ -356,6 +356,34 @@ def test_any_sandbox_tells_what_a_workspace_has(recordings: Recordings) -> None:
     assert (known["sub/link"], known["big.bin"]) == ("link ../a.txt", "file ~9000000")
 
 
+def test_any_name_is_told_by_any_sandbox(recordings: Recordings) -> None:
+    workspace = recordings.kiro().workspace
+    workspace.seed({"a\nb": "a", "tab\there": "b", "no \udcff\\text": "c", " -x ": "d"})
+    workspace.exec("ln -s \"$(printf 'to\\there\\377')\" link").check()
+    known = present(workspace)
+    assert known == listed(recordings.sandbox, workspace.path, workspace.ignore)
+    assert set(known) == {"a\nb", "tab\there", "no \udcff\\text", " -x ", "link"}
+    assert known["link"] == "link to\there\udcff"
+
+
+def test_a_file_of_which_a_turn_knew_the_size_only_counts_by_it(recordings: Recordings) -> None:
+    kiro = recordings.kiro(first(before={"a\nb": "file ~3", "many/c": "exec ~2"}))
+    kiro.workspace.seed({"a\nb": "abc", "many/c": "cc"})
+    kiro.workspace.exec("chmod +x many/c").check()
+    workspace, sized = kiro.workspace, {"a\nb", "many/c", "gone"}
+    assert present(workspace, {"a\nb": "file ~9", "many/c": "exec ~9"}) == listed(
+        recordings.sandbox, workspace.path, workspace.ignore, sized
+    )
+    assert kiro.run(PROMPT).ok
+
+
+def test_a_file_of_another_size_is_a_miss(recordings: Recordings) -> None:
+    kiro = recordings.kiro(first(before={"many/c": "file ~2"}))
+    kiro.workspace.seed({"many/c": "ccc"})
+    with pytest.raises(RecordingMiss, match="with another content: many/c"):
+        kiro.run(PROMPT)
+
+
 # -- what nobody should be able to do
 
 
