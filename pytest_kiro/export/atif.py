@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 from pytest_kiro.export.story import Call, Story, Teller, ToldTurn
@@ -16,7 +17,7 @@ from pytest_kiro.records.turns import credits_of
 
 VERSION = "ATIF-v1.7"
 _AGENT = "kiro-cli"
-_ORDER = "kiro-cli keeps messages and tool calls apart: what was said between the calls of a turn stands before them."
+_ORDER = "Nothing tells what was said between the calls of a turn: all but the last message stands before them."
 _CUT = "Long texts are cut, and of the assistant's messages the last one is here: artifacts have the rest."
 
 
@@ -58,6 +59,10 @@ def _trajectory(story: Story, teller: Teller, number: int, turns: Sequence[ToldT
     }
     spent = {"credits": credits_of(records), "seconds": sum(record.duration or 0.0 for record in records)}
     whole = all(turn.whole is not None for turn in turns)
+    notes = [
+        *([_ORDER] if any(turn.calls and not _ordered(turn) for turn in turns) else []),
+        *([] if whole else [_CUT]),
+    ]
     return _some(
         schema_version=VERSION,
         session_id=session or story.run,
@@ -69,7 +74,7 @@ def _trajectory(story: Story, teller: Teller, number: int, turns: Sequence[ToldT
             extra=_some(engine=first.provenance.engine or None, agent=first.provenance.agent_asked),
         ),
         steps=steps,
-        notes=_ORDER if whole else f"{_ORDER} {_CUT}",
+        notes=" ".join(notes) or None,
         final_metrics={"total_steps": len(steps), "extra": _some(**spent)},
         extra={"pytest_kiro": _some(**told)},
         subagent_trajectories=list(agents.values()) or None,
@@ -77,7 +82,7 @@ def _trajectory(story: Story, teller: Teller, number: int, turns: Sequence[ToldT
 
 
 def _steps(turn: ToldTurn, place: int, agents: dict[str, dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Yield the prompt, what was done, and what was said last; sub-agents go into `agents`."""
+    """Yield the prompt, what was done, and what was said; sub-agents go into `agents`."""
     record, messages = turn.record, turn.messages
     when = turn.started.isoformat() if turn.started else None
     yield _some(source="user", message=turn.prompt, timestamp=when)
@@ -88,9 +93,12 @@ def _steps(turn: ToldTurn, place: int, agents: dict[str, dict[str, Any]]) -> Ite
             if turn.whole
             else {"said": {name: (one,) for name, one in record.agents.items()}}
         )
-        acts = _acts(turn.calls, f"turn-{place}", agents, **said)
-        yield _some(**answer, message="\n\n".join(messages[:-1]), **acts)
-        messages = messages[-1:]
+        done = 0
+        for texts, calls in _requests(turn):
+            acts = _acts(calls, f"turn-{place}", agents, first=done + 1, **said)
+            yield _some(**answer, message="\n\n".join(texts), **acts)
+            done += len(calls)
+            messages = messages[len(texts) :]
     ending = {
         "status": record.status,
         "cause": record.cause,
@@ -112,12 +120,33 @@ def _steps(turn: ToldTurn, place: int, agents: dict[str, dict[str, Any]]) -> Ite
     )
 
 
+def _ordered(turn: ToldTurn) -> bool:
+    """Whether it is known what was said before each call."""
+    return turn.whole is not None and all(call.after is not None for call in turn.whole.tool_calls)
+
+
+def _requests(turn: ToldTurn) -> Iterator[tuple[Sequence[str], Sequence[Call]]]:
+    """Yield messages with the calls that follow them."""
+    if turn.whole is None or not _ordered(turn):
+        yield turn.messages[:-1], turn.calls
+        return
+    told = 0
+    for after, calls in groupby(turn.whole.tool_calls, key=lambda call: call.after or 0):
+        yield turn.messages[told:after], list(calls)
+        told = max(told, after)
+
+
 def _acts(
-    calls: Sequence[Call], name: str, agents: dict[str, dict[str, Any]], said: Mapping[str, Sequence[str]]
+    calls: Sequence[Call],
+    name: str,
+    agents: dict[str, dict[str, Any]],
+    said: Mapping[str, Sequence[str]],
+    *,
+    first: int = 1,
 ) -> dict[str, Any]:
     """Return tool calls and what they brought."""
     made, brought = [], []
-    for number, call in enumerate(calls, 1):
+    for number, call in enumerate(calls, first):
         own = f"{name}-call-{number}"
         made.append(
             {

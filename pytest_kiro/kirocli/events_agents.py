@@ -149,6 +149,15 @@ def messages(steps: Iterable[Step]) -> Iterator[str]:
             yield "".join(step.text for step in chunks)
 
 
+def told_before(steps: Iterable[Step]) -> dict[Key, int]:
+    """Return how many of an agent's messages stand before each call."""
+    before, count = dict[Key, int](), 0
+    for is_text, ours in itertools.groupby(steps, key=lambda step: step.call is None):
+        count += is_text
+        before |= {step.call: count for step in ours if step.call is not None}
+    return before
+
+
 def _said(steps: Iterable[Step], names: Mapping[Group, str]) -> Mapping[str, tuple[str, ...]]:
     """Return what each agent said; several may have one name."""
     by_group: dict[Group, list[Step]] = defaultdict(list)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
-from pytest_kiro.kirocli.events_agents import Agents, Group, Key, Step, messages
+from pytest_kiro.kirocli.events_agents import Agents, Group, Key, Step, messages, told_before
 from pytest_kiro.kirocli.events_models import Models
 from pytest_kiro.kirocli.evidence import UNANSWERED, with_end
 from pytest_kiro.kirocli.sessions import tools
@@ -130,8 +130,10 @@ class StreamedTurn:
         """Return the turn as far as it has been told."""
         main = self._main()
         known = {*main, ""}
-        ours = tuple(messages(step for step in self._steps if step.group[1] is None and step.group[0] in known))
-        calls, agents, unclear = self._agents.placed(self._steps, self._calls, known)
+        own = [step for step in self._steps if step.group[1] is None and step.group[0] in known]
+        ours, before = tuple(messages(own)), told_before(own)
+        made = {key: replace(call, after=before.get(key)) for key, call in self._calls.items()}
+        calls, agents, unclear = self._agents.placed(self._steps, made, known)
         warnings = Warnings([*self._doubts(ours), *self._odd, *unclear, *self._models.warnings(known)])
         fallback = self._models.fallback(known)
         metered = [entry for entries in self._metered.values() for entry in entries]

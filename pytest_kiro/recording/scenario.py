@@ -95,11 +95,14 @@ def _requests(recorded: RecordedTurn) -> list[list[Said]]:
 def _calls_before(recorded: RecordedTurn) -> list[int]:
     """Return how many calls came before each message.
 
-    No record tells it; it is seen in what was printed. Where that is not clear, each message but the last goes with one
-    call.
+    An earlier recording does not tell it; there it is seen in what was printed. Where that is not clear, each message
+    but the last goes with one call.
     """
     turn = recorded.turn
     messages, calls = len(turn.messages), len(turn.tool_calls)
+    told = [call.after for call in turn.tool_calls if call.after is not None]
+    if len(told) == calls:
+        return [sum(after <= at for after in told) for at in range(messages)]
     guess = [min(at, calls) for at in range(messages - 1)] + [calls] * (messages > 0)
     if not calls or messages < 2:
         return guess

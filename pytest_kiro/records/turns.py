@@ -92,6 +92,7 @@ class ToolCallRecord(Record):
     calls: Annotated[tuple[ToolCallRecord, ...], "Those of the sub-agents that it started."] = ()
     calls_left_out: Annotated[Count, _MORE] = 0
     agent: Annotated[str, "The sub-agent or workflow node that made it; empty for the conversation's own."] = ""
+    after: Annotated[int | None, "How many messages of who made it stand before it; null where nothing tells."] = None
 
     @classmethod
     def of(cls, call: ToolCall, depth: int = 0) -> ToolCallRecord:

@@ -22,7 +22,8 @@ class ToolCall:
     denied, or unfinished when the turn ended first; `exit_code` belongs to a shell command: one that exits
     with 1 is completed; `duration` is in seconds, None where the engine keeps none; `calls` are those of
     the sub-agents that it started; `agent` names the sub-agent, the workflow's node or the other agent that made it,
-    and is empty for the conversation's own.
+    and is empty for the conversation's own; `after` is how many of its agent's messages stand before it, None where
+    nothing tells.
 
     >>> ToolCall("shell", "shell", {"command": "ls"}, "a.txt\\n", "completed", exit_code=0).command
     'ls'
@@ -37,6 +38,7 @@ class ToolCall:
     duration: float | None = None
     calls: tuple[ToolCall, ...] = ()
     agent: str = ""
+    after: int | None = field(default=None, compare=False)
 
     @property
     def command(self) -> str | None:

@@ -25,6 +25,7 @@ def test_an_eval_is_the_same_on_every_engine(evals: Evals, engine: str, output: 
             assert isinstance(turn, Turn) and turn.ok and turn.engine == kiro.settings.engine
             assert turn.text == "It has an a." and turn.messages[-1] == turn.text and "It has an a." in turn.output
             assert [call.name for call in turn.tool_calls] == ["write", "read", "shell", "shell"]
+            assert [call.after for call in turn.tool_calls] == [1, 1, 1, 2] and len(turn.messages) == 3
             assert turn.used("write") and not turn.used("glob") and turn.files_written == {"a.txt"}
             assert turn.commands == ["cat a.txt", "echo no >&2; exit 3"]
             written, read, cat, failed = turn.tool_calls
@@ -44,7 +45,7 @@ def test_an_eval_is_the_same_on_every_engine(evals: Evals, engine: str, output: 
         def test_denied(kiro):
             turn = kiro.run("Write.", trust="none")
             assert turn.ok and turn.tool_calls[0].status == "denied" and not turn.used("write") and not turn.changes
-            assert turn.files_written == set() and turn.text == "I may not."
+            assert turn.files_written == set() and turn.text == "I may not." and turn.tool_calls[0].after == 0
             named = kiro.conversation().run("Write.", trust="read,write")  # V2's words, whatever the engine's are
             assert named.files_written == {"b.txt"} and not named.warnings and "WARNING" not in named.output
             assert [call.status for call in named.tool_calls] == ["completed", "denied"]
@@ -61,7 +62,7 @@ def test_an_eval_is_the_same_on_every_engine(evals: Evals, engine: str, output: 
                 turn(
                     ["Let me see.", write("a.txt", "a\n")],
                     ["", call("read", operations=[{"mode": "Line", "path": "a.txt"}]), shell("cat a.txt")],
-                    ["", shell("echo no >&2; exit 3")],
+                    ["Now a failure.", shell("echo no >&2; exit 3")],
                     ["It has an a."],
                     misbehave={"credits": 0.5},
                 ),

@@ -282,7 +282,15 @@ def test_artifacts_have_the_turns_in_full(evals: Evals, capsys: pytest.CaptureFi
     assert main(["export", "--format", "atif", str(kept), "-o", str(out)]) == 0
     (file,) = out.iterdir()
     read = atif.Trajectory.model_validate_json(file.read_bytes())
-    assert [step.message for step in read.steps] == ["a", "First.\n\nThen.", "Last.", "b", "Again.", "c", ""]
+    assert [step.message for step in read.steps] == ["a", "First.", "Then.", "Last.", "b", "Again.", "c", ""]
+    done = [[made.function_name for made in step.tool_calls or []] for step in read.steps]
+    assert done == [[], ["write"], ["shell"], [], [], [], [], []]
+    made = [made.tool_call_id for step in read.steps for made in step.tool_calls or []]
+    assert made == ["turn-1-call-1", "turn-1-call-2"]
+    assert (
+        read.notes
+        == "Long texts are cut, and of the assistant's messages the last one is here: artifacts have the rest."
+    )
     assert read.steps[0].timestamp == exported(capsys, "--format", "jsonl", str(kept))[0]["started"]
     spans = spans_of(*exported(capsys, "--format", "otel", str(latest)))
     assert [attributes(span).get("pytest_kiro.times") for span in spans[:2]] == [None, None]

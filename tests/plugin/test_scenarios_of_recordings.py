@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from pathlib import Path
 
@@ -54,11 +55,26 @@ def test_a_scenario_of_a_recording_leaves_the_same_files(evals: Evals) -> None:
     assert done.returncode == 0, done.stderr
     added = [line for line in done.stdout.splitlines() if "# added" in line]
     assert len(added) == 1, "the first turn's command explains nothing by itself, all else is explained"
+    assert "I look." in done.stdout.partition("deep/er.txt")[0], "what was said stands before its calls"
     (evals.path / "scenarios/test_it.toml").write_text(done.stdout, encoding="utf-8")
     assert len(tomllib.loads(done.stdout)["test_it"]["turn"]) == 3
 
     evals.run("--kiro-record=all").assert_outcomes(passed=1)
     assert left(folder) == before
+
+    # Of a recording that does not tell after which message a call was made, it is seen in what was printed.
+    again = evals.detached("pytest_kiro", "scenario", str(folder)).stdout
+    assert None not in afters(folder)
+    for file in folder.rglob("*.json"):
+        file.write_text(re.sub(r'"after": ?\d+', '"after": null', file.read_text()))
+    assert {*afters(folder)} == {None}
+    assert evals.detached("pytest_kiro", "scenario", str(folder)).stdout == again
+
+
+def afters(folder: Path) -> list[int | None]:
+    recording = read_recording(folder)
+    assert recording is not None
+    return [call.after for _, one in sorted(recording.turns.items()) for call in one.turn.tool_calls]
 
 
 def left(folder: Path) -> str:

@@ -208,6 +208,12 @@ def test_which_calls_were_denied() -> None:
         assert only.status == "denied", records
 
 
+def test_a_message_without_a_text_stands_before_no_call() -> None:
+    records = [say("one"), call("1", "fs_write", {}), say(""), call("2", "fs_write", {}), say("two")]
+    transcript = read(store(user("p"), *records))
+    assert (transcript.messages, [call.after for call in transcript.tool_calls]) == (("one", "two"), [1, 1])
+
+
 def test_a_call_is_written_again_as_it_proceeds() -> None:
     pending = call("1", "fs_write", {"path": "a"}, status="pending")
     records = [pending, result("1", "ok"), call("1", "fs_write", {"path": "a"}, status="completed")]

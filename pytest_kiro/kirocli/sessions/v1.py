@@ -6,6 +6,7 @@ The shapes are those of its ancestor's source and of what others read from real 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from pytest_kiro.kirocli.sessions import tools
@@ -187,7 +188,8 @@ def _said(turn: Sequence[_Entry], warnings: Warnings) -> tuple[tuple[str, ...], 
         for use in listed(answer.get("tool_uses")) if kind == "ToolUse" else ():
             raw = words(dig(use, "name")) or words(dig(use, "orig_name"))
             given = dig(use, "args")
-            calls[str(dig(use, "id"))] = tools.begun(raw, dig(use, "orig_args") if given is None else given)
+            call = tools.begun(raw, dig(use, "orig_args") if given is None else given)
+            calls[str(dig(use, "id"))] = replace(call, after=len(messages))
     return tuple(messages), calls
 
 

@@ -80,7 +80,8 @@ class _Session(log.Session):
                 if text := self.text(record):
                     messages.append(text)
                 for data in _data(record, "toolUse", warnings):
-                    calls[str(data.get("toolUseId"))] = tools.begun(str(data.get("name")), data.get("input"))
+                    call = tools.begun(str(data.get("name")), data.get("input"))
+                    calls[str(data.get("toolUseId"))] = replace(call, after=len(messages))
             elif record.kind == "ToolResults":
                 for data in _data(record, "toolResult", warnings):
                     key = str(data.get("toolUseId"))

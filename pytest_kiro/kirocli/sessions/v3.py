@@ -136,6 +136,7 @@ class _Session(log.Session):
     def said(self, records: Sequence[Record], warnings: Warnings) -> tuple[tuple[str, ...], dict[str, ToolCall]]:
         messages: dict[str, str] = {}
         calls: dict[str, ToolCall] = {}
+        begun: dict[str, int] = {}  # after so many messages, of which some may turn out to be empty
         results: dict[str, Record] = {}  # of a call that was answered twice, the last
         rejected: set[str] = set()  # an approval is asked for, and refused, before the call itself is written
         for record in parts.effective(records, self._ids, warnings):
@@ -143,6 +144,7 @@ class _Session(log.Session):
             if record.kind == "assistant" and record.data.get("operationType") in ("Say", "Print", None):
                 messages[record.id or record.where] = self.text(record)
             elif record.kind == "tool_call" and key:
+                begun.setdefault(key, len(messages))
                 calls[key] = parts.called(calls.get(key), record.data, rejected=key in rejected)
             elif record.kind == "tool_result" and key and key in calls:
                 results[key] = record
@@ -154,7 +156,10 @@ class _Session(log.Session):
                 warnings.add(f"{record.where}: a {record.kind} of no tool call of this turn")
         for key, record in results.items():
             calls[key] = self._answered(calls[key], key, record)
-        return tuple(text for text in messages.values() if text), calls
+        texts = list(messages.values())
+        for key, at in begun.items():
+            calls[key] = replace(calls[key], after=sum(map(bool, texts[:at])))
+        return tuple(filter(None, texts)), calls
 
     def _answered(self, call: ToolCall, key: str, record: Record) -> ToolCall:
         data = record.data
