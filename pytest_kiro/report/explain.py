@@ -6,6 +6,7 @@ import difflib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from pytest_kiro.sandbox.protocol import ExecResult
 from pytest_kiro.turn.calls import Commands
 from pytest_kiro.turn.changes import KINDS, Changes, Paths
 from pytest_kiro.turn.shown import listed, short
@@ -34,7 +35,19 @@ def explain(op: str, left: object, right: object, *, full: bool = False) -> list
         return [f"{left!r} {op} {right!r}", *_entries(sorted(right), full)]
     if isinstance(left, Paths) or isinstance(right, Paths):
         return _paths(op, left, right, full)
-    return None
+    return _other_kind(left, right, full) if op == "==" else None
+
+
+def _other_kind(left: object, right: object, full: bool) -> list[str] | None:
+    """Say what of ours is to be compared instead of the whole."""
+    actual, wanted = (right, left) if isinstance(right, Changes | ExecResult) else (left, right)
+    if isinstance(actual, Changes) and isinstance(wanted, set | frozenset | list | tuple | str):
+        advice = "changes have three kinds: compare .added, .modified or .deleted, or all of them, .paths"
+    elif isinstance(actual, ExecResult) and isinstance(wanted, str | bytes | int):
+        advice = "a result is neither text nor number: compare its .output or its .exit_code"
+    else:
+        return None
+    return [f"{_cut(left, full)} == {_cut(right, full)}", advice]
 
 
 # -- commands

@@ -28,6 +28,9 @@ ASKED = {
             "{'a.txt', 'c'} <= turn.changes.added",
             "turn.changes.added >= {'a.txt', 'c'}",
             "'c' in turn.changes.added",
+            "turn.changes == {'a.txt'}",
+            "['a.txt'] == turn.changes",
+            "kiro.workspace.exec('echo x') == 'x'",
         ],
     ),
     "commands": (
@@ -90,6 +93,13 @@ def test_what_is_said(evals: Evals, args: tuple[str, ...]) -> None:
     assert told["files", "not turn.tool_calls.filter('write', path='sub/**')"][0] == (
         "assert not <ToolCalls: write 'sub/b.txt'>"
     )
+
+    # What never equals a value of ours is told what can be compared.
+    kinds = "changes have three kinds: compare .added, .modified or .deleted, or all of them, .paths"
+    assert told["files", "turn.changes == {'a.txt'}"][1] == kinds
+    assert told["files", "['a.txt'] == turn.changes"][1] == kinds
+    result = "a result is neither text nor number: compare its .output or its .exit_code"
+    assert told["files", "kiro.workspace.exec('echo x') == 'x'"][1] == result
 
     # A command that is missing; the nearest is named; where there was none at all, that is said.
     assert told["commands", "'node x.js' in turn.commands"] == [
