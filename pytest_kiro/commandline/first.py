@@ -72,7 +72,7 @@ def workflow(folder: str, *, uv: bool) -> str:
     )
     return f"""\
 # On each push the stand-in answers: no account, no secret, no credits, also for pull requests of forks.
-# It says whether the evals work, and nothing about Kiro. With recordings, and at night with Kiro: docs/ci.md.
+# It says whether the evals work, and nothing about Kiro. pytest-kiro's docs/ci.md has more: recordings, Kiro at night.
 name: evals
 on: [push, pull_request]
 permissions:

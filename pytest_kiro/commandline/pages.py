@@ -37,5 +37,6 @@ def write(run: RunRecord, evidence: Mapping[str, Evidence], output: Path, baseli
         said = files.write(run, evidence, before, baseline or "", Secrets.of(os.environ))
     except OSError as error:
         raise SettingsError(f"{output} could not be written: {error}", advice="name another file") from None
-    say(f"{said}: {len(run.tests)} tests, {run.totals.turns.count} turns")
+    tests, turns = len(run.tests), run.totals.turns.count
+    say(f"{said}: {tests} test{'s' * (tests != 1)}, {turns} turn{'s' * (turns != 1)}")
     return 0
