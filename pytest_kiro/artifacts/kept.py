@@ -211,7 +211,7 @@ class Kept:
         for place in self._conversations.values():
             for asked in place.asked[-1:] if place.broken_off else ():
                 lines = visible(_shown_by(self.folder.path / place.folder / f"{asked.name}.cast")).rstrip().splitlines()
-                title = f"turn {asked.number} had printed {len(lines)} lines"
+                title = f"turn {asked.number} had printed {len(lines)} line{'s' * (len(lines) != 1)}"
                 more = f", of which these are the last {_LINES}" if len(lines) > _LINES else ""
                 return "\n".join([f"{title}{more}:", *(f"| {line}".rstrip() for line in lines[-_LINES:])])
         return ""

@@ -40,8 +40,10 @@ class Failing:
         error = call.excinfo.value if call.excinfo is not None else None
         if isinstance(error, KiroError) and type(error).__name__ in pytest_kiro.__all__:
             type(error).__module__ = pytest_kiro.__name__  # pytest's lines have little room: by its public name
-        ours = isinstance(error, KiroError) and not item.config.getoption("fulltrace", False)
-        users = error is None or not ours or users_part(error.__traceback__) is not None
+        users = True
+        # pytest.fail is how pytest-timeout ends a turn, deep below the line in which the test began it.
+        if isinstance(error, KiroError | pytest.fail.Exception) and not item.config.getoption("fulltrace", False):
+            users = users_part(error.__traceback__) is not None or not isinstance(error, KiroError)
         self._clarify(item, error)
         report = yield
         if not users:

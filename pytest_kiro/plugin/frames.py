@@ -39,7 +39,7 @@ def _users(traceback: TracebackType | None) -> Iterator[TracebackType]:
 
 
 def _is_users(frame: FrameType) -> bool:
-    if str(frame.f_globals.get("__name__")).partition(".")[0] in _MACHINERY:
+    if str(frame.f_globals.get("__name__")).partition(".")[0] in _MACHINERY or frame.f_locals.get("__tracebackhide__"):
         return False
     # An error only passes through a plugin's wrapper around a hook, such as pytest-asyncio's around each fixture.
     return not (frame.f_code.co_flags & CO_GENERATOR and frame.f_code.co_name.startswith("pytest_"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,9 @@ def test_pytest_timeout(evals: Evals) -> None:
     broken_off(evals, latest(evals))
     assert f"\n{folders(latest(evals))['test_it'].relative_to(evals.path)}\n" in result.stdout.str()
     result.stdout.fnmatch_lines(["*- kiro turn that was broken off -*", "turn 2 had printed * lines:", "| Half of it."])
+    failure = re.split("-{9} (?:Captured|kiro)", result.stdout.str().partition("= FAILURES =")[2])[0]
+    assert "Failed: Timeout (>60.0s) from pytest-timeout." in failure
+    assert "pytest_kiro/" not in failure, "it fails in the test's line"
     assert run("thread").ret != 0
     run = latest(evals)
     assert "Half of it." in shown(folders(run)["test_it"] / "conversation-1/turn-2.cast")
