@@ -15,6 +15,8 @@ from pytest_kiro.turn.shown import listed, short
 _LINES, _WIDTH = 4, 70
 #: So much that nothing is cut.
 _ALL = 10**9
+#: Commands that are compared for the nearest, and characters of each: a thousand long ones took 40 s.
+_COMPARED, _BEGINNING = 1000, 500
 
 
 def explain(op: str, left: object, right: object, *, full: bool = False) -> list[str] | None:
@@ -78,7 +80,8 @@ def _nearest_first(wanted: str, commands: Sequence[str], full: bool) -> Sequence
     if full or len(commands) <= _LINES:
         return commands
     near = [command for command in commands if wanted in command]
-    near += difflib.get_close_matches(wanted, commands[:1000], n=_LINES)
+    begin = {command[:_BEGINNING]: command for command in reversed(commands[:_COMPARED])}
+    near += [begin[like] for like in difflib.get_close_matches(wanted[:_BEGINNING], begin, n=_LINES)]
     return [*dict.fromkeys(near), *(command for command in commands if command not in near)]
 
 
