@@ -74,7 +74,9 @@ def find(
     turns = draw(_run_first(turns), seed, file.stem, tables[0], conversation, trial or 1)
     if turn > len(turns):
         asked = f"turn {turn} of conversation {conversation}" + (f" in trial {trial}" if own else "")
-        there = f"{len(turns)} turn{'' if len(turns) == 1 else 's'}" if turns else "no turn"
+        others = any(entry.conversation == conversation for entry in scenario.turns(name))
+        none = "turns of other trials only" if others and not turns else "no turn"
+        there = f"{len(turns)} turn{'' if len(turns) == 1 else 's'}" if turns else none
         what = f"{scenario.place(name)} {header(name)} has no {asked}: it has {there} for that conversation"
         raise SettingsError(what, advice="add another turn, or run fewer turns")
     return turns[turn - 1].reply

@@ -358,6 +358,10 @@ def test_no_turn_left_says_how_many_there_are(tmp_path: Path) -> None:
         find(file, ["test_x"], conversation=1, turn=3)
     with pytest.raises(SettingsError, match="has no turn 1 of conversation 2: it has no turn for that"):
         find(file, ["test_x"], conversation=2, turn=1)
+    (other := tmp_path / "other").mkdir()
+    file_of_trials = write(other, '[[test_x.turn]]\ntrial = 3\nrequests = [["x"]]\n')
+    with pytest.raises(SettingsError, match="it has turns of other trials only for that conversation"):
+        find(file_of_trials, ["test_x"], conversation=1, turn=1)
 
     assert str(raised.value) == (
         f"{file}:3 [test_x] has no turn 3 of conversation 1: it has 2 turns for that conversation; "
