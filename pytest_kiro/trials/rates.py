@@ -125,7 +125,8 @@ def pass_at_k(passes: int, trials: int, k: int) -> float:
     0.9
     """
     _check_k(passes, trials, k)
-    return 1 - comb(trials - passes, k) / comb(trials, k)
+    every = comb(trials, k)
+    return (every - comb(trials - passes, k)) / every  # rounded once, so that a wanted rate is reached by it
 
 
 def pass_hat_k_interval(passes: int, trials: int, k: int, confidence: float = CONFIDENCE) -> Interval:

@@ -6,7 +6,7 @@ import itertools
 import random
 from collections.abc import Iterator
 from functools import cache
-from math import nan
+from math import comb, nan
 
 import pytest
 from hypothesis import given, settings
@@ -111,6 +111,17 @@ def test_three_of_five_in_a_row() -> None:
     assert outcome(3, 2, any_of=3) == "passed"
     assert outcome(2, 3, any_of=3) == "failed"
     assert outcome(2, 3, any_of=3, pass_rate=0.9) == "passed"
+
+
+@pytest.mark.parametrize("several", ["all_of", "any_of"])
+@pytest.mark.parametrize("k", [1, 2, 3, 4])
+def test_an_estimate_that_just_reaches_the_rate_reaches_it(several: str, k: int) -> None:
+    """Of 1 pass in 10 the share of pairs with a pass is 20 %, not 19.999…: rates are compared as they are written."""
+    for trials, percent in itertools.product((10, 16, 20, 25), range(1, 101)):
+        design, every = Design(trials=trials, pass_rate=percent / 100, **{several: k}), comb(trials, k)
+        for passes in range(trials + 1):
+            reaching = every - comb(trials - passes, k) if several == "any_of" else comb(passes, k)
+            assert design.reaches(passes, trials) == (100 * reaching >= percent * every), (design, passes)
 
 
 @pytest.mark.parametrize("several", [{"all_of": 3}, {"all_of": 5}, {"any_of": 3}, {"any_of": 5}], ids=str)
