@@ -144,6 +144,7 @@ class TestListener:
         self._state, self.gathered = state, Gathered()
         #: How many workers died.
         self.died = 0
+        self._ended = set[str]()
         self._results: ResultsFile | None = None
         self._page: PageFile | None = None
         self._github: GitHub | None = None
@@ -193,12 +194,28 @@ class TestListener:
             self.gathered.test_started(nodeid)
 
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        self._ended.add(nodeid)
         if self._keeps(nodeid):
             self.gathered.test_finished(nodeid)
+
+    @property
+    def left(self) -> int:
+        """How many tests nobody has run, since workers died for good."""
+        return max(0, self._session.testscollected - len(self._ended)) if self.died and self._session else 0
+
+    def judge_left(self) -> None:
+        """Make a run fail whose tests were left.
+
+        Trials of workers that died are lost, and so no failures of the run.
+        """
+        if self._session and self.left and self._session.exitstatus == pytest.ExitCode.OK:
+            self._session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def hear(self, report: pytest.TestReport) -> ReportRecord | None:
         """Gather what a test's report says, and return what it carries."""
         carried = carried_by(vars(report).get(CARRIED))
+        if report.when not in ("setup", "call", "teardown"):  # its worker died, so that it does not finish
+            self._ended.add(report.nodeid)
         if VERDICT not in vars(report) and (carried or self._keeps(report.nodeid)):
             node = getattr(report, "node", None)  # a crash has no more than the worker that it is of
             worker = getattr(report, "worker_id", None) or (node and node.gateway.id)

@@ -30,6 +30,7 @@ from pytest_kiro.report.header import header, unknown_cli
 from pytest_kiro.report.summary import (
     LEFT_AT_ONCE,
     budget_line,
+    died_lines,
     retried_lines,
     sandboxes_line,
     scenario_lines,
@@ -225,6 +226,7 @@ class Report:
         stops = self._state.stops
         if not self._worker:  # before the JUnit file is written
             self._comparisons.finish(session)
+            self._listener.judge_left()
             note_run(self._config.pluginmanager.get_plugins(), self._listener.gathered.turns)
         try:
             if self._state.is_controller or not stops.leaving:  # it has to end its workers all the same
@@ -306,9 +308,7 @@ class Report:
         yield sandboxes_line(tally, certain=keeper.certain), False
         kept = [f"kept {name}; {line}" for name, lines in tally.kept.items() for line in lines]
         yield from ((line, True) for line in [*tally.leaked, keeper.trouble, *kept] if line)
-        if died:
-            cleared = "; what they left is cleared away" if keeper.certain and not tally.leaked else ""
-            yield f"workers that died: {died}{cleared}", False
+        yield from died_lines(died, self._listener.left, cleared=keeper.certain and not tally.leaked)
         yield from ((line, False) for line in [*retried_lines(gathered.turns), *shared_lines(gathered.turns)])
         yield from ((line, True) for line in scenario_lines(gathered.turns))
         if line := scripted_line(gathered.turns):

@@ -77,6 +77,18 @@ def sandboxes_line(tally: Tally, *, certain: bool) -> str:
     return ", ".join([*parts, *([f"kept {kept}"] if kept else []), f"leaked {leaked}"])
 
 
+def died_lines(died: int, left: int, *, cleared: bool) -> list[tuple[str, bool]]:
+    """Count workers that died, and tests that nobody has run.
+
+    Beside the line stands whether it is a warning.
+
+    >>> died_lines(5, 2, cleared=True)
+    [('workers that died: 5; what they left is cleared away; tests not run for that: 2', True)]
+    """
+    parts = [f"workers that died: {died}", *["what they left is cleared away"] * cleared]
+    return [("; ".join([*parts, *[f"tests not run for that: {left}"] * (left > 0)]), left > 0)] if died else []
+
+
 def shared_lines(turns: Sequence[TurnRecord]) -> list[str]:
     """Name wide fixtures with turns on several xdist workers (contract O2). Each worker ran its own."""
     workers: dict[str, set[str]] = {}

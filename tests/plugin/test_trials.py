@@ -328,6 +328,24 @@ def test_a_trial_whose_worker_died_is_lost(evals: Evals) -> None:
     assert result.ret == 0
 
 
+@pytest.mark.parametrize("left", [0, 3])
+def test_a_run_whose_workers_died_before_all_tests_were_run_is_red(evals: Evals, left: int) -> None:
+    """The lost trials are no failures of it, and groups that were not run whole have no verdict."""
+    source = f"""
+        import os, pytest
+
+        @pytest.mark.kiro_trials(4, pass_rate=0.5)
+        def test_it(kiro, kiro_trial):
+            if kiro_trial == {4 - left}:
+                os._exit(3)
+    """
+    evals.write("test_it.py", source, {})
+    result = evals.process("-n1", "--max-worker-restart=0", "--kiro-all-trials")
+    assert result.ret == (pytest.ExitCode.TESTS_FAILED if left else pytest.ExitCode.OK)
+    died = "workers that died: 1; what they left is cleared away"
+    result.stdout.fnmatch_lines([f"{died}; tests not run for that: {left}" if left else died])
+
+
 def test_a_trial_that_a_limit_of_the_harness_ended_is_lost(evals: Evals) -> None:
     source = """
         import pytest
