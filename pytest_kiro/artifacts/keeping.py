@@ -10,6 +10,7 @@ from pytest_kiro.artifacts.kept import Kept
 from pytest_kiro.artifacts.run import RunFolder
 from pytest_kiro.errors import KiroError
 from pytest_kiro.secrecy.redaction import Secrets
+from pytest_kiro.turn.shown import without_folders
 
 if TYPE_CHECKING:
     from pytest_kiro.agent.bench import Conversing, Owner
@@ -70,7 +71,7 @@ class Keeping:
             whole, attempt = f"{owner.file}::{owner.name} {self._worker} {self._instances}", 1
         else:
             whole, attempt = owner.name, self._attempt(owner.name)
-        name = folder_name(self._secrets(owner.name).rpartition("/")[2] if not owner.wide else owner.name, whole)
+        name = folder_name(without_folders(self._secrets(owner.name)), whole)
         folder = Folder(self.run.path / (name if attempt == 1 else f"{name}-attempt-{attempt}"))
         self._kept[owner] = Kept(folder, owner, attempt, self._worker, self._secrets)
 

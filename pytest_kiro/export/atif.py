@@ -14,6 +14,7 @@ from typing import Any
 from pytest_kiro.export.story import Call, Story, Teller, ToldTurn
 from pytest_kiro.records.plain import clean
 from pytest_kiro.records.turns import credits_of
+from pytest_kiro.turn.shown import without_folders
 
 VERSION = "ATIF-v1.7"
 _AGENT = "kiro-cli"
@@ -31,7 +32,7 @@ def trajectories(story: Story) -> Iterator[tuple[str, dict[str, Any]]]:
 def _name(teller: Teller, number: int) -> str:
     """Return a safe file's name, another one for each conversation."""
     readable = (
-        re.sub(r"[^\w.=-]+", "-", teller.name.rpartition("/")[2]).strip(".-").encode()[:100].decode(errors="ignore")
+        re.sub(r"[^\w.=-]+", "-", without_folders(teller.name)).strip(".-").encode()[:100].decode(errors="ignore")
     )
     digest = hashlib.sha256(teller.key.encode("utf-8", "surrogatepass")).hexdigest()[:8]
     return f"{readable or 'test'}--{digest}-conversation-{number}.json"

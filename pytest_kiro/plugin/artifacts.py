@@ -24,6 +24,7 @@ from pytest_kiro.records.phases import PhaseRecord
 from pytest_kiro.records.plain import cut
 from pytest_kiro.records.tests import ReportRecord, outcome_of
 from pytest_kiro.secrecy.visible import visible
+from pytest_kiro.turn.shown import without_folders
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -247,7 +248,7 @@ class Artifacts:
 
 def test_folder(nodeid: str, state: State) -> str:
     """Return the name of a test's folder, without its attempt."""
-    return folder_name(state.secrets(nodeid).rpartition("/")[2], nodeid)
+    return folder_name(without_folders(state.secrets(nodeid)), nodeid)
 
 
 def shown(path: Path, config: pytest.Config) -> str:

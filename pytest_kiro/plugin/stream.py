@@ -10,6 +10,7 @@ from pytest_kiro.plugin.progress import past_capture
 from pytest_kiro.report.speech import ASKS, Speech, coloured, ended_lines
 from pytest_kiro.secrecy.visible import Visible, visible
 from pytest_kiro.terminal.text import Lines
+from pytest_kiro.turn.shown import place_and_test
 
 if TYPE_CHECKING:
     import pytest
@@ -76,7 +77,7 @@ class Stream:
 
 
 def _test_name(conversation: Conversing) -> str:
-    return conversation.owner.name.rpartition("::")[2]
+    return place_and_test(conversation.owner.name)[1]
 
 
 def _colours(config: pytest.Config, *, prefixed: bool) -> bool:

@@ -21,6 +21,7 @@ from pytest_kiro.report.trials import decision, failure_lines, group_line, saved
 from pytest_kiro.trials.behaviour import medians_of_scores
 from pytest_kiro.trials.costs import costs_of, saved
 from pytest_kiro.trials.groups import Group, end_of, group_of
+from pytest_kiro.turn.shown import place_and_test
 
 if TYPE_CHECKING:
     from pytest_kiro.plugin.growing import Growth
@@ -193,7 +194,7 @@ class Verdicts:
         lines = "\n".join([group_line(group), *failure_lines(group)])
         return verdict_report(
             group.name,
-            (path, line, group.name.rpartition("::")[2] if "::" in group.name else domain),
+            (path, line, place_and_test(group.name)[1] if "::" in group.name else domain),
             undecided_as(self._state.settings.undecided) if found == "undecided" else found,
             message=decision(group),
             text="\n\n".join([lines, *list(self._failures[group.name].values())[:_SHOWN]]),

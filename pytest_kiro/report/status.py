@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pytest_kiro.secrecy.visible import escaped
-from pytest_kiro.turn.shown import short
+from pytest_kiro.turn.shown import place_and_test, short
 from pytest_kiro.turn.transcript import ToolCall
 
 #: Characters that are shown of a test's name.
@@ -87,7 +87,7 @@ def fitted(text: str, columns: int) -> str:
 
 
 def _name(turn: UnderWay) -> str:
-    return short(escaped(turn.name.rpartition("::")[2]), _NAME)
+    return short(escaped(place_and_test(turn.name)[1]), _NAME)
 
 
 def _columns(character: str) -> int:

@@ -223,6 +223,18 @@ def test_hostile_text_is_text(page: Page, tmp_path: Path) -> None:
     assert page.errors == []
 
 
+def test_a_parameter_with_colons_is_part_of_a_name(page: Page, tmp_path: Path) -> None:
+    run, evidence = runs.sample(text=lambda words: f"{words}[std::move]" if words.startswith("evals/") else words)
+    path = tmp_path / "report.html"
+    path.write_text(report(run, evidence), encoding="utf-8")
+    opened(page, path)
+    assert page.evaluate("document.querySelector('.eval .file').innerText") in (
+        "evals/test_shop.py",
+        "evals/test_chat.py",
+    )
+    assert text(page, ".eval .test").endswith("[std::move]")
+
+
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_contrast(page: Page, file: Path, dark: bool) -> None:
     """Every colour of text on each background it stands on, by WCAG's formula: at least 4.5."""

@@ -186,6 +186,8 @@ def test_names_attempts_and_trials_on_two_workers(evals: Evals) -> None:
     assert result.parseoutcomes()["failed"] == len(ids), result.stdout.str()
     top = evals.path / "kiro-results"
     assert sorted(path.name for path in top.iterdir()) == sorted([".gitignore", "latest", latest(evals).name])
+    names = [path.name for path in latest(evals).iterdir() if path.is_dir()]
+    assert [name for name in names if not name.startswith("test_it.py-test_")] == [], "a parameter's / divides nothing"
     kept = [index(folder) for folder in latest(evals).iterdir() if folder.is_dir()]
     assert len(kept) == len(ids) + 2 + 1
     named = [one for one in kept if "test_named" in one["nodeid"]]

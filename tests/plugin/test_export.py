@@ -31,7 +31,7 @@ def shop(kiro):
     return kiro.run("Build a shop.")
 
 
-@pytest.mark.parametrize("name", ["Ada"])
+@pytest.mark.parametrize("name", ["Ada"], ids=["a/b::Ada"])
 def test_talk(kiro, name):
     kiro.score("words", 2.0, better="lower")
     kiro.run(f"My name is {name}.", model="claude-haiku-4.5")
@@ -99,7 +99,7 @@ def test_trajectories(run: Evals, capsys: pytest.CaptureFixture[str]) -> None:
     read = {path.name: atif.Trajectory.model_validate_json(path.read_bytes()) for path in sorted(folder.iterdir())}
     assert [name.partition("--")[0] for name in read] == [
         "fixture-shop",
-        "test_it.py-test_talk-Ada",
+        "test_it.py-test_talk-a-b-Ada",
         "test_it.py-test_world",
     ]
     shop, talk, world = read.values()
@@ -198,7 +198,7 @@ def test_traces(run: Evals, capsys: pytest.CaptureFixture[str]) -> None:
             assert parent.trace_id == span.trace_id
             tree.setdefault(parent.name, []).append(span.name)
     assert tree == {
-        "test_it.py::test_talk[Ada]": ["invoke_agent kiro-cli", "invoke_agent kiro-cli"],
+        "test_it.py::test_talk[a/b::Ada]": ["invoke_agent kiro-cli", "invoke_agent kiro-cli"],
         "invoke_agent kiro-cli": [f"execute_tool {name}" for name in ("write", "write", "shell", "subagent")],
         "execute_tool subagent": ["execute_tool shell"],
         **{name: ["invoke_agent kiro-cli"] for name in ("test_it.py::test_world", "fixture:shop")},
@@ -217,7 +217,7 @@ def test_traces(run: Evals, capsys: pytest.CaptureFixture[str]) -> None:
     (answer,) = json.loads(told["gen_ai.output.messages"])
     assert answer["parts"] == [{"type": "text", "content": "Nice to meet you."}]
     assert answer["finish_reason"] == "stop"
-    talk, shop, world = (by_name[f"test_it.py::{name}"] for name in ("test_talk[Ada]", "test_shop", "test_world"))
+    talk, shop, world = (by_name[f"test_it.py::{name}"] for name in ("test_talk[a/b::Ada]", "test_shop", "test_world"))
     assert [(event.name, attributes(event)["gen_ai.evaluation.score.value"]) for event in talk.events] == [
         ("gen_ai.evaluation.result", 2.0)
     ]
@@ -235,8 +235,8 @@ def test_lines(run: Evals, capsys: pytest.CaptureFixture[str]) -> None:
     rows = exported(capsys, "--format", "jsonl", "results.json")
     assert [(row["test"], row["prompt"]) for row in rows] == [
         ("fixture:shop", "Build a shop."),
-        ("test_it.py::test_talk[Ada]", "My name is Ada."),
-        ("test_it.py::test_talk[Ada]", "And now?"),
+        ("test_it.py::test_talk[a/b::Ada]", "My name is Ada."),
+        ("test_it.py::test_talk[a/b::Ada]", "And now?"),
         ("test_it.py::test_world", "Go."),
     ]
     schema = json.loads(SCHEMA.read_text())

@@ -18,7 +18,7 @@ from pytest_kiro.report.html.trial_views import TrialView, trial_view
 from pytest_kiro.report.trials import decision, verdict
 from pytest_kiro.trials.groups import Group, end_of
 from pytest_kiro.trials.merging import groups_of
-from pytest_kiro.turn.shown import short
+from pytest_kiro.turn.shown import place_and_test, short
 
 #: Characters of an eval's own words, which a search looks through, and of a prompt's name.
 _SEARCHED, _PROMPT = 1_500, 80
@@ -48,12 +48,12 @@ class EvalView:
     @property
     def file(self) -> str:
         """The file that it stands in, with its class."""
-        return self.name.rpartition("::")[0]
+        return place_and_test(self.name)[0]
 
     @property
     def test(self) -> str:
         """The name of its function."""
-        return self.name.rpartition("::")[2] or self.name
+        return place_and_test(self.name)[1]
 
     @property
     def passed(self) -> int:
