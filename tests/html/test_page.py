@@ -223,6 +223,21 @@ def test_hostile_text_is_text(page: Page, tmp_path: Path) -> None:
     assert page.errors == []
 
 
+def test_long_words_are_broken(page: Page, tmp_path: Path) -> None:
+    """No name, path or message makes the page wider than its window."""
+    run, evidence = runs.sample(text=lambda words: words + "long" * 60)
+    before, _ = runs.sample(worse=False, text=lambda words: words + "long" * 60)
+    path = tmp_path / "report.html"
+    path.write_text(report(run, evidence, before, "main.json"), encoding="utf-8")
+    opened(page, path)
+    one = page.evaluate("document.querySelector('article.trial').dataset.id")
+    for where in ("", f"#t={one}", f"#t={one}&with=b{one}"):
+        for width in (390, 1200):
+            opened(page, path, where, width=width)
+            page.evaluate("document.querySelectorAll('details').forEach(details => { details.open = true; })")
+            assert page.evaluate("document.documentElement.scrollWidth") == width, where
+
+
 def test_a_parameter_with_colons_is_part_of_a_name(page: Page, tmp_path: Path) -> None:
     run, evidence = runs.sample(text=lambda words: f"{words}[std::move]" if words.startswith("evals/") else words)
     path = tmp_path / "report.html"
