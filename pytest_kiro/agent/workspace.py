@@ -18,6 +18,7 @@ from pytest_kiro.agent.contents import is_reachable, read_present
 from pytest_kiro.agent.digests import digest, digest_of_files
 from pytest_kiro.agent.homes import OwnerHome, leave
 from pytest_kiro.agent.paths import SandboxPath
+from pytest_kiro.agent.seeds import files_of
 from pytest_kiro.errors import HIDE_FRAMES, SandboxError, SettingsError
 from pytest_kiro.sandbox.checks import check_command
 from pytest_kiro.sandbox.protocol import ExecResult, Sandbox
@@ -31,8 +32,6 @@ __tracebackhide__ = HIDE_FRAMES
 VARIABLES = {"PYTHONDONTWRITEBYTECODE": "1"}
 #: What programs rewrite while they only read; the launch script leaves it out as well.
 _UNNOTICED = frozenset({".git", "__pycache__"})
-#: Left behind by the machine on which a seed was edited, and never meant.
-_NOT_SEEDED = frozenset({"__pycache__", ".DS_Store"})
 #: How many results of commands are kept for reports, and how many characters of each.
 _EXECUTED, _TAIL = 100, 65_536
 
@@ -54,7 +53,7 @@ class Workspace:
         self._seeded: dict[str, bytes] = {}
         self._ignored = ignored
         # A neutral name: that of a test would tell the agent what is tested.
-        self._path = f"{home.work}/{secrets.token_hex(4)}"
+        self._path, self._ended = f"{home.work}/{secrets.token_hex(4)}", False
         self._origin = origin
         #: Whether something has made the folder; the first turn's launch script can, which saves a request.
         self.made = False
@@ -73,8 +72,8 @@ class Workspace:
         A seed that is wrong is a `SettingsError`, and nothing is left of it.
         """
         if seed is not None and not (isinstance(seed, str | os.PathLike) and os.fspath(seed).strip(" ./")):
-            advice = "wanted: the name of a folder beside the test's file"
-            raise SettingsError(f"workspace={seed!r} is not right", advice=advice)
+            what = f"workspace={seed!r} is not right"
+            raise SettingsError(what, advice="wanted: the name of a folder beside the test's file")
         made = cls(sandbox, home, origin, ignored=ignored)
         try:
             if seed is not None:
@@ -89,7 +88,12 @@ class Workspace:
 
     @property
     def path(self) -> str:
-        """The absolute path; asking for it makes the folder."""
+        """The absolute path; asking for it makes the folder. `SandboxError` once its test or fixture has ended."""
+        if self._ended:
+            raise SandboxError(
+                f"{self} is removed: the test or fixture that it was of has ended",
+                advice="a fixture of a wider scope keeps one longer",
+            )
         if not self.made:
             self._make()
         self.sandbox.guard(self._path)
@@ -164,7 +168,7 @@ class Workspace:
         Raises `SettingsError` for a folder that is not there or has a link that leads out of it, `ValueError` for a
         path that does, `SandboxError` when the workspace is no folder of ours any more.
         """
-        self._write(self._read_source(source))
+        self._write(files_of(source, self._origin))
 
     def check(
         self,
@@ -190,7 +194,7 @@ class Workspace:
         ...     assert kiro.workspace.check("checks/slugify", "python3 -I -m unittest -q").ok
         """
         check_command(command, timeout)
-        files, path = self._read_source(source), self.path
+        files, path = files_of(source, self._origin), self.path
         self.check_hash = digest(self.check_hash, command, digest_of_files(files))
         state = parent(self.sandbox)
         above = self.exec(self.owner_home.look_above(str(state), str(state.parent)))  # raises if this is no folder
@@ -207,31 +211,6 @@ class Workspace:
         self.executed_at.append(time.time())
         return result
 
-    def _read_source(self, source: object) -> Mapping[str, tuple[bytes, int]]:
-        """Return the files of a mapping or folder."""
-        if isinstance(source, Mapping):
-            for path, content in source.items():
-                if not isinstance(path, str) or not isinstance(content, str | bytes):
-                    raise TypeError(
-                        f"seed {{{path!r}: {content!r:.40}}} is not right; wanted: paths, with str or bytes"
-                    )
-                parts = PurePosixPath(path)
-                if not path or parts.is_absolute() or ".." in parts.parts or "\0" in path:
-                    raise ValueError(f"seed path {path!r}: a relative path inside the workspace is wanted")
-            return {path: (c.encode() if isinstance(c, str) else c, 0o644) for path, c in source.items()}
-        if not isinstance(source, str | os.PathLike):
-            raise TypeError(
-                f"seed {source!r} is not right; wanted: the name of a folder, or a dict of paths and contents"
-            )
-        folder = self._origin / source
-        if not folder.is_dir():
-            beside = sorted(p.name for p in folder.parent.iterdir()) if folder.parent.is_dir() else []
-            raise SettingsError(
-                f"workspace {os.fspath(source)!r}: there is no folder {folder}",
-                advice=f"{folder.parent} has: {', '.join(beside) or 'nothing, or is not there'}",
-            )
-        return _read_seed(folder)
-
     def _write(self, files: Mapping[str, tuple[bytes, int]]) -> None:
         self.put(files)
         self.seed_hash = digest(self.seed_hash, digest_of_files(files))
@@ -244,9 +223,9 @@ class Workspace:
         """
         if not files:
             return
-        whole = {f"{self._path}/{path}": entry for path, entry in files.items()}
+        folder = self.path if self.made else self._path
+        whole = {f"{folder}/{path}": entry for path, entry in files.items()}
         if self.made:
-            self.sandbox.guard(self._path)
             self.sandbox.write_files(whole)
         else:  # nobody knows its name yet
             self.sandbox.write_new(whole)
@@ -288,6 +267,7 @@ class Workspace:
 
     def end(self, *, stays: bool = False) -> None:
         """Remove the folder where its HOME is all owners'; that of one goes as a whole. With `stays` it is let be."""
+        self._ended = not stays
         if not self.owner_home.own:
             (leave(self.sandbox, self._path) if stays else self.remove())
 
@@ -299,32 +279,3 @@ class Workspace:
 
 def _is_file(mode: int) -> bool:
     return stat.S_IFMT(mode) in (0, stat.S_IFREG)
-
-
-def _read_seed(folder: Path) -> dict[str, tuple[bytes, int]]:
-    """Return a folder's files, links and empty folders, as `Sandbox.write_files` takes them."""
-    files: dict[str, tuple[bytes, int]] = {}
-    for path in sorted(folder.rglob("*")):
-        relative = path.relative_to(folder)
-        name = relative.as_posix()
-        if not _NOT_SEEDED.isdisjoint(relative.parts):
-            continue
-        if path.is_symlink():
-            # Not resolve(): before Python 3.13 it raises at a link that leads to itself.
-            target = Path(os.path.realpath(path))
-            if not target.is_relative_to(folder.resolve()) or path.readlink().is_absolute():
-                raise SettingsError(
-                    f"seed {folder}: the link {name} leads to {path.readlink()}, which is not in it",
-                    advice="copy that into the seed",
-                )
-            files[name] = (os.fsencode(path.readlink()), stat.S_IFLNK)
-        elif path.is_file():
-            files[name] = (path.read_bytes(), path.stat().st_mode & 0o777)
-        elif not path.is_dir():
-            raise SettingsError(
-                f"seed {folder}: {name} is neither a file nor a folder (a pipe, socket or device)",
-                advice="leave it out",
-            )
-        elif not any(path.iterdir()):  # others are made with what is in them
-            files[name] = (b"", stat.S_IFDIR | 0o755)
-    return files

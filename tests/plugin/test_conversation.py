@@ -148,6 +148,10 @@ def test_what_cannot_go_on(evals: Evals) -> None:
             for use in (lambda: kept[0].conversation.run("More."), lambda: kept[0].conversation.stream("More.")):
                 with pytest.raises(ConversationError, match="is over: its owner has ended and its workspace is rem"):
                     use()
+            over = kept[0].workspace
+            for use in (lambda: over.exec("true"), over.contents, lambda: over / "a", lambda: over.seed({"a": "b"})):
+                with pytest.raises(SandboxError, match="is removed: the test or fixture that it was of has ended; a f"):
+                    use()
             assert kept[0].text == "Done."  # a value, whatever became of its machine
         """,
         {
