@@ -46,7 +46,7 @@ def variant_of(item: pytest.Item, group: str, settings: Settings) -> VariantReco
         parameter=plan.parameter,
         variant=variant,
         baseline=plan.baseline,
-        task=parameters_without(group, variant),
+        task=_group(item, plan.parameter),
         min_effect=plan.min_effect,
     )
 
@@ -100,7 +100,11 @@ def all_are_the_baseline(items: Sequence[pytest.Item], settings: Settings) -> No
     for item in items:
         trial = trial_of(item)
         if trial is not None and (as_one := variant_of(item, trial.group, settings)) is not None:
-            item.stash[ANSWERED_AS] = parameters_without(trial.group, as_one.variant, by=as_one.baseline)
+            item.stash[ANSWERED_AS] = (
+                _group(item, plan.parameter, by=as_one.baseline)
+                if (plan := _plan(item))
+                else parameters_without(trial.group, as_one.variant, by=as_one.baseline)
+            )
 
 
 def plans_of(items: Sequence[pytest.Item], settings: Settings) -> dict[str, tuple[int, int, int]]:
@@ -160,13 +164,32 @@ def _names(mark: pytest.Mark) -> list[str]:
 
 
 def _id(item: pytest.Item, parameter: str) -> str:
-    """Return a parameter's id, as the test's name has it.
+    """Return a parameter's id, as the test's name has it."""
+    place = _place(item, parameter)
+    return "" if place is None else _ids(item)[place]
 
-    pytest keeps the ids in the order of the marks, and ours of the trial behind them; it has no public way to ask.
+
+def _group(item: pytest.Item, parameter: str, by: str = "") -> str:
+    """Return a trial's group with a parameter's id left out, or replaced.
+
+    By its place: another id may end as it does (`long`, `very-long`).
     """
-    marks = list(item.iter_markers("parametrize"))
-    ids: Sequence[str] = getattr(getattr(item, "callspec", None), "_idlist", ())
+    place, ids = _place(item, parameter), _ids(item)[:-1]
+    if place is not None:
+        ids[place : place + 1] = [by] if by else []
+    return f"{test_of(item)}[{'-'.join(ids)}]" if any(ids) else test_of(item)
+
+
+def _place(item: pytest.Item, parameter: str) -> int | None:
+    """Return which of a test's ids is that of a parameter.
+
+    pytest keeps the ids in the order of the marks, and ours of the trial behind them.
+    """
+    marks, count = list(item.iter_markers("parametrize")), len(_ids(item))
     place = next((place for place, mark in enumerate(marks) if parameter in _names(mark)), None)
-    if place is None or len(ids) < len(marks) + 1:
-        return ""
-    return str(ids[len(ids) - 1 - len(marks) + place])
+    return None if place is None or count < len(marks) + 1 else count - 1 - len(marks) + place
+
+
+def _ids(item: pytest.Item) -> list[str]:
+    """Return the ids of a test's parameters; pytest has no public way to ask."""
+    return [str(one) for one in getattr(getattr(item, "callspec", None), "_idlist", ())]

@@ -164,7 +164,9 @@ def parameters_without(nodeid: str, parameter: str, by: str = "") -> str:
     >>> parameters_without("t.py::test[a-b]", "a", by="c")
     't.py::test[c-b]'
     """
-    start, bracket, ids = nodeid.partition("[")
+    path, colons, test = nodeid.partition("::")  # a folder may have brackets, too
+    start, bracket, ids = test.partition("[")
+    start = f"{path}{colons}{start}"
     places = [one.start(1) for one in re.finditer(rf"(?:^|-)({re.escape(parameter)})(?=[-\]])", ids)]
     if not places:
         return nodeid

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from types import SimpleNamespace
 from typing import Any
@@ -611,6 +612,35 @@ def test_a_baseline_that_is_compared_with_itself_is_never_worse(evals: Evals) ->
     result.stdout.fnmatch_lines(
         ["test_it.py::test_it, by prompt (A/A: every variant is plain, so*", "  loud-one      6/6*"]
     )
+
+
+def test_tasks_are_told_apart_whose_ids_end_as_a_variant_does(evals: Evals) -> None:
+    """Also in a folder that has brackets: a trial's group is its test's name without the trial."""
+    source = """
+        import pytest
+
+        @pytest.mark.kiro_trials(3)
+        @pytest.mark.kiro_compare("prompt", baseline="short")
+        @pytest.mark.parametrize("task", ["very-long", "tiny"])
+        @pytest.mark.parametrize("prompt", ["short", "long"])
+        def test_it(kiro, prompt, task):
+            assert kiro.run("?").text == "yes"
+
+        @pytest.mark.kiro_trials(2, pass_rate=0.5)
+        def test_other(kiro): ...
+    """
+    evals.write("[slug]/test_it.py", source, {f"test_it[short-{task}]": ["yes"] for task in ("very-long", "tiny")})
+    result = evals.run("--kiro-aa", "--kiro-results=results.json")
+    assert result.ret == 0
+    results = json.loads((evals.path / "results.json").read_text())
+    name = "[slug]/test_it.py::test_it"
+    trials = {test["nodeid"]: test["trial"] for test in results["tests"]}
+    for variant, task in itertools.product(("short", "long"), ("very-long", "tiny")):
+        trial = trials[f"{name}[{variant}-{task}-trial2]"]
+        assert (trial["group"], trial["variant"]["task"]) == (f"{name}[{variant}-{task}]", f"{name}[{task}]")
+    (compared,) = results["comparisons"]
+    assert compared["tasks"] == 2
+    result.stdout.fnmatch_lines(["[[]slug]/test_it.py::test_other  ✓-  1/1 *: passed", "  long       6/6 *"])
 
 
 def test_what_a_comparison_can_tell_is_said_before_anything_is_spent(evals: Evals) -> None:
