@@ -22,7 +22,7 @@ def read_results(file: Path) -> RunRecord:
         raise SettingsError(
             f"{file} cannot be read: {error.strerror}", advice="name a file of --kiro-results"
         ) from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SettingsError(f"{file} is no JSON, or was cut: {error}", advice="run it again, or name another") from None
     if not isinstance(data, dict) or data.get("format") != RunRecord.format:
         raise SettingsError(f"{file} is no results file of pytest-kiro", advice="name a file of --kiro-results")

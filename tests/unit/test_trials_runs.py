@@ -150,6 +150,7 @@ def test_version_1_is_read(tmp_path: Path) -> None:
 
 UNREADABLE = {
     "cut": ('{"format": "pytest-kiro-results", "ver', "is no JSON, or was cut"),
+    "deep": ("[" * 100_000, "is no JSON, or was cut"),
     "other": ({"format": "junit"}, "is no results file of pytest-kiro"),
     "list": ([1], "is no results file of pytest-kiro"),
     "newer": (run(version=3), "has version 3 of the format; versions (1, 2) can be read"),
