@@ -165,5 +165,5 @@ def _left(group: Group) -> list[str]:
 def _needs(design: Design) -> str:
     if design.pass_rate == 1 and design.any_of == 1:
         return "needs all"
-    share = percent(design.pass_rate)
-    return {"point": "needs", "refute": "refute", "demonstrate": "demonstrate"}[design.gate] + f" {share}"
+    word = {"point": "needs", "refute": "refute", "demonstrate": "demonstrate"}[design.gate]
+    return f"{word} {100 * design.pass_rate:.4g} %"  # 99.5 % tolerates a failure: it is not 100

@@ -106,8 +106,8 @@ class Group:
 
     @property
     def failures(self) -> dict[str, int]:
-        """How many trials failed, by what their messages begin with."""
-        return dict(Counter(end.why for end in self.ends if end.outcome == "failed").most_common())
+        """How many trials failed, by what their messages begin with; some say nothing."""
+        return dict(Counter(end.why for end in self.ends if end.outcome == "failed" and end.why).most_common())
 
     @property
     def losses(self) -> dict[str, int]:
@@ -223,7 +223,7 @@ def end_of(test: TestRecord, looked_at: Iterable[TurnRecord] = ()) -> TrialEnd:
     if test.infrastructure:  # in version 1 of the results nothing else tells it
         return TrialEnd("lost", "infrastructure", unjudged)
     if failed or test.outcome == "xfailed":
-        return TrialEnd("failed", _first_line(failed[0].message) if failed else "", unjudged)
+        return TrialEnd("failed", _first_line(*(phase.message for phase in failed or test.phases)), unjudged)
     return TrialEnd("passed", "", unjudged)
 
 

@@ -70,6 +70,7 @@ ENDS = {
     "not_needed": (trial(outcome="not needed"), "not needed", ""),
     "unfinished": (trial(outcome="unfinished"), "not run", ""),
     "xfailed": (trial(outcome="xfailed"), "failed", ""),
+    "xfailed_with_words": (trial(1, phase(outcome="xfailed", message="no\nway"), outcome="xfailed"), "failed", "no"),
 }
 
 
@@ -162,6 +163,7 @@ def test_a_line_says_how_its_trials_ended_and_what_that_shows() -> None:
     ("words", "line"),
     [
         ({"pass_rate": 0.5}, "✓✓✓✗  3/4  75 % [30, 95]  needs 50 %: passed"),
+        ({"pass_rate": 0.996}, "✓✓✓✗  3/4  75 % [30, 95]  needs 99.6 %: failed"),  # which 100 % is not
         ({}, "✓✓✓✗  3/4  75 % [30, 95]  needs all: failed"),
         ({"pass_rate": 0.9, "gate": "refute"}, "✓✓✓✗  3/4  75 % [30, 95]  refute 90 %: undecided"),
         ({"pass_rate": 0.5, "all_of": 2}, "✓✓✓✗  3/4  75 % [30, 95]  pass^2 50 % [4, 99]  needs 50 %: passed"),
@@ -191,6 +193,7 @@ def test_failures_that_are_alike_are_said_once_and_cannot_steer_a_terminal() -> 
         "  2 of 3 failures alike: AssertionError: assert 'no' == 'yes'",
         "  1 of 3 failures: ValueError: \\x1b[31mred\\x1b[0m",
     ]
+    assert failure_lines(group(trial(outcome="xfailed", planned=1))) == []  # it says nothing
     assert decision(whole) == "1 of 4 passed, needs 50 %: failed"
 
 
