@@ -104,8 +104,10 @@ class Verdicts:
         ended = self._trials[trial.group]
         ended.pop(trial.number, None)
         ended[trial.number] = nodeid
-        there = len(self._earlier(trial.group))
-        if trial.tolerant and trial.gated and len(ended) + there >= trial.planned:
+        earlier = self._earlier(trial.group)
+        # What has failed in an earlier run no test of this one says, also where each failure is a test's own.
+        judged = trial.tolerant or any(test.outcome != "passed" for test in earlier)
+        if judged and trial.gated and len(ended) + len(earlier) >= trial.planned:
             self._judge(self._group(trial.group))
 
     # -- verdicts
@@ -215,6 +217,8 @@ class Verdicts:
         last_failed: dict[object, bool] = getattr(plugin, "lastfailed", {})
         last_failed.pop(id_of(report), None)
         for nodeid in self._trials[group.name].values():
-            last_failed.pop(self._ids[nodeid], None)
+            if (id := self._ids.get(nodeid)) is None:  # a trial that is a test of the run tells it itself
+                continue
+            last_failed.pop(id, None)
             if report.failed:
-                last_failed[self._ids[nodeid]] = True
+                last_failed[id] = True

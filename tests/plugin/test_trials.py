@@ -878,6 +878,27 @@ def test_more_trials_go_on_behind_those_of_an_earlier_run(grown: Evals, workers:
     again.stdout.fnmatch_lines([f"kiro: 1 more trial of 1 test of after.json, sequential: {ERRORS}"])
 
 
+@pytest.mark.parametrize("failing", [2, 5])
+def test_more_trials_do_not_make_a_failure_of_an_earlier_run_green(evals: Evals, failing: int) -> None:
+    """Where all must pass, each failure is a test's own, of which the run with more of them has none."""
+    source = f"""
+        import pytest
+
+        @pytest.mark.kiro_trials(3)
+        @pytest.mark.parametrize("word", ["once", "never"])
+        def test_it(kiro, word, kiro_trial):
+            assert word == "never" or kiro_trial != {failing}
+    """
+    evals.write("test_it.py", source, {})
+    evals.run("--kiro-results=before.json")
+    result = evals.run("--kiro-baseline=before.json", "--kiro-more=2")
+    # A verdict more where it says what no trial does.
+    result.assert_outcomes(failed=1, passed=4 if failing == 2 else 3)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    said = {2: "test_it?once? - 4 of 5 passed, needs all: failed", 5: "test_it?once-trial5? - AssertionError*"}
+    result.stdout.fnmatch_lines([f"FAILED test_it.py::{said[failing]}"])
+
+
 def test_what_has_nothing_to_add_to_is_refused_before_anything_is_run(grown: Evals) -> None:
     data = json.loads((grown.path / "before.json").read_text())
     files: dict[str, Any] = {
