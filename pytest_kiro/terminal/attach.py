@@ -245,6 +245,8 @@ class Attached:
                     continue  # the launch's deadline, not the caller's
                 raise
             if not data:
+                if self._durable and self._launched.has_begun():
+                    raise _LinkLost  # it was so quick that all of it was under way when its terminal ended
                 raise never_began("did not start: its terminal ended first", self._filter.said)
             first = self._filter.past(data)
             if self.started:

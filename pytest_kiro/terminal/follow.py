@@ -122,6 +122,12 @@ class Launched:
             else:
                 self.sandbox.remove(folder)
 
+    def has_begun(self) -> bool:
+        """Return whether the program has begun, as far as that is known."""
+        with suppress(SandboxError, ValueError):
+            return _parse(self.ask("tell", 0, 0)).begun
+        return False
+
     def terminate(self) -> bool:
         """Ask the program by SIGTERM to end; return whether it could be asked."""
         return self._could("terminate")

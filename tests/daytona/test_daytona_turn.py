@@ -27,6 +27,7 @@ BREAKS: list[dict[str, Any]] = [
     {"close_after": 2_000, **POLITE},
     {"close_after": 12_000, **SLOW},
     {"exit_style": "d190", "hold_output": 0.05},  # the daemon's race: what is under way is lost
+    {"exit_style": "d190", "hold_output": True},  # and with it that the program began
     {"exit_style": "abort"},
     {"exit_style": "none"},
     {"mute_after": 12_000},

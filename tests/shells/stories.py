@@ -187,7 +187,8 @@ class Late:
     """A machine whose terminals are handed out when their shell has ended."""
 
     def __init__(self, sandbox: Sandbox) -> None:
-        self.home, self.remote, self.write_new, self._sandbox = sandbox.home, False, sandbox.write_new, sandbox
+        self.home, self.remote, self._sandbox = sandbox.home, False, sandbox
+        self.write_new, self.exec = sandbox.write_new, sandbox.exec
 
     def open_pty(self, **options: object) -> Pty:
         pty = self._sandbox.open_pty(**options)
