@@ -100,7 +100,7 @@ def arm_line(arm: Arm) -> str:
         interval = f" {bounds(suite.interval)}" if suite.interval is not None else ""
         mean, pooled = percent(suite.mean), percent(arm.passes / arm.valid)
         # A difference weighs tasks by their trials, so where those differ its two rates are shown, too.
-        tasks = f"{suite.tasks} tasks"
+        tasks = f"{suite.tasks} task{'s' * (suite.tasks != 1)}"  # all trials of others may be lost
         alike = f"{mean:>5}{interval} of {tasks}"
         parts.append(alike if mean == pooled else f"{pooled:>5}  mean of {tasks} {mean}{interval}")
     if (medians := arm.medians) is not None:

@@ -118,6 +118,12 @@ def test_where_tasks_have_other_numbers_of_trials_both_rates_are_shown() -> None
     assert shown[3].startswith("  good − plain  +25 points")
 
 
+def test_a_task_all_of_whose_trials_were_lost_is_not_counted() -> None:
+    lost = {"task": "t.py::test[b]", "cause": "throttled", "infrastructure": True}
+    shown = lines(*(sample(one, 5, 5, **words) for one in ("plain", "good") for words in ({}, lost)))
+    assert shown[1].startswith("  plain      5/5  100 % of 1 task  ")
+
+
 @pytest.mark.parametrize(
     "provenance",
     [
