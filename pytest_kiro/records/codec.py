@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cache
-from typing import Annotated, Any, NamedTuple, Self, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, Self, get_args, get_origin, get_type_hints
 
 #: Metadata of a field that travels within a run, and that the results file leaves out.
 UNWRITTEN = {"unwritten": True}
@@ -36,7 +36,10 @@ class Record:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Read what `to_json` returned; a missing key has its default, an unknown one is passed over."""
+        """Read what `to_json` returned; a missing key has its default, an unknown one is passed over.
+
+        `ValueError` for a word that its field does not know: an outcome nobody knows is no pass.
+        """
         return cls(**{name: _value(kind, data[name]) for name, kind in cls._kinds().items() if name in data})
 
     @classmethod
@@ -61,6 +64,8 @@ def _value(kind: Any, data: Any) -> Any:
         return None
     if isinstance(kind, type) and issubclass(kind, Record):
         return kind.from_json(data)
+    if origin is Literal and data not in inner:
+        raise ValueError(f"{data!r}, where one of {', '.join(map(repr, inner))} belongs")
     if origin is tuple:
         return tuple(_value(inner[0], one) for one in data)
     if origin is dict:

@@ -46,6 +46,7 @@ def turns_of(run: RunRecord, reference: FixtureReference) -> Iterable[TurnRecord
 
 def _upgrade(data: dict[str, Any]) -> None:
     """Say in version 2's words what answered a turn."""
+    data["version"] = 2
     for place in (*data.get("tests", ()), *data.get("fixtures", ())):
         for turn in place.get("turns", ()):
             known = {

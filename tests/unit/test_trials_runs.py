@@ -154,6 +154,10 @@ UNREADABLE = {
     "other": ({"format": "junit"}, "is no results file of pytest-kiro"),
     "list": ([1], "is no results file of pytest-kiro"),
     "newer": (run(version=3), "has version 3 of the format; versions (1, 2) can be read"),
+    "outcome": (
+        run({**ended("t.py::test"), "outcome": "great"}),
+        "lacks what a results file has: 'great', where one of 'passed'",
+    ),
     "empty": ({"format": "pytest-kiro-results", "version": 2}, "lacks what a results file has"),
 }
 
