@@ -141,7 +141,7 @@ class TestListener:
     """A plugin object of the controller; without a results file it keeps the records of evals only."""
 
     def __init__(self, state: State) -> None:
-        self._state, self.gathered = state, Gathered()
+        self._state, self.gathered = state, Gathered(state.secrets)
         #: How many workers died.
         self.died = 0
         self._ended = set[str]()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
@@ -190,19 +190,22 @@ class _TestSoFar:
 
 
 class Gathered:
-    """All records of a run so far: on the controller, where there are xdist workers."""
+    """All records of a run so far: on the controller, where there are xdist workers.
 
-    def __init__(self) -> None:
+    `named` returns a test's name as its turns have it: without the secrets in a parameter.
+    """
+
+    def __init__(self, named: Callable[[str], str] = str) -> None:
         self.began = datetime.now(UTC)
         self.collection_errors: list[CollectionError] = []
         #: How many tests the budget stopped.
         self.refused = 0
-        self._tests: dict[str, _TestSoFar] = {}
+        self._named, self._tests = named, dict[str, _TestSoFar]()
         self._turns: dict[tuple[str, int], TurnRecord] = {}
         self._shared: defaultdict[FixtureReference, dict[tuple[str, int], TurnRecord]] = defaultdict(dict)
 
     def __contains__(self, nodeid: str) -> bool:
-        return nodeid in self._tests
+        return self._named(nodeid) in self._tests
 
     @property
     def turns(self) -> list[TurnRecord]:
@@ -216,7 +219,7 @@ class Gathered:
 
     def test(self, nodeid: str) -> TestRecord:
         """Return one test, as far as it is known."""
-        return self._test(nodeid).record(nodeid)
+        return self._test(nodeid).record(self._named(nodeid))
 
     def turns_of(self, fixture: FixtureReference) -> Iterable[TurnRecord]:
         """Return the turns of a wide fixture."""
@@ -257,7 +260,7 @@ class Gathered:
                 self._shared[turn.owner.reference][turn.key] = turn
 
     def _test(self, nodeid: str) -> _TestSoFar:
-        return self._tests.setdefault(nodeid, _TestSoFar())
+        return self._tests.setdefault(self._named(nodeid), _TestSoFar())
 
 
 def outcome_of(phases: Sequence[PhaseRecord], *, finished: bool) -> Outcome:

@@ -148,6 +148,8 @@ def test_the_name_of_a_test_stays_what_others_find_it_by(evals: Evals, monkeypat
     assert result.stdout.str().count("test_it.py::test_it[[KIRO_API_KEY]]") == 2
     for text in (result.stdout.str(), *((evals.path / name).read_text() for name in ("results.json", "junit.xml"))):
         assert KEY not in text
+    (test,) = json.loads((evals.path / "results.json").read_text())["tests"]
+    assert (test["nodeid"], test["outcome"], len(test["turns"])) == ("test_it.py::test_it[[KIRO_API_KEY]]", "failed", 1)
     evals.run("--lf").assert_outcomes(failed=1)
 
 
