@@ -113,6 +113,7 @@ def test_text_is_found_and_selected(page: Page, tmp_path: Path) -> None:
     page.press("Enter", shift=True)
     page.until(f"{TOLD} === '2 of 11'")
     page.until("[...(CSS.highlights.get('kp-found') ?? [])].map(String).join() === 'line 3'")
+    page.until("[...document.querySelectorAll('.ap-line')].some((row) => row.textContent.startsWith('line 30'))")
     assert page.evaluate(COPIED) == "28 of the log\nline 29 of the log\nline"
     assert page.errors == []
 
