@@ -92,8 +92,9 @@ class Runs(Evals):
 
     @property
     def workers(self) -> list[str]:
-        """For whom sandboxes were requested."""
-        return sorted(entry["body"]["labels"]["worker"] for entry in self.asked("sandbox_create"))
+        """For whom sandboxes were requested, as far as the requests were read."""
+        bodies = [body for entry in self.asked("sandbox_create") if (body := entry["body"])]
+        return sorted(body["labels"]["worker"] for body in bodies)
 
     @property
     def run_files(self) -> list[Path]:
