@@ -125,7 +125,8 @@ def read_from(path: Path) -> bytes:
 
 def names_in(folder: Path) -> list[str]:
     """Return the names in a folder, in order."""
-    return sorted(os.listdir(folder))  # noqa: PTH208 - Python 3.13's `iterdir` opens the folder by a `with`
+    # `Path.iterdir` of Python 3.13 has a `with` of its own, and leaves the folder open where Ctrl-C comes before it.
+    return sorted(os.listdir(folder))  # noqa: PTH208
 
 
 def _with(path: Path, mode: str, use: Callable[[BinaryIO], _Result]) -> _Result:
@@ -133,6 +134,7 @@ def _with(path: Path, mode: str, use: Callable[[BinaryIO], _Result]) -> _Result:
     try:
         # A `with` lets Ctrl-C come between the opening and its own beginning. C code opens and appends here: that is
         # one step for Python, which looks for signals between its own.
+        # (What `open` returns goes by its mode, which mypy does not follow through `map`.)
         opened.extend(map(open, [os.fspath(path)], [mode]))  # type: ignore[arg-type]
         return use(opened[0])
     finally:

@@ -56,7 +56,9 @@ class _Matcher(difflib.SequenceMatcher[str]):
     def __init__(self, old: Sequence[str], new: Sequence[str]) -> None:
         super().__init__(None, old, new)
         self._room = _STEPS
-        alike = self.b2j  # type: ignore[attr-defined]  # where a line of the new text stands
+        # Where each line of the new text stands, but for those that difflib passes over as too frequent: a count of our
+        # own would take them for work. It is in Python's documentation, and not in the types of its library.
+        alike = self.b2j  # type: ignore[attr-defined]
         #: Steps that it takes to look for each of the old lines, added up.
         self._costs = [*accumulate((1 + len(alike.get(line, ())) for line in old), initial=0)]
 

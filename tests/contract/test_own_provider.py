@@ -129,7 +129,7 @@ def test_a_member_that_is_missing_is_named_when_a_sandbox_is_made() -> None:
         id = home = "x"  # type: ignore[assignment] # the shortest way to have them
 
     with pytest.raises(TypeError, match=r"abstract methods? .*'?exec'?, .*'?write_file'?"):
-        Half()  # type: ignore[abstract] # that is the point
+        Half()  # type: ignore[abstract] # mypy refuses it as well; here Python shall
 
 
 @pytest.mark.skipif(not PAPER.exists(), reason="a copy of the tests alone, beside the built wheel, has no papers")
