@@ -394,6 +394,18 @@ def test_contents_that_did_not_change_are_not_read_again(home: Path) -> None:
     assert not outcome.before.digests
 
 
+def test_a_large_list_is_left_out_only_where_nothing_changed(home: Path) -> None:
+    """Of a list above 64 KiB only the digest is compared, where no contents were looked at."""
+    for number in range(1_500):
+        (home / "w" / f"a file with a long name {number}").touch()
+    since = f"{time.time() + 60:.0f}"
+    _, unchanged = run(home, "true", since=since)
+    assert unchanged.before is unchanged.after
+    _, outcome = run(home, "/bin/sh", "-c", ": >made", since=since)
+    assert not outcome.altered
+    assert set(inside(outcome.after)) - set(inside(outcome.before)) == {"made"}
+
+
 @pytest.mark.parametrize("name", ["launch_folder", "list_sum", "D", "IFS", "PATH", "name", "store"])
 def test_what_the_user_exports_reaches_the_program_and_nothing_else(home: Path, name: str) -> None:
     (home / "w" / "file").write_text("x")
