@@ -648,12 +648,12 @@ for number in range(1200):
     open("file", "w").close(); os.symlink(sys.argv[2], "link")
 os.mkfifo("pipe"); os.mkdir("locked"); os.mkdir("locked/in"); os.chmod("locked", 0)
 os.mkdir("fixed"); os.mkdir("fixed/in"); open("kept", "w").close(); open("fixed/in/file", "w").close()
-os.system("chattr +a fixed/in; chattr +i kept fixed .")  # as far as one may
-os.chdir(sys.argv[1]); os.system("chattr +a .")
+os.system("{ chattr +a fixed/in; chattr +i kept fixed .; } 2>/dev/null")  # as far as one may
+os.chdir(sys.argv[1]); os.system("chattr +a . 2>/dev/null")
 remove_tree(Path(sys.argv[1]))
 """
     done = subprocess.run([sys.executable, "-c", program, top, kept], capture_output=True, text=True, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    assert (done.returncode, done.stderr) == (0, "")
     assert os.listdir(tmp_path) == ["kept"]
 
 
